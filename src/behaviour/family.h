@@ -1,0 +1,96 @@
+// A behaviour family: which kernel functions it needs and what their calls mean.
+#pragma once
+
+#include "behaviour/event.h"
+#include "capture/record.h"
+#include "hook/spec.h"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace glasshook::behaviour {
+
+/// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
+class Call {
+ public:
+  Call(const capture::RecordView& record, const hook::HookSpec& spec, std::size_t spec_index,
+       std::chrono::system_clock::time_point time, std::shared_ptr<const Process> process)
+      : record_(&record), spec_(&spec), spec_index_(spec_index), time_(time),
+        process_(std::move(process)) {}
+
+  [[nodiscard]] std::size_t spec_index() const { return spec_index_; }  ///< within hooks()
+  [[nodiscard]] bool is_exit() const { return record_->header().kind == capture::RecordKind::exit; }
+  [[nodiscard]] std::chrono::system_clock::time_point time() const { return time_; }
+  [[nodiscard]] const std::shared_ptr<const Process>& process() const { return process_; }
+  [[nodiscard]] std::uint32_t thread_id() const;
+  [[nodiscard]] std::uint64_t context(hook::ContextWord word) const;
+
+  /// Captures by position: entry captures first, then exit captures (see HookSpec).
+  [[nodiscard]] std::uint64_t word(std::size_t capture) const;
+  [[nodiscard]] std::string_view text(std::size_t capture) const;  ///< string and bytes captures
+  [[nodiscard]] const capture::FieldView* field(std::size_t capture) const;
+  [[nodiscard]] const capture::RecordView& record() const { return *record_; }
+
+ private:
+  const capture::RecordView* record_;
+  const hook::HookSpec* spec_;
+  std::size_t spec_index_;
+  std::chrono::system_clock::time_point time_;
+  std::shared_ptr<const Process> process_;
+};
+
+/// What a family may ask of the guest and say to the world. Implemented by the monitor.
+class Context {
+ public:
+  virtual ~Context() = default;
+
+  /// Publishes an event; the monitor fills sequence, and time/process/thread from `call` if unset.
+  virtual void emit(const Call& call, Event event) = 0;
+  /// Publishes an event that belongs to no call (totals at process exit or end of session).
+  virtual void emit(Event event) = 0;
+
+  /// The path a `path` or `dentry` capture stands for, as the acting process sees it.
+  [[nodiscard]] virtual std::string path(const Call& call, std::size_t capture) = 0;
+  /// Path of an open `struct file *`, read from guest memory now; empty when it makes no sense.
+  [[nodiscard]] virtual std::string file_path(std::uint64_t file_address) = 0;
+  /// A process by its pid as known now; null when unknown.
+  [[nodiscard]] virtual std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) = 0;
+
+  // Process table changes, said by the process family alone.
+  virtual std::shared_ptr<const Process> process_forked(const Call& call, std::uint64_t child_task,
+                                                        std::uint32_t child_pid,
+                                                        std::uint64_t child_start) = 0;
+  virtual std::shared_ptr<const Process> process_executed(const Call& call, Process image) = 0;
+  virtual void process_exited(const Call& call) = 0;
+};
+
+/// A family of behaviours. Adding one: a folder with a class like this and one line in registry.cpp.
+class Family {
+ public:
+  virtual ~Family() = default;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;         ///< as in --behaviours
+  [[nodiscard]] virtual std::string_view description() const = 0;  ///< one line for --help
+  [[nodiscard]] virtual bool on_by_default() const { return true; }
+  /// What to hook; asked once. A hook whose functions the kernel lacks is reported, not fatal.
+  [[nodiscard]] virtual std::vector<hook::HookSpec> hooks() const = 0;
+  virtual void on_call(const Call& call, Context& context) = 0;
+  /// A process is gone: flush and forget what is kept for it.
+  virtual void on_process_exit(const std::shared_ptr<const Process>&, Context&) {}
+  /// Code ran on a page that belongs to no file (spec-less notice; `address` is the page's).
+  virtual void on_unbacked_code(const std::shared_ptr<const Process>&, std::uint64_t /*address*/,
+                                std::chrono::system_clock::time_point, Context&) {}
+  /// The session ends: publish totals still held.
+  virtual void on_end(Context&) {}
+};
+
+/// All families, in the order they are shown.
+[[nodiscard]] std::vector<std::unique_ptr<Family>> make_families();
+
+}  // namespace glasshook::behaviour

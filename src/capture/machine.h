@@ -1,0 +1,63 @@
+// The interpreter that runs verified capture programs inside a probe. It never allocates, locks
+// or throws, and it ends after at most (back_jumps + 1) * code.size() instructions.
+#pragma once
+
+#include "base/guest_address.h"
+#include "capture/program.h"
+#include "capture/record.h"
+#include "memory/guest_ram.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace glasshook::capture {
+
+class SetTable;
+class RateLimiterTable;
+
+/// Processor state at a hit. Filled by the backend; `gpr` in x86 encoding order.
+struct CpuState {
+  std::array<std::uint64_t, 16> gpr{};
+  std::uint64_t rip = 0;
+  AddressSpace space;  ///< current page tables
+  std::uint64_t fs_base = 0;
+  std::uint64_t gs_base = 0;
+  std::uint64_t kernel_gs = 0;
+  std::uint32_t vcpu = 0;
+  bool user_mode = false;
+};
+
+/// What programs may touch besides the processor. Shared by all vCPUs; outlives every run.
+struct Environment {
+  const GuestRam* ram = nullptr;
+  AddressSpace kernel_space;
+  SetTable* sets = nullptr;
+  RateLimiterTable* limiters = nullptr;
+};
+
+/// Values an entry program saved for the return of the same call.
+using SavedSlots = std::array<std::uint64_t, kSavedSlotCount>;
+
+enum class Outcome : std::uint8_t {
+  sent,          ///< a record stands in the buffer
+  stopped,       ///< filtered out
+  rate_limited,  ///< stopped after a limiter said no
+  budget,        ///< ran out of backward jumps; what was captured so far stands in the buffer
+};
+
+struct RunResult {
+  Outcome outcome = Outcome::stopped;
+  bool return_armed = false;
+  std::uint32_t record_size = 0;  ///< bytes in the buffer when sent or budget
+};
+
+/// Runs `program` (which must have passed verify()). `buffer` (>= kMaxRecordBytes, 8-aligned)
+/// receives header and fields; the caller has filled kind, hook, vcpu, timestamp and call of
+/// `header` and sets the sequence when it commits. `saved` is read by return programs and written
+/// by entry programs.
+RunResult run(const Program& program, const CpuState& cpu, const Environment& environment,
+              SavedSlots& saved, const RecordHeader& header, std::span<std::byte> buffer) noexcept;
+
+}  // namespace glasshook::capture

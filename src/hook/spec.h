@@ -1,0 +1,66 @@
+// What to capture at a function, said in words of the function: the input of the hook compiler.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace glasshook::hook {
+
+/// How a captured expression is read and stored.
+enum class CaptureKind : std::uint8_t {
+  word,      ///< the value itself (one word)
+  string,    ///< NUL-terminated bytes it points to
+  utf16,     ///< NUL-terminated UTF-16 it points to
+  bytes,     ///< `length` bytes it points to (at most `max`)
+  path,      ///< a Linux `struct path`: mount-aware path, as a list of components, leaf first
+  dentry,    ///< a Linux `struct dentry *`: path within its file system (list) ; `detail` as for path
+};
+
+/// One thing to capture. `expression` is C-like: an argument by its name (or `arg0`..), `ret`,
+/// `current` (the running task), `(struct T *)x` casts, `->`, `.`, `[n]`, `@symbol`, numbers,
+/// `&x->y` for an address, and `+ - & | << >>` with a number. In a return capture an
+/// argument has the value it had at entry.
+struct Capture {
+  std::string name;
+  CaptureKind kind = CaptureKind::word;
+  std::string expression;
+  std::string length;          ///< bytes only: expression for the count
+  std::uint32_t max = 256;     ///< cap in bytes
+};
+
+/// Captures and conditions at one moment. `when` are comparisons (`expr == n`, `!=`, `<`, `<=`,
+/// `>`, `>=`, `expr & mask`, `!expr`) that must all hold, else the call is filtered in the probe.
+struct Moment {
+  std::vector<std::string> when;
+  std::vector<Capture> captures;
+  bool enabled = false;
+};
+
+/// A kernel function and what to capture when it is entered and when it returns.
+struct HookSpec {
+  std::vector<std::string> functions;  ///< the first that the kernel has is used
+  Moment entry;                        ///< a record at entry when enabled
+  Moment exit;                         ///< a record at return when enabled
+  bool in_scope_only = true;           ///< apply the user's process filter
+  /// Sets that follow a process tree: at entry, when the caller is in the filter set, add this
+  /// expression's value (a pid) to it too.
+  std::string follow_into;
+};
+
+/// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,
+/// then exit captures following on.
+inline constexpr std::uint16_t kContextField = 1;
+inline constexpr std::uint16_t kFirstCapture = 16;
+
+/// Words of the context field that every Linux hook emits first.
+enum ContextWord {
+  kContextTask,        ///< task_struct address
+  kContextPid,         ///< thread id in the low half, process id (tgid) in the high half
+  kContextStart,       ///< start_boottime of the thread group leader, ns: with the tgid it names a process for good
+  kContextUserIp,      ///< user-mode instruction pointer at the last kernel entry (0 in kernel threads)
+  kContextSyscall,     ///< orig_ax: number of the system call that runs, or ~0
+  kContextWords
+};
+
+}  // namespace glasshook::hook

@@ -1,0 +1,147 @@
+// What a hypervisor backend offers to the rest of Glasshook. Nothing above names a backend.
+#pragma once
+
+#include "base/guest_address.h"
+#include "base/result.h"
+#include "capture/program.h"
+#include "capture/record.h"
+#include "memory/physical_memory.h"
+
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace glasshook::hypervisor {
+
+/// Names a hook between monitor and probe. Chosen by the monitor, never reused in a session.
+struct HookId {
+  std::uint32_t value = 0;
+  auto operator<=>(const HookId&) const = default;
+};
+
+/// The programs of one hook. `on_return` runs when an armed call returns.
+struct HookPrograms {
+  HookId id;
+  capture::Program entry;
+  std::optional<capture::Program> on_return;
+};
+
+/// A place on a code page where a hook's function begins.
+struct EntrySite {
+  std::uint16_t offset = 0;  ///< within the page
+  HookId hook;
+};
+
+/// Part of a code page that belongs to hooked functions: every `ret` (or jump to the kernel's
+/// return thunk) in [begin, end) may end an armed call.
+struct ReturnRange {
+  std::uint16_t begin = 0;
+  std::uint16_t end = 0;  ///< up to 4096
+};
+
+/// Everything to watch on one page.
+struct PageSites {
+  std::vector<EntrySite> entries;
+  std::vector<ReturnRange> returns;
+};
+
+/// "Code of unknown content is about to run." Asked while the vCPU waits.
+struct PageQuestion {
+  std::uint32_t vcpu = 0;
+  Gpa page;
+  Gva address;         ///< of the first instruction to run
+  AddressSpace space;
+  std::uint64_t content_hash = 0;  ///< keyed with a per-run secret
+  std::uint64_t timestamp = 0;
+  std::vector<std::byte> context;  ///< record made by the context program, if one is set
+};
+
+/// Answers a question; called on a thread of the backend, one question at a time. Must not wait
+/// for anything that waits for the guest.
+using PageOracle = std::function<PageSites(const PageQuestion&)>;
+
+/// What a backend can do. A false says that the matching call returns ErrorCode::unsupported.
+struct Capabilities {
+  std::string backend;              ///< "qemu-tcg", "replay", ...
+  std::uint32_t vcpus = 1;
+  bool user_pages = false;          ///< page questions for user-mode code
+  bool returns = false;             ///< return programs
+  std::uint32_t max_sites = 0;      ///< 0: no limit
+  bool hidden_from_reads = false;   ///< the guest cannot read a trace of a hook
+};
+
+/// Counts of one hook since it was loaded. `hits` = sent + filtered + rate_limited + dropped,
+/// over entries; returns are counted on their own.
+struct HookCounters {
+  HookId id;
+  std::uint64_t hits = 0;
+  std::uint64_t sent = 0;
+  std::uint64_t filtered = 0;
+  std::uint64_t rate_limited = 0;
+  std::uint64_t dropped = 0;     ///< ring full
+  std::uint64_t returned = 0;
+  std::uint64_t unreturned = 0;  ///< armed calls whose return was given up (exit, longjmp, eviction)
+};
+
+/// Counts of the whole probe.
+struct ProbeCounters {
+  std::uint64_t records = 0;
+  std::uint64_t dropped = 0;            ///< records lost because a ring was full
+  std::uint64_t budget = 0;             ///< programs ended by their jump budget
+  std::uint64_t page_questions = 0;
+  std::uint64_t page_timeouts = 0;      ///< questions nobody answered in time: the page ran unhooked
+  std::uint64_t malformed = 0;          ///< records the monitor refused
+};
+
+/// What poll() hands over; borrowed for the call only.
+using RecordSink = std::function<void(const capture::RecordView&)>;
+
+/// One watched VM. Destroying it detaches: hooks are removed and the guest runs on.
+/// Methods are called from one thread, except memory(), which is safe everywhere.
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+
+  [[nodiscard]] virtual Capabilities capabilities() const = 0;
+  [[nodiscard]] virtual const PhysicalMemory& memory() const = 0;
+
+  /// Address space programs see as Space::kernel, and whether tables have five levels.
+  virtual Result<> set_kernel_space(AddressSpace space) = 0;
+  /// Program that captures who runs, attached to page questions and code_page records.
+  virtual Result<> set_context_program(capture::Program program) = 0;
+
+  /// Verifies and stores a hook's programs. Nothing runs until a site names the hook.
+  virtual Result<> load(const HookPrograms& hook) = 0;
+  /// Watches a kernel page at a fixed physical place (replaces earlier sites of that page).
+  virtual Result<> place(Gpa page, const PageSites& sites) = 0;
+  /// Starts asking about user-mode code pages. Forgets all earlier answers.
+  virtual Result<> watch_user_pages(PageOracle oracle) = 0;
+  /// Stops a hook for good; its sites go dead at once.
+  virtual Result<> unload(HookId id) = 0;
+  /// Makes place/watch_user_pages effective for code the guest has already run.
+  virtual Result<> commit() = 0;
+
+  /// Sets are named by small numbers that programs use; see capture::SetTable.
+  virtual Result<> set_add(std::uint32_t set, std::uint64_t key) = 0;
+  virtual Result<> set_remove(std::uint32_t set, std::uint64_t key) = 0;
+  /// `per_second` tokens a second, at most `burst` at once, for limiter `limiter`.
+  virtual Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) = 0;
+
+  /// Hands all records that are complete, in time order over all vCPUs, to `sink`; waits up to
+  /// `timeout` for the first. The number handed over; ErrorCode::closed when the VM is gone.
+  virtual Result<std::size_t> poll(const RecordSink& sink, std::chrono::milliseconds timeout) = 0;
+
+  /// Wall-clock time of a record's timestamp.
+  [[nodiscard]] virtual std::chrono::system_clock::time_point wall_time(
+      std::uint64_t timestamp) const = 0;
+
+  [[nodiscard]] virtual Result<std::vector<HookCounters>> hook_counters() = 0;
+  [[nodiscard]] virtual Result<ProbeCounters> probe_counters() = 0;
+};
+
+}  // namespace glasshook::hypervisor

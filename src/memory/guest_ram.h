@@ -1,0 +1,64 @@
+// Guest RAM mapped into this process: the fast form of PhysicalMemory used inside a probe.
+#pragma once
+
+#include "memory/physical_memory.h"
+
+#include <array>
+#include <cstring>
+
+namespace glasshook {
+
+/// One piece of RAM: guest physical [begin, begin+size) is host memory [host, host+size).
+struct RamSegment {
+  Gpa begin;
+  std::uint64_t size = 0;
+  const std::byte* host = nullptr;
+};
+
+/// A few mapped segments (a PC has two: below and above the PCI hole). Holds no ownership: the
+/// mapping outlives this object. Lookups neither lock nor allocate.
+class GuestRam {
+ public:
+  static constexpr std::size_t kMaxSegments = 8;
+
+  /// Adds a segment; false when the table is full or the segment is empty.
+  bool add(RamSegment segment) noexcept {
+    if (count_ == kMaxSegments || segment.size == 0 || segment.host == nullptr) return false;
+    segments_[count_++] = segment;
+    return true;
+  }
+
+  /// Host address of [from, from+size) when it lies in one segment, else nullptr.
+  [[nodiscard]] const std::byte* at(Gpa from, std::uint64_t size) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const RamSegment& s = segments_[i];
+      const std::uint64_t offset = from.value - s.begin.value;
+      if (from.value >= s.begin.value && offset < s.size && size <= s.size - offset)
+        return s.host + offset;
+    }
+    return nullptr;
+  }
+
+  /// Guest physical address of a host pointer into RAM; false when it points elsewhere.
+  [[nodiscard]] bool to_gpa(const void* host, Gpa& out) const noexcept {
+    const auto* p = static_cast<const std::byte*>(host);
+    for (std::size_t i = 0; i < count_; ++i) {
+      const RamSegment& s = segments_[i];
+      if (p >= s.host && p < s.host + s.size) {
+        out = s.begin + static_cast<std::uint64_t>(p - s.host);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  [[nodiscard]] std::span<const RamSegment> segments() const noexcept {
+    return {segments_.data(), count_};
+  }
+
+ private:
+  std::array<RamSegment, kMaxSegments> segments_{};
+  std::size_t count_ = 0;
+};
+
+}  // namespace glasshook
