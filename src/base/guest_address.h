@@ -45,7 +45,8 @@ struct AddressSpace {
 
 /// CR3 bits that address the root table (Intel SDM vol. 3A, 4.5): PCID and bit 63 are cut off.
 inline constexpr std::uint64_t kCr3RootMask = 0x000f'ffff'ffff'f000;
-/// Linux page-table isolation keeps the user half one page above the kernel half (arch/x86/mm/pti.c).
+/// Linux page-table isolation keeps the user half one page above the kernel half
+/// (arch/x86/mm/pti.c).
 inline constexpr std::uint64_t kPtiUserBit = 0x1000;
 
 }  // namespace glasshook

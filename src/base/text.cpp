@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <vector>
 
 namespace glasshook {
@@ -24,7 +23,8 @@ Scalar decode_utf8(std::string_view s) noexcept {
   if (lead >= 0xc2 && lead <= 0xdf && continues(1))
     return {static_cast<char32_t>((lead & 0x1f) << 6 | (byte(1) & 0x3f)), 2};
   if (lead >= 0xe0 && lead <= 0xef && continues(1) && continues(2)) {
-    const char32_t v = static_cast<char32_t>((lead & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f));
+    const char32_t v =
+        static_cast<char32_t>((lead & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f));
     if (v >= 0x800 && (v < 0xd800 || v > 0xdfff)) return {v, 3};
   }
   if (lead >= 0xf0 && lead <= 0xf4 && continues(1) && continues(2) && continues(3)) {
@@ -43,13 +43,20 @@ bool drives_a_display(char32_t c) {
 
 void append_escaped(std::string& out, char32_t c) {
   switch (c) {
-    case '\n': out += "\\n"; return;
-    case '\r': out += "\\r"; return;
-    case '\t': out += "\\t"; return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
     default:
-      fmt::format_to(std::back_inserter(out), c < 0x100 ? "\\x{:02x}" : "\\u{:04x}",
-                     static_cast<std::uint32_t>(c));
+      break;
   }
+  const auto code = static_cast<std::uint32_t>(c);
+  out += code < 0x100 ? fmt::format("\\x{:02x}", code) : fmt::format("\\u{:04x}", code);
 }
 
 }  // namespace

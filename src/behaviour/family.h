@@ -1,10 +1,6 @@
 // A behaviour family: which kernel functions it needs and what their calls mean.
 #pragma once
 
-#include "behaviour/event.h"
-#include "capture/record.h"
-#include "hook/spec.h"
-
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -14,6 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "behaviour/event.h"
+#include "capture/record.h"
+#include "hook/spec.h"
+
 namespace glasshook::behaviour {
 
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
@@ -21,7 +21,10 @@ class Call {
  public:
   Call(const capture::RecordView& record, const hook::HookSpec& spec, std::size_t spec_index,
        std::chrono::system_clock::time_point time, std::shared_ptr<const Process> process)
-      : record_(&record), spec_(&spec), spec_index_(spec_index), time_(time),
+      : record_(&record),
+        spec_(&spec),
+        spec_index_(spec_index),
+        time_(time),
         process_(std::move(process)) {}
 
   [[nodiscard]] std::size_t spec_index() const { return spec_index_; }  ///< within hooks()
@@ -70,7 +73,8 @@ class Context {
   virtual void process_exited(const Call& call) = 0;
 };
 
-/// A family of behaviours. Adding one: a folder with a class like this and one line in registry.cpp.
+/// A family of behaviours. Adding one: a folder with a class like this and one line in
+/// registry.cpp.
 class Family {
  public:
   virtual ~Family() = default;

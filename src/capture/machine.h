@@ -2,15 +2,15 @@
 // or throws, and it ends after at most (back_jumps + 1) * code.size() instructions.
 #pragma once
 
-#include "base/guest_address.h"
-#include "capture/program.h"
-#include "capture/record.h"
-#include "memory/guest_ram.h"
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+
+#include "base/guest_address.h"
+#include "capture/program.h"
+#include "capture/record.h"
+#include "memory/guest_ram.h"
 
 namespace glasshook::capture {
 

@@ -8,8 +8,8 @@
 
 namespace glasshook::capture {
 
-inline constexpr int kRegisterCount = 16;         ///< r0..r15, 64 bits, zero at start
-inline constexpr int kSavedSlotCount = 8;         ///< values carried from an entry to its return
+inline constexpr int kRegisterCount = 16;  ///< r0..r15, 64 bits, zero at start
+inline constexpr int kSavedSlotCount = 8;  ///< values carried from an entry to its return
 inline constexpr std::size_t kMaxInstructions = 1024;
 inline constexpr std::size_t kMaxPoolBytes = 16384;
 inline constexpr std::uint16_t kMaxBackJumps = 1024;
@@ -26,14 +26,29 @@ enum class Space : std::uint8_t {
 
 /// Processor state a program can load. The general registers are numbered as x86 encodes them.
 enum class CpuRegister : std::uint8_t {
-  rax = 0, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15,
-  rip,          ///< address of the hooked instruction
-  cr3,          ///< page-table root, PCID and flag bits removed
+  rax = 0,
+  rcx,
+  rdx,
+  rbx,
+  rsp,
+  rbp,
+  rsi,
+  rdi,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  r14,
+  r15,
+  rip,  ///< address of the hooked instruction
+  cr3,  ///< page-table root, PCID and flag bits removed
   fs_base,
   gs_base,
-  kernel_gs,    ///< GS base the kernel uses, whichever mode the vCPU is in (Linux: per-CPU area)
-  vcpu,         ///< index of the virtual CPU
-  user_mode,    ///< 1 when CPL is 3
+  kernel_gs,  ///< GS base the kernel uses, whichever mode the vCPU is in (Linux: per-CPU area)
+  vcpu,       ///< index of the virtual CPU
+  user_mode,  ///< 1 when CPL is 3
   count_
 };
 
@@ -41,38 +56,57 @@ enum class CpuRegister : std::uint8_t {
 /// `operand` is R[src], or imm when src == kImmediate. Jumps are relative to the next instruction.
 enum class Op : std::uint8_t {
   // values
-  load_cpu,     ///< R[dst] = processor register `imm` (CpuRegister)
-  move,         ///< R[dst] = operand
-  add, sub, bit_and, bit_or, bit_xor, shift_left, shift_right, multiply,  ///< R[dst] op= operand
-  load_memory,  ///< R[dst] = zero-extended `size` (1,2,4,8) bytes at R[src] + offset in Space(imm); on a fault 0 and the fault flag
+  load_cpu,  ///< R[dst] = processor register `imm` (CpuRegister)
+  move,      ///< R[dst] = operand
+  add,
+  sub,
+  bit_and,
+  bit_or,
+  bit_xor,
+  shift_left,
+  shift_right,
+  multiply,     ///< R[dst] op= operand
+  load_memory,  ///< R[dst] = zero-extended `size` (1,2,4,8) bytes at R[src] + offset in Space(imm);
+                ///< on a fault 0 and the fault flag
   sign_extend,  ///< R[dst] = R[dst] sign-extended from `size` bytes
   load_saved,   ///< R[dst] = saved slot imm (return programs)
   save,         ///< saved slot imm = R[src] (entry programs)
   // control
-  jump,              ///< forward only
-  jump_back,         ///< backward only; ends the program as `budget` when the program's back_jump budget is used up
-  jump_eq, jump_ne, jump_lt, jump_le, jump_gt, jump_ge,  ///< unsigned compare R[dst] with operand; forward only
-  jump_signed_lt, jump_signed_ge,                        ///< signed compare
-  jump_any_bit,      ///< (R[dst] & operand) != 0
-  jump_fault,        ///< when the fault flag is set; clears it
+  jump,       ///< forward only
+  jump_back,  ///< backward only; ends the program as `budget` when the program's back_jump budget
+              ///< is used up
+  jump_eq,
+  jump_ne,
+  jump_lt,
+  jump_le,
+  jump_gt,
+  jump_ge,  ///< unsigned compare R[dst] with operand; forward only
+  jump_signed_lt,
+  jump_signed_ge,  ///< signed compare
+  jump_any_bit,    ///< (R[dst] & operand) != 0
+  jump_fault,      ///< when the fault flag is set; clears it
   // filters
-  match_string,  ///< R[dst] = 1 when the NUL-terminated string at R[src] (Space(size)) matches pool pattern `imm`, else 0
+  match_string,  ///< R[dst] = 1 when the NUL-terminated string at R[src] (Space(size)) matches pool
+                 ///< pattern `imm`, else 0
   set_has,       ///< R[dst] = R[src] in set `imm`
   set_add,       ///< adds R[src] to set `imm`
   set_remove,    ///< removes R[src] from set `imm`
-  rate_limit,    ///< takes a token from limiter `imm`; jumps by `offset` when there is none (counted)
+  rate_limit,  ///< takes a token from limiter `imm`; jumps by `offset` when there is none (counted)
   // fields of the record (see record.h for the layout)
-  emit_words,    ///< field imm16(0): R[dst] .. R[dst + size - 1]
-  emit_string,   ///< field: NUL-terminated bytes at R[dst], at most `offset` bytes, Space(src)
-  emit_utf16,    ///< field: UTF-16LE at R[dst]; R[size] bytes when size != kImmediate, else NUL-terminated; at most `offset` bytes, Space(src)
-  emit_bytes,    ///< field: min(R[size], offset) bytes at R[dst], Space(src); size == kImmediate: exactly `offset` bytes
-  begin_list,    ///< opens a list field
-  append_string, ///< appends NUL-terminated bytes at R[dst] plus one NUL, at most `offset` bytes, Space(src)
-  end_list,      ///< closes it; R[dst] (0..255) is stored as the list's `detail`
+  emit_words,     ///< field imm16(0): R[dst] .. R[dst + size - 1]
+  emit_string,    ///< field: NUL-terminated bytes at R[dst], at most `offset` bytes, Space(src)
+  emit_utf16,     ///< field: UTF-16LE at R[dst]; R[size] bytes when size != kImmediate, else
+                  ///< NUL-terminated; at most `offset` bytes, Space(src)
+  emit_bytes,     ///< field: min(R[size], offset) bytes at R[dst], Space(src); size == kImmediate:
+                  ///< exactly `offset` bytes
+  begin_list,     ///< opens a list field
+  append_string,  ///< appends NUL-terminated bytes at R[dst] plus one NUL, at most `offset` bytes,
+                  ///< Space(src)
+  end_list,       ///< closes it; R[dst] (0..255) is stored as the list's `detail`
   // ends
-  arm_return,    ///< asks for the return program of this call to be run
-  send,          ///< ends the program; the record goes out
-  stop,          ///< ends the program; nothing goes out
+  arm_return,  ///< asks for the return program of this call to be run
+  send,        ///< ends the program; the record goes out
+  stop,        ///< ends the program; nothing goes out
   count_
 };
 

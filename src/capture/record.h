@@ -10,14 +10,14 @@ namespace glasshook::capture {
 inline constexpr std::uint16_t kRecordVersion = 1;
 
 enum class RecordKind : std::uint8_t {
-  entry = 1,        ///< a hooked function was entered
-  exit = 2,         ///< the same call returned
-  code_page = 3,    ///< code ran on a page for the first time (see CodePageWord)
+  entry = 1,      ///< a hooked function was entered
+  exit = 2,       ///< the same call returned
+  code_page = 3,  ///< code ran on a page for the first time (see CodePageWord)
 };
 
 enum RecordFlag : std::uint8_t {
-  kRecordTruncated = 1,   ///< a field did not fit any more and was left out
-  kRecordBudget = 2,      ///< the program used up its jumps and was ended
+  kRecordTruncated = 1,  ///< a field did not fit any more and was left out
+  kRecordBudget = 2,     ///< the program used up its jumps and was ended
 };
 
 /// Header of every record. `size` counts header and fields and is a multiple of 8.
@@ -25,8 +25,8 @@ struct RecordHeader {
   std::uint32_t size = 0;
   std::uint16_t version = kRecordVersion;
   RecordKind kind = RecordKind::entry;
-  std::uint8_t flags = 0;       ///< RecordFlag
-  std::uint32_t hook = 0;       ///< HookId
+  std::uint8_t flags = 0;  ///< RecordFlag
+  std::uint32_t hook = 0;  ///< HookId
   std::uint32_t vcpu = 0;
   std::uint64_t sequence = 0;   ///< counts up by one a ring, lost records included
   std::uint64_t timestamp = 0;  ///< host time-stamp counter at the hit
@@ -39,7 +39,7 @@ enum class FieldKind : std::uint8_t {
   string = 2,  ///< bytes up to a NUL that is not stored
   utf16 = 3,   ///< UTF-16LE code units
   bytes = 4,
-  list = 5,    ///< strings, each with its NUL
+  list = 5,  ///< strings, each with its NUL
 };
 
 enum FieldFlag : std::uint8_t {

@@ -9,12 +9,12 @@ namespace glasshook::hook {
 
 /// How a captured expression is read and stored.
 enum class CaptureKind : std::uint8_t {
-  word,      ///< the value itself (one word)
-  string,    ///< NUL-terminated bytes it points to
-  utf16,     ///< NUL-terminated UTF-16 it points to
-  bytes,     ///< `length` bytes it points to (at most `max`)
-  path,      ///< a Linux `struct path`: mount-aware path, as a list of components, leaf first
-  dentry,    ///< a Linux `struct dentry *`: path within its file system (list) ; `detail` as for path
+  word,    ///< the value itself (one word)
+  string,  ///< NUL-terminated bytes it points to
+  utf16,   ///< NUL-terminated UTF-16 it points to
+  bytes,   ///< `length` bytes it points to (at most `max`)
+  path,    ///< a Linux `struct path`: mount-aware path, as a list of components, leaf first
+  dentry,  ///< a Linux `struct dentry *`: path within its file system (list) ; `detail` as for path
 };
 
 /// One thing to capture. `expression` is C-like: an argument by its name (or `arg0`..), `ret`,
@@ -25,8 +25,8 @@ struct Capture {
   std::string name;
   CaptureKind kind = CaptureKind::word;
   std::string expression;
-  std::string length;          ///< bytes only: expression for the count
-  std::uint32_t max = 256;     ///< cap in bytes
+  std::string length;       ///< bytes only: expression for the count
+  std::uint32_t max = 256;  ///< cap in bytes
 };
 
 /// Captures and conditions at one moment. `when` are comparisons (`expr == n`, `!=`, `<`, `<=`,
@@ -55,11 +55,12 @@ inline constexpr std::uint16_t kFirstCapture = 16;
 
 /// Words of the context field that every Linux hook emits first.
 enum ContextWord {
-  kContextTask,        ///< task_struct address
-  kContextPid,         ///< thread id in the low half, process id (tgid) in the high half
-  kContextStart,       ///< start_boottime of the thread group leader, ns: with the tgid it names a process for good
-  kContextUserIp,      ///< user-mode instruction pointer at the last kernel entry (0 in kernel threads)
-  kContextSyscall,     ///< orig_ax: number of the system call that runs, or ~0
+  kContextTask,    ///< task_struct address
+  kContextPid,     ///< thread id in the low half, process id (tgid) in the high half
+  kContextStart,   ///< start_boottime of the thread group leader, ns: with the tgid it names a
+                   ///< process for good
+  kContextUserIp,  ///< user-mode instruction pointer at the last kernel entry (0 in kernel threads)
+  kContextSyscall,  ///< orig_ax: number of the system call that runs, or ~0
   kContextWords
 };
 

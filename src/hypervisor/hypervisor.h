@@ -1,12 +1,6 @@
 // What a hypervisor backend offers to the rest of Glasshook. Nothing above names a backend.
 #pragma once
 
-#include "base/guest_address.h"
-#include "base/result.h"
-#include "capture/program.h"
-#include "capture/record.h"
-#include "memory/physical_memory.h"
-
 #include <chrono>
 #include <compare>
 #include <cstdint>
@@ -15,6 +9,12 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "base/guest_address.h"
+#include "base/result.h"
+#include "capture/program.h"
+#include "capture/record.h"
+#include "memory/physical_memory.h"
 
 namespace glasshook::hypervisor {
 
@@ -54,7 +54,7 @@ struct PageSites {
 struct PageQuestion {
   std::uint32_t vcpu = 0;
   Gpa page;
-  Gva address;         ///< of the first instruction to run
+  Gva address;  ///< of the first instruction to run
   AddressSpace space;
   std::uint64_t content_hash = 0;  ///< keyed with a per-run secret
   std::uint64_t timestamp = 0;
@@ -67,12 +67,12 @@ using PageOracle = std::function<PageSites(const PageQuestion&)>;
 
 /// What a backend can do. A false says that the matching call returns ErrorCode::unsupported.
 struct Capabilities {
-  std::string backend;              ///< "qemu-tcg", "replay", ...
+  std::string backend;  ///< "qemu-tcg", "replay", ...
   std::uint32_t vcpus = 1;
-  bool user_pages = false;          ///< page questions for user-mode code
-  bool returns = false;             ///< return programs
-  std::uint32_t max_sites = 0;      ///< 0: no limit
-  bool hidden_from_reads = false;   ///< the guest cannot read a trace of a hook
+  bool user_pages = false;         ///< page questions for user-mode code
+  bool returns = false;            ///< return programs
+  std::uint32_t max_sites = 0;     ///< 0: no limit
+  bool hidden_from_reads = false;  ///< the guest cannot read a trace of a hook
 };
 
 /// Counts of one hook since it was loaded. `hits` = sent + filtered + rate_limited + dropped,
@@ -83,19 +83,20 @@ struct HookCounters {
   std::uint64_t sent = 0;
   std::uint64_t filtered = 0;
   std::uint64_t rate_limited = 0;
-  std::uint64_t dropped = 0;     ///< ring full
+  std::uint64_t dropped = 0;  ///< ring full
   std::uint64_t returned = 0;
-  std::uint64_t unreturned = 0;  ///< armed calls whose return was given up (exit, longjmp, eviction)
+  std::uint64_t unreturned =
+      0;  ///< armed calls whose return was given up (exit, longjmp, eviction)
 };
 
 /// Counts of the whole probe.
 struct ProbeCounters {
   std::uint64_t records = 0;
-  std::uint64_t dropped = 0;            ///< records lost because a ring was full
-  std::uint64_t budget = 0;             ///< programs ended by their jump budget
+  std::uint64_t dropped = 0;  ///< records lost because a ring was full
+  std::uint64_t budget = 0;   ///< programs ended by their jump budget
   std::uint64_t page_questions = 0;
-  std::uint64_t page_timeouts = 0;      ///< questions nobody answered in time: the page ran unhooked
-  std::uint64_t malformed = 0;          ///< records the monitor refused
+  std::uint64_t page_timeouts = 0;  ///< questions nobody answered in time: the page ran unhooked
+  std::uint64_t malformed = 0;      ///< records the monitor refused
 };
 
 /// What poll() hands over; borrowed for the call only.
@@ -130,7 +131,8 @@ class Hypervisor {
   virtual Result<> set_add(std::uint32_t set, std::uint64_t key) = 0;
   virtual Result<> set_remove(std::uint32_t set, std::uint64_t key) = 0;
   /// `per_second` tokens a second, at most `burst` at once, for limiter `limiter`.
-  virtual Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) = 0;
+  virtual Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second,
+                            std::uint32_t burst) = 0;
 
   /// Hands all records that are complete, in time order over all vCPUs, to `sink`; waits up to
   /// `timeout` for the first. The number handed over; ErrorCode::closed when the VM is gone.

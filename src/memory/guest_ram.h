@@ -1,10 +1,10 @@
 // Guest RAM mapped into this process: the fast form of PhysicalMemory used inside a probe.
 #pragma once
 
-#include "memory/physical_memory.h"
-
 #include <array>
 #include <cstring>
+
+#include "memory/physical_memory.h"
 
 namespace glasshook {
 

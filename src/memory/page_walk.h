@@ -1,10 +1,10 @@
 // x86-64 page-table walks (Intel SDM vol. 3A, 4.5), 4 and 5 levels, all page sizes.
 #pragma once
 
-#include "base/guest_address.h"
-
 #include <cstdint>
 #include <optional>
+
+#include "base/guest_address.h"
 
 namespace glasshook {
 
@@ -23,7 +23,8 @@ struct Translation {
 template <class ReadEntry>
 [[nodiscard]] constexpr std::optional<Translation> walk_page_tables(AddressSpace space, Gva address,
                                                                     ReadEntry&& read_entry) {
-  constexpr std::uint64_t kPresent = 1, kWritable = 2, kUser = 4, kLarge = 0x80, kNoExecute = 1ull << 63;
+  constexpr std::uint64_t kPresent = 1, kWritable = 2, kUser = 4, kLarge = 0x80,
+                          kNoExecute = 1ull << 63;
   const int top_bit = space.five_level ? 56 : 47;
   const auto sign = static_cast<std::int64_t>(address.value) >> top_bit;
   if (sign != 0 && sign != -1) return std::nullopt;

@@ -1,12 +1,12 @@
 // Guest physical memory as the monitor sees it: read-only, bounded, never trusted.
 #pragma once
 
-#include "base/guest_address.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "base/guest_address.h"
 
 namespace glasshook {
 
@@ -22,7 +22,8 @@ class PhysicalMemory {
  public:
   virtual ~PhysicalMemory() = default;
 
-  /// Copies `out.size()` bytes from `from`. False, with `out` unspecified, when any byte is not RAM.
+  /// Copies `out.size()` bytes from `from`. False, with `out` unspecified, when any byte is not
+  /// RAM.
   [[nodiscard]] virtual bool read(Gpa from, std::span<std::byte> out) const noexcept = 0;
 
   /// The parts of RAM the guest has ever touched, ascending; what a scan should look at.

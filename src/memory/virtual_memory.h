@@ -1,14 +1,14 @@
 // Bounded reads through a guest address space.
 #pragma once
 
-#include "memory/page_walk.h"
-#include "memory/physical_memory.h"
-
 #include <concepts>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
+
+#include "memory/page_walk.h"
+#include "memory/physical_memory.h"
 
 namespace glasshook {
 

@@ -1,14 +1,14 @@
 // The guest kernel's symbol table (kallsyms), as found in its memory.
 #pragma once
 
-#include "base/guest_address.h"
-
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "base/guest_address.h"
 
 namespace glasshook::linux_guest {
 

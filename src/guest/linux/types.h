@@ -1,8 +1,6 @@
 // The guest kernel's own type information (BTF), read with libbpf.
 #pragma once
 
-#include "base/result.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +9,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/result.h"
 
 struct btf;
 
