@@ -61,6 +61,7 @@ enum ContextWord {
                    ///< process for good
   kContextUserIp,  ///< user-mode instruction pointer at the last kernel entry (0 in kernel threads)
   kContextSyscall,  ///< orig_ax: number of the system call that runs, or ~0
+  kContextUserSp,   ///< user-mode stack pointer at the last kernel entry (0 in kernel threads)
   kContextWords
 };
 
