@@ -1,0 +1,90 @@
+// A decoded API call, and the layout of the records it is decoded from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/signature.h"
+#include "api/vocabulary.h"
+#include "capture/record.h"
+
+namespace glasshook::api {
+
+// Fields of the records that the hook compiler makes for a signature. Field 1 is the context of
+// hook/spec.h. The parameter with index i has at most one field of each kind in a record.
+
+/// Entry: the raw arguments, one word a parameter, in order (registers, then stack).
+inline constexpr std::uint16_t kArgumentsField = 2;
+/// Exit: the words {result, errno}; errno is kUnknownErrno when it was not read.
+inline constexpr std::uint16_t kResultField = 3;
+inline constexpr std::uint64_t kUnknownErrno = ~std::uint64_t{0};
+/// + i: what parameter i points to, as pointed_data() says. In the entry record for `in` and
+/// `inout`; in the exit record for `out` and `inout`, and again when it faulted at entry.
+/// kernel_file, kernel_path and kernel_dentry: a list of path components, leaf first.
+/// kernel_filename: a string. kernel_task: words {tid}.
+inline constexpr std::uint16_t kPointedField = 16;
+/// + i: a second datum of parameter i. kernel_task: its comm (string).
+inline constexpr std::uint16_t kSecondField = 32;
+/// Parameters beyond these are not captured.
+inline constexpr std::size_t kMaxParameters = 16;
+
+/// What to read behind a parameter.
+struct PointedData {
+  enum class Kind : std::uint8_t {
+    none,          ///< nothing: the word says it all
+    string,        ///< NUL-terminated bytes
+    utf16,         ///< NUL-terminated UTF-16LE
+    bytes,         ///< see below
+    string_array,  ///< NULL-terminated array of string pointers, as a list
+    kernel,        ///< by TypeKind: kernel_file ... kernel_task
+  };
+  Kind kind = Kind::none;
+  // bytes: element_size * (count, or argument `count_parameter`, or the result) bytes.
+  std::uint32_t element_size = 1;
+  std::uint32_t count = 1;
+  int count_parameter = -1;  ///< index of the parameter that holds the count, or -1
+  bool count_is_result = false;
+
+  bool operator==(const PointedData&) const = default;
+};
+
+/// How to capture parameter `index` of a signature.
+[[nodiscard]] PointedData pointed_data(const Vocabulary& vocabulary, const Signature& signature,
+                                       std::size_t index);
+
+/// One argument of a call, ready to show. Text holds raw guest bytes only in `data` and `list`;
+/// `text` is printable.
+struct ArgumentValue {
+  std::string name;
+  std::uint64_t raw = 0;
+  std::string text;               ///< as in `"/etc/passwd"`, `O_RDONLY|O_CLOEXEC`, `{sa_family=...}`
+  std::string data;               ///< captured bytes as they are (strings, paths, buffers)
+  std::vector<std::string> list;  ///< captured strings (argv, envp)
+  bool captured = false;          ///< what it points to was read
+  bool faulted = false;           ///< it could not be read, neither at entry nor at return
+  bool truncated = false;         ///< `data` or `list` was cut
+  bool relevant = true;           ///< false: the callee ignores it (open's mode without O_CREAT)
+};
+
+/// A call: its entry, and its return when that was seen.
+struct ApiCall {
+  const Signature* signature = nullptr;  ///< borrowed from the catalogue
+  std::vector<ArgumentValue> arguments;
+  bool returned = false;         ///< an exit record was there
+  std::uint64_t result = 0;      ///< raw; valid when returned
+  std::string result_text;       ///< "3", "0x7f…", "-1"; "?" when not returned
+  bool failed = false;           ///< by the signature's convention
+  std::uint32_t error = 0;       ///< errno when failed and known, else 0
+  std::string error_name;        ///< "ENOENT"
+  std::string error_message;     ///< "No such file or directory"
+  std::vector<std::string> incomplete;  ///< what is missing, for people
+};
+
+/// Joins the records of one call. Either may be null (a lost record); what they say is hostile.
+[[nodiscard]] ApiCall decode_call(const Vocabulary& vocabulary, const Signature& signature,
+                                  const capture::RecordView* entry,
+                                  const capture::RecordView* exit);
+
+}  // namespace glasshook::api
