@@ -48,6 +48,7 @@ struct ReturnRange {
 struct PageSites {
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;
+  bool report_placements = false;  ///< send a code_page record for every new place it runs at
 };
 
 /// "Code of unknown content is about to run." Asked while the vCPU waits.
@@ -113,6 +114,8 @@ class Hypervisor {
 
   /// Address space programs see as Space::kernel, and whether tables have five levels.
   virtual Result<> set_kernel_space(AddressSpace space) = 0;
+  /// Kernel functions a `jmp` to which is a return (Linux: __x86_return_thunk and its kin).
+  virtual Result<> set_return_thunks(const std::vector<Gva>& thunks) = 0;
   /// Program that captures who runs, attached to page questions and code_page records.
   virtual Result<> set_context_program(capture::Program program) = 0;
 

@@ -1,0 +1,116 @@
+// The memory that probe and monitor share: rings, counters and page questions. Both sides check
+// what they read from it; neither trusts the other.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "hypervisor/hypervisor.h"
+
+namespace glasshook::hypervisor::qemu {
+
+inline constexpr std::uint64_t kRegionMagic = 0x31304b4f4f484c47;  // "GLHOOK01"
+inline constexpr std::uint32_t kRegionVersion = 1;
+inline constexpr std::uint32_t kMaxVcpus = 256;
+inline constexpr std::uint32_t kMaxHooks = 8192;
+inline constexpr std::uint32_t kMaxSitesPerPage = 1024;
+inline constexpr std::uint32_t kMaxContextBytes = 1024;
+
+/// Where everything lies; written once by the probe before the region is shared.
+struct RegionHeader {
+  std::uint64_t magic = kRegionMagic;
+  std::uint32_t version = kRegionVersion;
+  std::uint32_t vcpus = 0;
+  std::uint64_t size = 0;              ///< of the whole region, bytes
+  std::uint64_t ticks_per_second = 0;  ///< of record timestamps
+  std::uint64_t ring_bytes = 0;        ///< of one ring, its own header included
+  std::uint64_t rings_offset = 0;
+  std::uint64_t counters_offset = 0;
+  std::uint64_t questions_offset = 0;
+  std::atomic<std::uint32_t> question_bell{0};  ///< futex; counts questions
+  std::atomic<std::uint32_t> record_bell{0};    ///< futex; counts wake-ups of a sleeping consumer
+  std::atomic<std::uint32_t> consumer_sleeps{0};
+};
+
+/// Counters with one writer (the vCPU's thread) and relaxed readers.
+struct HookCell {
+  std::atomic<std::uint64_t> hits, sent, filtered, rate_limited, dropped, returned, unreturned,
+      spare;
+};
+static_assert(sizeof(HookCell) == 64);
+
+struct ProbeCell {
+  std::atomic<std::uint64_t> records, dropped, budget, page_questions, page_timeouts, churned_pages,
+      spare[2];
+};
+static_assert(sizeof(ProbeCell) == 64);
+
+struct VcpuCounters {
+  ProbeCell probe;
+  std::array<HookCell, kMaxHooks> hooks;
+};
+
+enum class QuestionState : std::uint32_t { idle, asked, answered };
+
+/// One vCPU's question and its answer.
+struct QuestionSlot {
+  std::atomic<std::uint32_t> state{0};  ///< QuestionState; futex
+  std::uint32_t context_size = 0;
+  std::uint64_t page = 0, address = 0, root = 0, hash = 0, timestamp = 0;
+  std::uint32_t five_level = 0;
+  std::uint32_t entry_count = 0;
+  std::uint32_t range_count = 0;
+  std::uint32_t report_placements = 0;
+  std::array<std::byte, kMaxContextBytes> context;
+  std::array<EntrySite, kMaxSitesPerPage> entries;
+  std::array<ReturnRange, kMaxSitesPerPage> ranges;
+};
+
+/// Typed view of a mapped region. Borrows the mapping.
+class SharedRegion {
+ public:
+  SharedRegion() = default;
+  explicit SharedRegion(std::span<std::byte> bytes) : bytes_(bytes) {}
+
+  /// Bytes needed for that many vCPUs with rings of `ring_bytes`.
+  [[nodiscard]] static std::uint64_t size_for(std::uint32_t vcpus, std::uint64_t ring_bytes);
+  /// Writes the header (probe side); rings are initialised by their owner.
+  static SharedRegion create(std::span<std::byte> bytes, std::uint32_t vcpus,
+                             std::uint64_t ring_bytes, std::uint64_t ticks_per_second);
+  /// Checks a region made by the other side.
+  [[nodiscard]] static Result<SharedRegion> open(std::span<std::byte> bytes);
+
+  [[nodiscard]] RegionHeader& header() const { return *at<RegionHeader>(0); }
+  [[nodiscard]] std::uint32_t vcpus() const { return vcpus_; }
+  [[nodiscard]] std::uint64_t ticks_per_second() const { return ticks_per_second_; }
+  [[nodiscard]] std::span<std::byte> ring(std::uint32_t vcpu) const {
+    return bytes_.subspan(rings_offset_ + vcpu * ring_bytes_, ring_bytes_);
+  }
+  [[nodiscard]] VcpuCounters& counters(std::uint32_t vcpu) const {
+    return *at<VcpuCounters>(counters_offset_ + vcpu * sizeof(VcpuCounters));
+  }
+  [[nodiscard]] QuestionSlot& question(std::uint32_t vcpu) const {
+    return *at<QuestionSlot>(questions_offset_ + vcpu * sizeof(QuestionSlot));
+  }
+
+ private:
+  template <class T>
+  [[nodiscard]] T* at(std::uint64_t offset) const {
+    return reinterpret_cast<T*>(bytes_.data() + offset);
+  }
+
+  std::span<std::byte> bytes_;
+  // Private copies, so that the other side cannot change the layout later.
+  std::uint32_t vcpus_ = 0;
+  std::uint64_t ring_bytes_ = 0, rings_offset_ = 0, counters_offset_ = 0, questions_offset_ = 0;
+  std::uint64_t ticks_per_second_ = 0;
+};
+
+/// Waits while `word` is `expected`, at most `timeout_ns`; wakes may be spurious.
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t timeout_ns);
+void futex_wake(std::atomic<std::uint32_t>& word);
+
+}  // namespace glasshook::hypervisor::qemu
