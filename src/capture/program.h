@@ -11,10 +11,14 @@ namespace glasshook::capture {
 inline constexpr int kRegisterCount = 16;  ///< r0..r15, 64 bits, zero at start
 inline constexpr int kSavedSlotCount = 8;  ///< values carried from an entry to its return
 inline constexpr std::size_t kMaxInstructions = 1024;
-inline constexpr std::size_t kMaxPoolBytes = 16384;
+inline constexpr std::size_t kMaxPatterns = 256;
+inline constexpr std::size_t kMaxPatternBytes = 1024;  ///< of one pattern
+inline constexpr std::size_t kMaxPoolBytes = 16384;    ///< of all patterns of a program
 inline constexpr std::uint16_t kMaxBackJumps = 1024;
 inline constexpr std::uint32_t kMaxFieldBytes = 8192;    ///< of one field
 inline constexpr std::uint32_t kMaxRecordBytes = 16384;  ///< of one record, header included
+inline constexpr std::uint32_t kSetCount = 64;           ///< sets a program can name
+inline constexpr std::uint32_t kLimiterCount = 4096;     ///< rate limiters a program can name
 /// `src` value that stands for the instruction's immediate.
 inline constexpr std::uint8_t kImmediate = 0xff;
 
