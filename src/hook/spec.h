@@ -20,7 +20,11 @@ enum class CaptureKind : std::uint8_t {
 /// One thing to capture. `expression` is C-like: an argument by its name (or `arg0`..), `ret`,
 /// `current` (the running task), `(struct T *)x` casts, `->`, `.`, `[n]`, `@symbol`, numbers,
 /// `&x->y` for an address, and `+ - & | << >>` with a number. In a return capture an
-/// argument has the value it had at entry.
+/// argument has the value it had at entry. Both sides of an operator may be any expression. A name
+/// that is no argument is an enumerator of the kernel's (`ITER_UBUF`).
+/// `a ?? b` is `a` where it compiles and else `b`: chosen once, while compiling, for arguments,
+/// members and enumerators that not every kernel has (`rd->old_dentry ?? old_dentry`,
+/// `ITER_UBUF ?? 255`). It binds loosest, may be chained, and works in `length` and `when` too.
 struct Capture {
   std::string name;
   CaptureKind kind = CaptureKind::word;
@@ -31,6 +35,9 @@ struct Capture {
 
 /// Captures and conditions at one moment. `when` are comparisons (`expr == n`, `!=`, `<`, `<=`,
 /// `>`, `>=`, `expr & mask`, `!expr`) that must all hold, else the call is filtered in the probe.
+/// `<` and friends are signed when the left side's type is. The entry's conditions hold for the
+/// whole call, whether or not the entry itself is recorded: when one fails, the return is not
+/// looked at.
 struct Moment {
   std::vector<std::string> when;
   std::vector<Capture> captures;
