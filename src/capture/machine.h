@@ -14,6 +14,10 @@
 
 namespace glasshook::capture {
 
+inline constexpr std::size_t kMaxMatchBytes = 4096;  ///< longest text a suffix or glob can match
+/// Bytes that match_string may look at in one run; beyond it the run ends as `budget`.
+inline constexpr std::size_t kMaxMatchWork = 65536;
+
 class SetTable;
 class RateLimiterTable;
 
@@ -31,10 +35,10 @@ struct CpuState {
 
 /// What programs may touch besides the processor. Shared by all vCPUs; outlives every run.
 struct Environment {
-  const GuestRam* ram = nullptr;
+  const GuestRam* ram = nullptr;  ///< needed; segments begin on page boundaries
   AddressSpace kernel_space;
-  SetTable* sets = nullptr;
-  RateLimiterTable* limiters = nullptr;
+  SetTable* sets = nullptr;              ///< without it all sets are empty
+  RateLimiterTable* limiters = nullptr;  ///< without it nothing is limited
 };
 
 /// Values an entry program saved for the return of the same call.
@@ -44,12 +48,13 @@ enum class Outcome : std::uint8_t {
   sent,          ///< a record stands in the buffer
   stopped,       ///< filtered out
   rate_limited,  ///< stopped after a limiter said no
-  budget,        ///< ran out of backward jumps; what was captured so far stands in the buffer
+  budget,        ///< ran out of backward jumps or match work; what was captured so far stands in
+                 ///< the buffer
 };
 
 struct RunResult {
   Outcome outcome = Outcome::stopped;
-  bool return_armed = false;
+  bool return_armed = false;      ///< also when the entry itself was stopped
   std::uint32_t record_size = 0;  ///< bytes in the buffer when sent or budget
 };
 

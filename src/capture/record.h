@@ -1,6 +1,7 @@
 // What a probe sends for one hit: a fixed header and typed fields, little-endian, 8-byte aligned.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -16,7 +17,7 @@ enum class RecordKind : std::uint8_t {
 };
 
 enum RecordFlag : std::uint8_t {
-  kRecordTruncated = 1,  ///< a field did not fit any more and was left out
+  kRecordTruncated = 1,  ///< a field did not fit any more and was cut or left out
   kRecordBudget = 2,     ///< the program used up its jumps and was ended
 };
 
