@@ -59,6 +59,17 @@ constexpr auto kCpuRegisters = std::to_array<std::string_view>({
 });
 static_assert(kCpuRegisters.size() == static_cast<std::size_t>(CpuRegister::count_));
 
+constexpr auto kPatternKinds =
+    std::to_array<std::string_view>({"equal", "prefix", "suffix", "glob"});
+
+/// The enumerator whose name stands at that place of the table.
+template <class Enum, std::size_t N>
+std::optional<Enum> by_name(const std::array<std::string_view, N>& names, std::string_view name) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<Enum>(found - names.begin());
+}
+
 }  // namespace
 
 const OpInfo& op_info(Op op) noexcept { return kOps[static_cast<std::size_t>(op)]; }
@@ -69,14 +80,25 @@ std::optional<Op> op_by_name(std::string_view name) noexcept {
   return static_cast<Op>(found - kOps.begin());
 }
 
+bool has_jump_target(Op op) noexcept {
+  const Shape shape = op_info(op).shape;
+  return shape == Shape::jump || shape == Shape::compare || shape == Shape::limit;
+}
+
+std::string_view pattern_kind_name(PatternKind kind) noexcept {
+  return kPatternKinds[static_cast<std::size_t>(kind)];
+}
+
+std::optional<PatternKind> pattern_kind_by_name(std::string_view name) noexcept {
+  return by_name<PatternKind>(kPatternKinds, name);
+}
+
 std::string_view cpu_register_name(CpuRegister reg) noexcept {
   return kCpuRegisters[static_cast<std::size_t>(reg)];
 }
 
 std::optional<CpuRegister> cpu_register_by_name(std::string_view name) noexcept {
-  const auto found = std::ranges::find(kCpuRegisters, name);
-  if (found == kCpuRegisters.end()) return std::nullopt;
-  return static_cast<CpuRegister>(found - kCpuRegisters.begin());
+  return by_name<CpuRegister>(kCpuRegisters, name);
 }
 
 }  // namespace glasshook::capture

@@ -40,6 +40,13 @@ struct OpInfo {
 [[nodiscard]] const OpInfo& op_info(Op op) noexcept;
 [[nodiscard]] std::optional<Op> op_by_name(std::string_view name) noexcept;
 
+/// True when `op` may go on at another place than the next instruction.
+[[nodiscard]] bool has_jump_target(Op op) noexcept;
+
+/// "equal", "prefix", "suffix", "glob"; `kind` must be one of them.
+[[nodiscard]] std::string_view pattern_kind_name(PatternKind kind) noexcept;
+[[nodiscard]] std::optional<PatternKind> pattern_kind_by_name(std::string_view name) noexcept;
+
 /// "rax" ... "user_mode"; `reg` must be below CpuRegister::count_.
 [[nodiscard]] std::string_view cpu_register_name(CpuRegister reg) noexcept;
 [[nodiscard]] std::optional<CpuRegister> cpu_register_by_name(std::string_view name) noexcept;

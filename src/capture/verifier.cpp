@@ -142,13 +142,8 @@ bool ends_flow(Op op) {
   return op == Op::jump || op == Op::jump_back || op == Op::send || op == Op::stop;
 }
 
-bool may_jump(Op op) {
-  const Shape shape = op_info(op).shape;
-  return shape == Shape::jump || shape == Shape::compare || shape == Shape::limit;
-}
-
 const char* jump_fault(const Instruction& in, std::size_t at, std::size_t count) {
-  if (may_jump(in.op)) {
+  if (has_jump_target(in.op)) {
     const std::int64_t target = static_cast<std::int64_t>(at) + 1 + in.offset;
     if (target < 0 || target >= static_cast<std::int64_t>(count)) return "jumps out of the program";
     if (in.op == Op::jump_back && in.offset >= 0) return "must jump backward";
@@ -192,7 +187,7 @@ class ListCheck {
       default:
         break;
     }
-    if (may_jump(in.op)) {
+    if (has_jump_target(in.op)) {
       State& target = states_[at + 1 + static_cast<std::size_t>(std::int64_t{in.offset})];
       if (in.op == Op::jump_back && target == State::unreached)
         return "jumps back to code that nothing before it reaches";
