@@ -8,9 +8,10 @@
 #include <cstdint>
 #include <span>
 
+#include "capture/doorbell.h"
 #include "hypervisor/hypervisor.h"
 
-namespace glasshook::hypervisor::qemu {
+namespace glasshook::hypervisor::probe {
 
 inline constexpr std::uint64_t kRegionMagic = 0x31304b4f4f484c47;  // "GLHOOK01"
 inline constexpr std::uint32_t kRegionVersion = 1;
@@ -31,8 +32,7 @@ struct RegionHeader {
   std::uint64_t counters_offset = 0;
   std::uint64_t questions_offset = 0;
   std::atomic<std::uint32_t> question_bell{0};  ///< futex; counts questions
-  std::atomic<std::uint32_t> record_bell{0};    ///< futex; counts wake-ups of a sleeping consumer
-  std::atomic<std::uint32_t> consumer_sleeps{0};
+  capture::Doorbell record_bell;                ///< wakes the sleeping monitor
 };
 
 /// Counters with one writer (the vCPU's thread) and relaxed readers.
@@ -77,6 +77,8 @@ class SharedRegion {
 
   /// Bytes needed for that many vCPUs with rings of `ring_bytes`.
   [[nodiscard]] static std::uint64_t size_for(std::uint32_t vcpus, std::uint64_t ring_bytes);
+  /// Bytes, a whole number of pages, of one ring that holds `data_bytes` (a power of two).
+  [[nodiscard]] static std::uint64_t ring_bytes_for(std::uint64_t data_bytes);
   /// Writes the header (probe side); rings are initialised by their owner.
   static SharedRegion create(std::span<std::byte> bytes, std::uint32_t vcpus,
                              std::uint64_t ring_bytes, std::uint64_t ticks_per_second);
@@ -113,4 +115,4 @@ class SharedRegion {
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t timeout_ns);
 void futex_wake(std::atomic<std::uint32_t>& word);
 
-}  // namespace glasshook::hypervisor::qemu
+}  // namespace glasshook::hypervisor::probe

@@ -1,4 +1,4 @@
-#include "hypervisor/qemu/shared_region.h"
+#include "hypervisor/probe/shared_region.h"
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -7,7 +7,9 @@
 #include <ctime>
 #include <new>
 
-namespace glasshook::hypervisor::qemu {
+#include "capture/ring.h"
+
+namespace glasshook::hypervisor::probe {
 namespace {
 
 constexpr std::uint64_t page_align(std::uint64_t bytes) { return (bytes + kPageMask) & ~kPageMask; }
@@ -29,6 +31,10 @@ constexpr Layout layout_for(std::uint32_t vcpus, std::uint64_t ring_bytes) {
 
 std::uint64_t SharedRegion::size_for(std::uint32_t vcpus, std::uint64_t ring_bytes) {
   return layout_for(vcpus, ring_bytes).size;
+}
+
+std::uint64_t SharedRegion::ring_bytes_for(std::uint64_t data_bytes) {
+  return page_align(capture::ring_bytes(data_bytes));
 }
 
 SharedRegion SharedRegion::create(std::span<std::byte> bytes, std::uint32_t vcpus,
@@ -75,4 +81,4 @@ void futex_wake(std::atomic<std::uint32_t>& word) {
   syscall(SYS_futex, &word, FUTEX_WAKE, 0x7fffffff, nullptr, nullptr, 0);
 }
 
-}  // namespace glasshook::hypervisor::qemu
+}  // namespace glasshook::hypervisor::probe

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace glasshook::hypervisor::qemu {
+namespace glasshook::hypervisor::probe {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::size_t kMaxMessageBytes = 160 * 1024;
@@ -41,4 +41,4 @@ struct RamPiece {
   std::uint64_t gpa = 0, size = 0, file_offset = 0;
 };
 
-}  // namespace glasshook::hypervisor::qemu
+}  // namespace glasshook::hypervisor::probe

@@ -1,0 +1,360 @@
+#include "hypervisor/attached/probe_client.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "capture/program_codec.h"
+#include "hypervisor/probe/control_server.h"
+#include "hypervisor/probe/hit_runner.h"
+#include "hypervisor/probe/protocol.h"
+#include "hypervisor/probe/seqpacket.h"
+
+namespace glasshook::hypervisor {
+namespace {
+
+using probe::Request;
+using std::chrono::milliseconds;
+using std::chrono::system_clock;
+
+/// How long a reply may take: commit waits for a flush inside QEMU.
+constexpr int kReplyTimeoutMs = 10'000;
+
+ByteWriter begin_request(Request request) {
+  ByteWriter out;
+  out.put(static_cast<std::uint32_t>(request));
+  return out;
+}
+
+}  // namespace
+
+class ProbeClient::Socket {
+ public:
+  explicit Socket(int fd) : fd_(fd) {}
+  ~Socket() { close(fd_); }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  [[nodiscard]] int fd() const { return fd_; }
+
+  /// True when the peer has hung up.
+  [[nodiscard]] bool closed() const {
+    pollfd p{.fd = fd_, .events = POLLIN, .revents = 0};
+    return ::poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
+  }
+
+ private:
+  int fd_;
+};
+
+class ProbeClient::Mapping {
+ public:
+  explicit Mapping(std::span<std::byte> bytes) : bytes_(bytes) {}
+  ~Mapping() { munmap(bytes_.data(), bytes_.size()); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& socket_path,
+                                                          std::string backend,
+                                                          milliseconds timeout) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path)
+    return fail(ErrorCode::invalid_argument, "socket path is too long: {}", socket_path);
+  socket_path.copy(address.sun_path, socket_path.size());
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(ErrorCode::io, "cannot make a socket: {}", std::strerror(errno));
+  auto socket = std::make_unique<Socket>(fd);
+  while (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    if (std::chrono::steady_clock::now() >= deadline)
+      return with_remedy(
+          fail(ErrorCode::io, "no probe answers at {}: {}", socket_path, std::strerror(errno)),
+          "start QEMU with -plugin libglasshook-qemu.so,socket=" + socket_path);
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  std::unique_ptr<ProbeClient> client(new ProbeClient);
+  client->backend_ = std::move(backend);
+  client->socket_ = std::move(socket);
+  if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
+  return client;
+}
+
+Result<> ProbeClient::greet() {
+  ByteWriter hello = begin_request(Request::hello);
+  hello.put(probe::kProtocolVersion);
+  std::vector<int> fds;
+  auto reply = request(hello.bytes(), &fds);
+  const auto close_all = [&] { std::for_each(fds.begin(), fds.end(), ::close); };
+  if (!reply || fds.size() != 2) {
+    close_all();
+    if (!reply) return std::unexpected(reply.error());
+    return fail(ErrorCode::protocol, "the probe sent no memory");
+  }
+  ByteReader reader(*reply);
+  std::vector<RamFileSegment> segments;
+  const auto count = std::min<std::uint32_t>(reader.get<std::uint32_t>(), GuestRam::kMaxSegments);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto piece = reader.get<probe::RamPiece>();
+    segments.push_back(
+        {.begin = Gpa{piece.gpa}, .size = piece.size, .file_offset = piece.file_offset});
+  }
+  auto ram = RamFile::map(fds[1], segments);
+  struct stat info{};
+  void* at = MAP_FAILED;
+  if (fstat(fds[0], &info) == 0)
+    at = mmap(nullptr, static_cast<std::size_t>(info.st_size), PROT_READ | PROT_WRITE, MAP_SHARED,
+              fds[0], 0);
+  close_all();
+  if (!ram) return std::unexpected(ram.error());
+  if (at == MAP_FAILED) return fail(ErrorCode::io, "cannot map the probe's shared region");
+  ram_ = std::make_unique<RamFile>(std::move(*ram));
+  mapping_ = std::make_unique<Mapping>(
+      std::span{static_cast<std::byte*>(at), static_cast<std::size_t>(info.st_size)});
+  auto region = probe::SharedRegion::open(mapping_->bytes());
+  if (!region) return std::unexpected(region.error());
+  region_ = *region;
+  std::vector<capture::RingConsumer> rings;
+  for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
+    auto ring = capture::RingConsumer::attach(region_.ring(v));
+    if (!ring) return std::unexpected(ring.error());
+    rings.push_back(std::move(*ring));
+  }
+  merger_ = std::make_unique<capture::RingMerger>(std::move(rings), probe::ticks,
+                                                  region_.ticks_per_second() / 10);
+  take_clock_anchor();
+  return {};
+}
+
+ProbeClient::~ProbeClient() {
+  // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
+  socket_.reset();
+  if (oracle_thread_.joinable()) {
+    oracle_thread_.request_stop();
+    region_.header().question_bell.fetch_add(1);
+    probe::futex_wake(region_.header().question_bell);
+  }
+}
+
+Capabilities ProbeClient::capabilities() const {
+  return {.backend = backend_,
+          .vcpus = region_.vcpus(),
+          .user_pages = true,
+          .returns = true,
+          .max_sites = 0,
+          .hidden_from_reads = true};
+}
+
+Result<std::vector<std::byte>> ProbeClient::request(std::span<const std::byte> message,
+                                                    std::vector<int>* fds) {
+  if (message.size() > probe::kMaxMessageBytes)
+    return fail(ErrorCode::limit, "a request of {} bytes is too large", message.size());
+  if (!probe::send_message(socket_->fd(), message, {}))
+    return fail(ErrorCode::closed, "the VM is gone");
+  pollfd wait{.fd = socket_->fd(), .events = POLLIN, .revents = 0};
+  if (::poll(&wait, 1, kReplyTimeoutMs) <= 0)
+    return fail(ErrorCode::timeout, "the probe in the hypervisor does not answer");
+  std::vector<std::byte> reply;
+  if (!probe::receive_message(socket_->fd(), reply, fds))
+    return fail(ErrorCode::closed, "the VM is gone");
+  return probe::decode_reply(reply);
+}
+
+Result<> ProbeClient::command(std::span<const std::byte> message) {
+  auto reply = request(message, nullptr);
+  if (!reply) return std::unexpected(reply.error());
+  return {};
+}
+
+Result<> ProbeClient::set_kernel_space(AddressSpace space) {
+  ByteWriter out = begin_request(Request::kernel_space);
+  out.put(space.root.value);
+  out.put(static_cast<std::uint8_t>(space.five_level));
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::set_return_thunks(const std::vector<Gva>& thunks) {
+  ByteWriter out = begin_request(Request::return_thunks);
+  out.put(static_cast<std::uint32_t>(thunks.size()));
+  for (const Gva thunk : thunks) out.put(thunk.value);
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::set_context_program(capture::Program program) {
+  ByteWriter out = begin_request(Request::context_program);
+  out.put_block(capture::serialize(program));
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::load(const HookPrograms& hook) {
+  ByteWriter out = begin_request(Request::load_hook);
+  out.put(hook.id.value);
+  out.put_block(capture::serialize(hook.entry));
+  out.put(static_cast<std::uint8_t>(hook.on_return.has_value()));
+  if (hook.on_return) out.put_block(capture::serialize(*hook.on_return));
+  auto loaded = command(out.bytes());
+  if (loaded) hooks_.push_back(hook.id);
+  return loaded;
+}
+
+Result<> ProbeClient::place(Gpa page, const PageSites& sites) {
+  ByteWriter out = begin_request(Request::place);
+  out.put(page.value);
+  out.put_block(probe::encode_sites(sites));
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::watch_user_pages(PageOracle oracle) {
+  {
+    const std::lock_guard lock(oracle_mutex_);
+    oracle_ = std::move(oracle);
+  }
+  if (!oracle_thread_.joinable())
+    oracle_thread_ = std::jthread([this](const std::stop_token& stop) { answer_questions(stop); });
+  ByteWriter out = begin_request(Request::watch_user_pages);
+  out.put(std::uint8_t{1});
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::unload(HookId id) {
+  ByteWriter out = begin_request(Request::unload_hook);
+  out.put(id.value);
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::commit() { return command(begin_request(Request::commit).bytes()); }
+
+Result<> ProbeClient::set_add(std::uint32_t set, std::uint64_t key) {
+  ByteWriter out = begin_request(Request::set_add);
+  out.put(set);
+  out.put(key);
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::set_remove(std::uint32_t set, std::uint64_t key) {
+  ByteWriter out = begin_request(Request::set_remove);
+  out.put(set);
+  out.put(key);
+  return command(out.bytes());
+}
+
+Result<> ProbeClient::set_rate(std::uint32_t limiter, std::uint32_t per_second,
+                               std::uint32_t burst) {
+  ByteWriter out = begin_request(Request::set_rate);
+  out.put(limiter);
+  out.put(per_second);
+  out.put(burst);
+  return command(out.bytes());
+}
+
+Result<std::size_t> ProbeClient::poll(const RecordSink& sink, milliseconds timeout) {
+  const std::size_t count = merger_->poll(sink, region_.header().record_bell, timeout);
+  if (count == 0 && socket_->closed()) return fail(ErrorCode::closed, "the VM is gone");
+  take_clock_anchor();
+  return count;
+}
+
+void ProbeClient::take_clock_anchor() {
+  const std::uint64_t now = probe::ticks();
+  if (anchor_ticks_ != 0 && now - anchor_ticks_ < region_.ticks_per_second()) return;
+  anchor_ticks_ = now;
+  anchor_time_ = system_clock::now();
+}
+
+system_clock::time_point ProbeClient::wall_time(std::uint64_t timestamp) const {
+  const auto distance = static_cast<std::int64_t>(timestamp - anchor_ticks_);
+  const double seconds =
+      static_cast<double>(distance) / static_cast<double>(region_.ticks_per_second());
+  return anchor_time_ +
+         std::chrono::duration_cast<system_clock::duration>(std::chrono::duration<double>(seconds));
+}
+
+Result<std::vector<HookCounters>> ProbeClient::hook_counters() {
+  std::vector<HookCounters> all;
+  for (const HookId id : hooks_) {
+    HookCounters sum{.id = id};
+    for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
+      const probe::HookCell& cell = region_.counters(v).hooks[id.value];
+      sum.hits += cell.hits;
+      sum.sent += cell.sent;
+      sum.filtered += cell.filtered;
+      sum.rate_limited += cell.rate_limited;
+      sum.dropped += cell.dropped;
+      sum.returned += cell.returned;
+      sum.unreturned += cell.unreturned;
+    }
+    all.push_back(sum);
+  }
+  return all;
+}
+
+Result<ProbeCounters> ProbeClient::probe_counters() {
+  ProbeCounters sum;
+  for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
+    const probe::ProbeCell& cell = region_.counters(v).probe;
+    sum.records += cell.records;
+    sum.dropped += cell.dropped;
+    sum.budget += cell.budget;
+    sum.page_questions += cell.page_questions;
+    sum.page_timeouts += cell.page_timeouts;
+  }
+  sum.malformed = merger_->counters().malformed;
+  return sum;
+}
+
+void ProbeClient::answer_questions(const std::stop_token& stop) {
+  constexpr std::int64_t kPatienceNs = 100'000'000;
+  auto& bell = region_.header().question_bell;
+  while (!stop.stop_requested()) {
+    const std::uint32_t rung = bell.load();
+    for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
+      probe::QuestionSlot& slot = region_.question(v);
+      if (slot.state.load(std::memory_order_acquire) ==
+          static_cast<std::uint32_t>(probe::QuestionState::asked))
+        answer(slot, v);
+    }
+    if (bell.load() == rung) probe::futex_wait(bell, rung, kPatienceNs);
+  }
+}
+
+void ProbeClient::answer(probe::QuestionSlot& slot, std::uint32_t vcpu) {
+  const std::uint32_t size = std::min(slot.context_size, probe::kMaxContextBytes);
+  const std::byte* context = slot.context.data();
+  const PageQuestion question{.vcpu = vcpu,
+                              .page = Gpa{slot.page},
+                              .address = Gva{slot.address},
+                              .space = {.root = Gpa{slot.root}, .five_level = slot.five_level != 0},
+                              .content_hash = slot.hash,
+                              .timestamp = slot.timestamp,
+                              .context = std::vector<std::byte>(context, context + size)};
+  PageSites sites;
+  {
+    const std::lock_guard lock(oracle_mutex_);
+    sites = oracle_(question);
+  }
+  const auto entries = std::min<std::size_t>(sites.entries.size(), probe::kMaxSitesPerPage);
+  const auto ranges = std::min<std::size_t>(sites.returns.size(), probe::kMaxSitesPerPage);
+  std::copy_n(sites.entries.begin(), entries, slot.entries.begin());
+  std::copy_n(sites.returns.begin(), ranges, slot.ranges.begin());
+  slot.entry_count = static_cast<std::uint32_t>(entries);
+  slot.range_count = static_cast<std::uint32_t>(ranges);
+  slot.report_placements = sites.report_placements ? 1 : 0;
+  auto asked = static_cast<std::uint32_t>(probe::QuestionState::asked);
+  // The vCPU may have given up meanwhile; then the answer is void.
+  if (slot.state.compare_exchange_strong(
+          asked, static_cast<std::uint32_t>(probe::QuestionState::answered)))
+    probe::futex_wake(slot.state);
+}
+
+}  // namespace glasshook::hypervisor

@@ -1,0 +1,71 @@
+// The monitor's end of a probe: a Hypervisor over a control socket and shared memory.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "capture/merger.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/probe/shared_region.h"
+#include "memory/ram_file.h"
+
+namespace glasshook::hypervisor {
+
+/// Attaches to the probe that listens on a unix socket, whichever hypervisor it runs in.
+class ProbeClient final : public Hypervisor {
+ public:
+  /// Connects, waiting up to `timeout` for the socket to appear. `backend` names the hypervisor
+  /// for capabilities().
+  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
+      const std::string& socket_path, std::string backend, std::chrono::milliseconds timeout);
+  ~ProbeClient() override;
+
+  [[nodiscard]] Capabilities capabilities() const override;
+  [[nodiscard]] const PhysicalMemory& memory() const override { return *ram_; }
+  Result<> set_kernel_space(AddressSpace space) override;
+  Result<> set_return_thunks(const std::vector<Gva>& thunks) override;
+  Result<> set_context_program(capture::Program program) override;
+  Result<> load(const HookPrograms& hook) override;
+  Result<> place(Gpa page, const PageSites& sites) override;
+  Result<> watch_user_pages(PageOracle oracle) override;
+  Result<> unload(HookId id) override;
+  Result<> commit() override;
+  Result<> set_add(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_remove(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) override;
+  Result<std::size_t> poll(const RecordSink& sink, std::chrono::milliseconds timeout) override;
+  [[nodiscard]] std::chrono::system_clock::time_point wall_time(
+      std::uint64_t timestamp) const override;
+  [[nodiscard]] Result<std::vector<HookCounters>> hook_counters() override;
+  [[nodiscard]] Result<ProbeCounters> probe_counters() override;
+
+ private:
+  class Socket;
+  class Mapping;
+
+  ProbeClient() = default;
+  Result<> greet();
+  Result<std::vector<std::byte>> request(std::span<const std::byte> message, std::vector<int>* fds);
+  Result<> command(std::span<const std::byte> message);
+  void answer_questions(const std::stop_token& stop);
+  void answer(probe::QuestionSlot& slot, std::uint32_t vcpu);
+  void take_clock_anchor();
+
+  std::string backend_;
+  std::unique_ptr<Socket> socket_;
+  std::unique_ptr<Mapping> mapping_;
+  probe::SharedRegion region_;
+  std::unique_ptr<RamFile> ram_;
+  std::unique_ptr<capture::RingMerger> merger_;
+  std::vector<HookId> hooks_;
+  std::uint64_t anchor_ticks_ = 0;
+  std::chrono::system_clock::time_point anchor_time_;
+  std::mutex oracle_mutex_;
+  PageOracle oracle_;
+  std::jthread oracle_thread_;
+};
+
+}  // namespace glasshook::hypervisor

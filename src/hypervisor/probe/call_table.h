@@ -1,0 +1,74 @@
+// Calls that were entered and whose return is awaited.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "capture/machine.h"
+#include "hypervisor/probe/hook_table.h"
+
+namespace glasshook::hypervisor::probe {
+
+/// Names a stack frame: a `ret` that runs with the same stack pointer in the same address space as
+/// a function's entry returns from that function. Kernel stacks are unique by address alone.
+struct FrameKey {
+  std::uint64_t space = 0;  ///< page-table root without the isolation bit; 0 for kernel stacks
+  std::uint64_t stack = 0;  ///< RSP
+
+  static FrameKey of(const capture::CpuState& cpu) {
+    const std::uint64_t rsp = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
+    return {.space = Gva{rsp}.is_kernel() ? 0 : cpu.space.root.value & ~kPtiUserBit, .stack = rsp};
+  }
+  bool operator==(const FrameKey&) const = default;
+};
+
+/// A call in flight.
+struct PendingCall {
+  FrameKey key;
+  HookSlot* hook = nullptr;
+  std::uint64_t call = 0;         ///< id in the records; also tells which of two is older
+  std::uint64_t fingerprint = 0;  ///< of the general registers at entry
+  capture::SavedSlots saved{};
+};
+
+/// A fixed-size hash table with a small lock a bucket, so that vCPUs do not meet. A full bucket
+/// gives up its oldest call.
+class CallTable {
+ public:
+  static constexpr std::size_t kBuckets = 8192;  ///< power of two
+  static constexpr std::size_t kWays = 8;
+  static constexpr std::size_t kMaxNested = 4;  ///< hooked functions that end in one `ret`
+
+  CallTable() : buckets_(kBuckets) {}
+
+  /// True when this very entry is pending: the instruction was restarted after a fault.
+  [[nodiscard]] bool is_restart(const FrameKey& key, const HookSlot* hook,
+                                std::uint64_t fingerprint) noexcept;
+
+  /// Adds a call. A call of the same hook in the same frame can no longer return (longjmp, a thread
+  /// that died) and is replaced. Returns the hook whose call was given up, or nullptr.
+  HookSlot* add(const PendingCall& call) noexcept;
+
+  /// Removes every call of that frame, newest first; how many were written to `out`.
+  std::size_t take(const FrameKey& key, std::array<PendingCall, kMaxNested>& out) noexcept;
+
+ private:
+  struct alignas(64) Bucket {
+    std::atomic_flag lock = ATOMIC_FLAG_INIT;
+    std::uint8_t used = 0;
+    std::array<PendingCall, kWays> calls;
+  };
+  class BucketLock;
+
+  [[nodiscard]] Bucket& bucket_of(const FrameKey& key) noexcept {
+    const std::uint64_t mixed = (key.space ^ key.stack) * 0x9e3779b97f4a7c15;
+    return buckets_[mixed >> 51];
+  }
+  static_assert(kBuckets == 1ull << 13, "bucket_of() keeps the top 13 bits");
+
+  std::vector<Bucket> buckets_;
+};
+
+}  // namespace glasshook::hypervisor::probe

@@ -1,0 +1,167 @@
+#include "hypervisor/probe/hit_runner.h"
+
+#include <xxhash.h>
+
+#include <array>
+#include <cstring>
+#include <ctime>
+
+namespace glasshook::hypervisor::probe {
+namespace {
+
+void count(std::atomic<std::uint64_t>& counter) noexcept {
+  // One writer: a plain add, no locked instruction.
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+std::uint64_t fingerprint_of(const capture::CpuState& cpu) noexcept {
+  return XXH3_64bits(cpu.gpr.data(), sizeof cpu.gpr);
+}
+
+std::int64_t monotonic_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+}  // namespace
+
+std::uint64_t measure_ticks_per_second() {
+  constexpr std::int64_t kMeasureNs = 10'000'000;
+  const std::int64_t start_ns = monotonic_ns();
+  const std::uint64_t start = ticks();
+  while (monotonic_ns() - start_ns < kMeasureNs) {
+  }
+  const auto elapsed = static_cast<std::uint64_t>(monotonic_ns() - start_ns);
+  return static_cast<std::uint64_t>(static_cast<__uint128_t>(ticks() - start) * 1'000'000'000 /
+                                    elapsed);
+}
+
+HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& environment)
+    : region_(region), environment_(environment), vcpus_(region.vcpus()) {
+  for (std::uint32_t v = 0; v < region.vcpus(); ++v) {
+    auto ring = capture::RingProducer::create(region_.ring(v), &region_.header().record_bell);
+    if (ring) vcpus_[v].ring.emplace(std::move(*ring));
+    vcpus_[v].buffer.resize(capture::kMaxRecordBytes);
+    vcpus_[v].hooks = region_.counters(v).hooks.data();
+    vcpus_[v].probe = &region_.counters(v).probe;
+  }
+}
+
+void HitRunner::set_context_program(capture::Program program) {
+  contexts_.push_back(std::make_unique<capture::Program>(std::move(program)));
+  context_.store(contexts_.back().get(), std::memory_order_release);
+}
+
+capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
+                                           const capture::Program& program,
+                                           const capture::CpuState& cpu, capture::SavedSlots& saved,
+                                           capture::RecordHeader header) noexcept {
+  header.timestamp = ticks();
+  const capture::RunResult result =
+      capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
+  if (result.outcome == capture::Outcome::budget) count(vcpu.probe->budget);
+  const bool has_record =
+      result.outcome == capture::Outcome::sent || result.outcome == capture::Outcome::budget;
+  if (!has_record || !vcpu.ring) return result;
+  const bool pushed = push(vcpu, result.record_size);
+  if (cell != nullptr) count(pushed ? cell->sent : cell->dropped);
+  return result;
+}
+
+void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu) noexcept {
+  if (!enabled_.load(std::memory_order_relaxed) || !hook.active.load(std::memory_order_relaxed))
+    return;
+  Vcpu& vcpu = vcpus_[cpu.vcpu];
+  HookCell& cell = vcpu.hooks[hook.id.value];
+  const FrameKey key = FrameKey::of(cpu);
+  std::uint64_t fingerprint = 0;
+  if (hook.on_return) {
+    fingerprint = fingerprint_of(cpu);
+    if (calls_.is_restart(key, &hook, fingerprint)) return;
+  }
+  count(cell.hits);
+  PendingCall call{.key = key, .hook = &hook, .fingerprint = fingerprint};
+  call.call = static_cast<std::uint64_t>(cpu.vcpu) << 48 | ++vcpu.calls;
+  capture::RecordHeader header;
+  header.kind = capture::RecordKind::entry;
+  header.hook = hook.id.value;
+  header.vcpu = cpu.vcpu;
+  header.call = call.call;
+  const auto result = run_and_push(vcpu, &cell, hook.entry, cpu, call.saved, header);
+  if (result.outcome == capture::Outcome::rate_limited) count(cell.rate_limited);
+  if (result.outcome == capture::Outcome::stopped && !result.return_armed) count(cell.filtered);
+  if (!result.return_armed || !hook.on_return) return;
+  if (const HookSlot* given_up = calls_.add(call))
+    vcpu.hooks[given_up->id.value].unreturned.fetch_add(1, std::memory_order_relaxed);
+}
+
+void HitRunner::leave(const capture::CpuState& cpu) noexcept {
+  if (!enabled_.load(std::memory_order_relaxed)) return;
+  std::array<PendingCall, CallTable::kMaxNested> ended;
+  const std::size_t n = calls_.take(FrameKey::of(cpu), ended);
+  for (std::size_t i = 0; i < n; ++i) run_return(ended[i], cpu);
+}
+
+void HitRunner::run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept {
+  if (!call.hook->active.load(std::memory_order_relaxed)) return;
+  Vcpu& vcpu = vcpus_[cpu.vcpu];
+  HookCell& cell = vcpu.hooks[call.hook->id.value];
+  capture::RecordHeader header;
+  header.kind = capture::RecordKind::exit;
+  header.hook = call.hook->id.value;
+  header.vcpu = cpu.vcpu;
+  header.call = call.call;
+  capture::SavedSlots saved = call.saved;
+  const auto result = run_and_push(vcpu, nullptr, *call.hook->on_return, cpu, saved, header);
+  count(cell.returned);
+  if (result.outcome == capture::Outcome::stopped) count(cell.filtered);
+}
+
+std::uint32_t HitRunner::run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept {
+  capture::RecordHeader header;
+  header.kind = capture::RecordKind::code_page;
+  header.vcpu = cpu.vcpu;
+  header.size = sizeof header;
+  std::memcpy(vcpu.buffer.data(), &header, sizeof header);
+  const capture::Program* program = context_.load(std::memory_order_acquire);
+  if (program == nullptr) return sizeof header;
+  capture::SavedSlots saved{};
+  const auto result = capture::run(*program, cpu, environment_, saved, header, vcpu.buffer);
+  return result.outcome == capture::Outcome::sent ? result.record_size : sizeof header;
+}
+
+std::uint32_t HitRunner::capture_context(const capture::CpuState& cpu,
+                                         std::span<std::byte> out) noexcept {
+  Vcpu& vcpu = vcpus_[cpu.vcpu];
+  const std::uint32_t size = run_context(vcpu, cpu);
+  if (size > out.size()) return 0;
+  std::memcpy(out.data(), vcpu.buffer.data(), size);
+  return size;
+}
+
+void HitRunner::report_code_page(const capture::CpuState& cpu,
+                                 const std::uint64_t (&words)[4]) noexcept {
+  Vcpu& vcpu = vcpus_[cpu.vcpu];
+  const std::uint32_t context_size = run_context(vcpu, cpu);
+  const capture::FieldHeader field{
+      .id = capture::kCodePageField, .kind = capture::FieldKind::words, .length = sizeof words};
+  std::uint32_t size = context_size + sizeof field + sizeof words;
+  if (size > vcpu.buffer.size() || !vcpu.ring) return;
+  std::memcpy(vcpu.buffer.data() + context_size, &field, sizeof field);
+  std::memcpy(vcpu.buffer.data() + context_size + sizeof field, words, sizeof words);
+  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, size), &size, sizeof size);
+  push(vcpu, size);
+}
+
+bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
+  const std::uint64_t timestamp = vcpu.ring->begin(ticks);
+  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
+              sizeof timestamp);
+  const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});
+  vcpu.ring->end();
+  count(pushed ? vcpu.probe->records : vcpu.probe->dropped);
+  return pushed;
+}
+
+}  // namespace glasshook::hypervisor::probe

@@ -1,0 +1,74 @@
+// Runs capture programs at hits and puts what they captured on the ring.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "capture/machine.h"
+#include "capture/ring.h"
+#include "hypervisor/probe/call_table.h"
+#include "hypervisor/probe/hook_table.h"
+#include "hypervisor/probe/shared_region.h"
+
+namespace glasshook::hypervisor::probe {
+
+/// The host's time-stamp counter, the clock of all records.
+[[nodiscard]] inline std::uint64_t ticks() noexcept {
+  __builtin_ia32_lfence();  // not read before what comes first in the program
+  return __builtin_ia32_rdtsc();
+}
+/// Ticks in a second, measured against CLOCK_MONOTONIC over a few milliseconds.
+[[nodiscard]] std::uint64_t measure_ticks_per_second();
+
+/// Everything that happens at a hit, for every backend. Each vCPU is run by one thread at a time
+/// and has its own ring, buffer and counters, so hits of different vCPUs do not meet.
+class HitRunner {
+ public:
+  /// `environment` is borrowed and may gain its kernel space later.
+  HitRunner(const SharedRegion& region, const capture::Environment& environment);
+
+  /// A hooked function is entered.
+  void enter(HookSlot& hook, const capture::CpuState& cpu) noexcept;
+  /// A `ret` of hooked code runs: ends the armed calls of this frame.
+  void leave(const capture::CpuState& cpu) noexcept;
+
+  void set_context_program(capture::Program program);
+  /// Captures who runs into `out`; the bytes written (0 without a context program).
+  std::uint32_t capture_context(const capture::CpuState& cpu, std::span<std::byte> out) noexcept;
+  /// Sends a code_page record: context fields and `words` (see CodePageWord).
+  void report_code_page(const capture::CpuState& cpu, const std::uint64_t (&words)[4]) noexcept;
+
+  [[nodiscard]] ProbeCell& counters(std::uint32_t vcpu) noexcept {
+    return region_.counters(vcpu).probe;
+  }
+  /// While off, hits cost a flag test and do nothing.
+  void set_enabled(bool on) noexcept { enabled_.store(on, std::memory_order_relaxed); }
+
+ private:
+  struct Vcpu {
+    std::optional<capture::RingProducer> ring;
+    std::vector<std::byte> buffer;
+    std::uint64_t calls = 0;
+    HookCell* hooks = nullptr;
+    ProbeCell* probe = nullptr;
+  };
+
+  bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
+  std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
+  void run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept;
+  capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Program& program,
+                                  const capture::CpuState& cpu, capture::SavedSlots& saved,
+                                  capture::RecordHeader header) noexcept;
+
+  SharedRegion region_;
+  const capture::Environment& environment_;
+  std::atomic<bool> enabled_{false};
+  std::atomic<const capture::Program*> context_{nullptr};
+  std::vector<std::unique_ptr<capture::Program>> contexts_;
+  CallTable calls_;
+  std::vector<Vcpu> vcpus_;
+};
+
+}  // namespace glasshook::hypervisor::probe

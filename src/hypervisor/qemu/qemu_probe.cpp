@@ -1,0 +1,281 @@
+#include "hypervisor/qemu/qemu_probe.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace glasshook::hypervisor::qemu {
+
+QemuProbe* g_probe = nullptr;
+
+namespace {
+
+/// A question nobody answers in this time lets the code run unhooked.
+constexpr std::int64_t kAnswerDeadlineNs = 250'000'000;
+constexpr std::uint32_t kMaxUnanswered = 3;
+constexpr std::int64_t kFlushDeadlineNs = 1'000'000'000;
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = probe::ticks();
+  return seed;
+}
+
+}  // namespace
+
+QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::SharedRegion region,
+                     int region_fd)
+    : id_(id),
+      options_(options),
+      region_(region),
+      region_fd_(region_fd),
+      limiters_(region.ticks_per_second()),
+      environment_{.ram = &ram_, .kernel_space = {}, .sets = nullptr, .limiters = &limiters_},
+      runner_(region_, environment_),
+      pages_(random_seed()) {
+  auto* board = qemu_plugin_scoreboard_new(2 * sizeof(std::uint64_t));
+  attention_ = {board, 0};
+  armed_ = {board, sizeof(std::uint64_t)};
+}
+
+// ---- control thread ----
+
+Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
+  if (!host_ram_) {
+    auto found = find_host_ram();
+    if (!found) return std::unexpected(found.error());
+    host_ram_ = std::move(*found);
+    ram_ = host_ram_->ram;
+  }
+  auto sets = capture::SetTable::create();
+  if (!sets) return std::unexpected(sets.error());
+  sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
+  environment_.sets = sets_.back().get();
+  attached_ = true;
+  runner_.set_enabled(true);
+  return Welcome{.ram = host_ram_->pieces, .region_fd = region_fd_, .ram_fd = host_ram_->fd};
+}
+
+void QemuProbe::detach() {
+  attached_ = false;
+  runner_.set_enabled(false);
+  watch_user_ = false;
+  watch_kernel_ = false;
+  hooks_.unload_all();
+  pages_.clear();
+  (void)commit();
+}
+
+Result<> QemuProbe::set_kernel_space(AddressSpace space) {
+  environment_.kernel_space = space;
+  return {};
+}
+
+Result<> QemuProbe::set_return_thunks(std::vector<Gva> thunks) {
+  thunk_lists_.push_back(std::make_unique<std::vector<Gva>>(std::move(thunks)));
+  thunks_ = thunk_lists_.back().get();
+  return {};
+}
+
+Result<> QemuProbe::set_context_program(capture::Program program) {
+  runner_.set_context_program(std::move(program));
+  return {};
+}
+
+Result<> QemuProbe::load(HookPrograms hook) { return hooks_.load(std::move(hook)); }
+
+Result<> QemuProbe::unload(HookId id) { return hooks_.unload(id); }
+
+Result<> QemuProbe::place(Gpa page, const PageSites& sites) {
+  if (page.page_offset() != 0 || ram_.at(page, kPageSize) == nullptr)
+    return fail(ErrorCode::invalid_argument, "{:#x} is not a page of guest RAM", page.value);
+  pages_.place_kernel(page, std::make_unique<probe::WatchedPage>(sites, hooks_, false));
+  watch_kernel_ = true;
+  return {};
+}
+
+Result<> QemuProbe::watch_user_pages(bool on) {
+  pages_.clear_user();
+  watch_user_ = on;
+  return {};
+}
+
+Result<> QemuProbe::commit() {
+  if (!translated_) return {};
+  const std::uint32_t before = flushes_;
+  request_flush();
+  // A paused VM has no running vCPU: the flush then comes first thing when it goes on.
+  if (flushes_ == before) probe::futex_wait(flushes_, before, kFlushDeadlineNs);
+  return {};
+}
+
+Result<> QemuProbe::set_add(std::uint32_t set, std::uint64_t key) {
+  if (set >= capture::kSetCount || !environment_.sets->add(set, key))
+    return fail(ErrorCode::limit, "set {} is full", set);
+  return {};
+}
+
+Result<> QemuProbe::set_remove(std::uint32_t set, std::uint64_t key) {
+  if (set < capture::kSetCount) environment_.sets->remove(set, key);
+  return {};
+}
+
+Result<> QemuProbe::set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) {
+  if (limiter >= capture::kLimiterCount)
+    return fail(ErrorCode::limit, "there is no rate limiter {}", limiter);
+  limiters_.configure(limiter, per_second, burst);
+  return {};
+}
+
+void QemuProbe::request_flush() {
+  flush_wanted_ = 1;
+  for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
+}
+
+// ---- vCPU threads ----
+
+void QemuProbe::on_heartbeat(unsigned vcpu) {
+  qemu_plugin_u64_set(attention_, vcpu, 0);
+  take_requests();
+}
+
+void QemuProbe::take_requests() {
+  if (flush_wanted_.load(std::memory_order_relaxed) == 0) [[likely]]
+    return;
+  if (flush_running_.exchange(1) != 0) return;
+  flush_wanted_ = 0;
+  // Drops all translated code and our callbacks; on_reset_done() registers them again.
+  qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
+}
+
+void QemuProbe::on_reset_done() {
+  translated_ = false;
+  register_callbacks();
+  flush_running_ = 0;
+  ++flushes_;
+  probe::futex_wake(flushes_);
+}
+
+capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  capture::CpuState cpu;
+  cpu_.read(env, site.user, cpu);
+  cpu.vcpu = vcpu;
+  cpu.space.five_level = environment_.kernel_space.five_level;
+  // QEMU writes RIP back at the start of a block only, and blocks are shared between addresses:
+  // the page comes from RIP, the offset from the site.
+  const std::uint64_t rip_page = cpu.rip & ~kPageMask;
+  const bool still_on_first = site.second_page && (cpu.rip & kPageMask) >= site.block_offset;
+  cpu.rip = rip_page + (still_on_first ? kPageSize : 0) + site.offset;
+  return cpu;
+}
+
+void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  const capture::CpuState cpu = cpu_state(vcpu, site, env);
+  site.page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  take_requests();
+}
+
+void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  runner_.leave(cpu_state(vcpu, site, env));
+}
+
+void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  PageContent& content = *site.content;
+  if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) {
+    if (!attached_ || !watch_user_) return;
+    const capture::CpuState cpu = cpu_state(vcpu, site, env);
+    ask(vcpu, site, cpu);
+    const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
+    if (page != nullptr && page->report_placements()) report_placement(vcpu, site, cpu);
+  }
+  const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
+  qemu_plugin_u64_set(armed_, vcpu, page != nullptr && page->has_sites() ? 1 : 0);
+  take_requests();
+}
+
+void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  const probe::WatchedPage* page = site.content->watched.load(std::memory_order_acquire);
+  if (page == nullptr) return;
+  const bool enters = page->enters_at(site.offset);
+  const bool returns = site.is_return && page->returns_at(site.offset);
+  if (!enters && !returns) return;
+  const capture::CpuState cpu = cpu_state(vcpu, site, env);
+  if (enters)
+    page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  if (returns) runner_.leave(cpu);
+}
+
+void QemuProbe::on_placement(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  if (pages_.take_report(site.gpa)) report_placement(vcpu, site, cpu_state(vcpu, site, env));
+}
+
+void QemuProbe::report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
+  (void)vcpu;
+  const std::uint64_t words[4] = {site.gpa.value, cpu.rip, cpu.space.root.value,
+                                  site.content->hash};
+  runner_.report_code_page(cpu, words);
+}
+
+// ---- page questions ----
+
+void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
+  PageContent& content = *site.content;
+  std::uint32_t expected = PageContent::kUnknown;
+  if (!content.state.compare_exchange_strong(expected, PageContent::kAsking)) {
+    // Another vCPU asks already.
+    if (expected == PageContent::kAsking)
+      probe::futex_wait(content.state, PageContent::kAsking, kAnswerDeadlineNs);
+    return;
+  }
+  probe::ProbeCell& counters = runner_.counters(vcpu);
+  counters.page_questions.fetch_add(1, std::memory_order_relaxed);
+  probe::QuestionSlot& slot = region_.question(vcpu);
+  slot.page = site.gpa.value;
+  slot.address = cpu.rip;
+  slot.root = cpu.space.root.value;
+  slot.five_level = cpu.space.five_level ? 1 : 0;
+  slot.hash = content.hash;
+  slot.timestamp = probe::ticks();
+  slot.context_size = runner_.capture_context(cpu, slot.context);
+  slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::asked));
+  auto& bell = region_.header().question_bell;
+  bell.fetch_add(1);
+  probe::futex_wake(bell);
+
+  const std::uint64_t deadline =
+      probe::ticks() + region_.ticks_per_second() / 1000 * (kAnswerDeadlineNs / 1'000'000);
+  while (attached_ && probe::ticks() < deadline) {
+    if (take_answer(region_, vcpu, content)) return;
+    probe::futex_wait(slot.state, static_cast<std::uint32_t>(probe::QuestionState::asked),
+                      10'000'000);
+  }
+  if (take_answer(region_, vcpu, content)) return;
+  slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
+  counters.page_timeouts.fetch_add(1, std::memory_order_relaxed);
+  if (content.failures.fetch_add(1) + 1 >= kMaxUnanswered)
+    pages_.answer(content, std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true));
+  else
+    content.state.store(PageContent::kUnknown);
+  probe::futex_wake(content.state);
+}
+
+bool QemuProbe::take_answer(const probe::SharedRegion& region, unsigned vcpu,
+                            PageContent& content) {
+  probe::QuestionSlot& slot = region.question(vcpu);
+  if (slot.state.load(std::memory_order_acquire) !=
+      static_cast<std::uint32_t>(probe::QuestionState::answered))
+    return false;
+  PageSites sites;
+  sites.report_placements = slot.report_placements != 0;
+  const auto entries = std::min(slot.entry_count, probe::kMaxSitesPerPage);
+  const auto ranges = std::min(slot.range_count, probe::kMaxSitesPerPage);
+  sites.entries.assign(slot.entries.begin(), slot.entries.begin() + entries);
+  sites.returns.assign(slot.ranges.begin(), slot.ranges.begin() + ranges);
+  slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
+  pages_.answer(content, std::make_unique<probe::WatchedPage>(sites, hooks_, true));
+  probe::futex_wake(content.state);
+  return true;
+}
+
+}  // namespace glasshook::hypervisor::qemu

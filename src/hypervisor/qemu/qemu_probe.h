@@ -1,0 +1,128 @@
+// The probe inside QEMU: places hooks while code is translated, runs them while it executes.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "capture/rate_limiter.h"
+#include "capture/set_table.h"
+#include "hypervisor/probe/control_server.h"
+#include "hypervisor/probe/hit_runner.h"
+#include "hypervisor/qemu/code_pages.h"
+#include "hypervisor/qemu/cpu_access.h"
+#include "hypervisor/qemu/host_ram.h"
+#include "hypervisor/qemu/plugin_api.h"
+
+namespace glasshook::hypervisor::qemu {
+
+struct ProbeOptions {
+  std::uint32_t vcpus = 1;
+  std::uint64_t ring_bytes = 0;  ///< of each vCPU's ring, its header included
+};
+
+/// One instrumented instruction; the user data of its callbacks. Interned, never freed.
+struct Site {
+  const probe::WatchedPage* page = nullptr;  ///< known page, else
+  PageContent* content = nullptr;            ///< page whose answer may still be missing
+  Gpa gpa;                                   ///< of the page, for questions
+  std::uint16_t offset = 0;                  ///< in its page
+  std::uint16_t block_offset = 0;            ///< where the translation block begins in its page
+  bool second_page = false;                  ///< the block began on the page before
+  bool user = false;
+  bool is_return = false;
+
+  auto key() const {
+    return std::tuple(page, content, gpa.value, offset, block_offset, second_page, user, is_return);
+  }
+};
+
+/// Control thread and vCPU threads meet here. Made once at plugin installation and never destroyed.
+class QemuProbe final : public probe::ControlTarget {
+ public:
+  QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::SharedRegion region,
+            int region_fd);
+
+  // From QEMU.
+  void register_callbacks();
+  void translate(qemu_plugin_tb* block);
+  void on_heartbeat(unsigned vcpu);
+  void take_requests();  ///< on a vCPU thread, at a moment when it can
+  void on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_maybe_site(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_placement(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_reset_done();
+
+  // ControlTarget, on the control thread.
+  Result<Welcome> attach() override;
+  void detach() override;
+  Result<> set_kernel_space(AddressSpace space) override;
+  Result<> set_return_thunks(std::vector<Gva> thunks) override;
+  Result<> set_context_program(capture::Program program) override;
+  Result<> load(HookPrograms hook) override;
+  Result<> unload(HookId id) override;
+  Result<> place(Gpa page, const PageSites& sites) override;
+  Result<> watch_user_pages(bool on) override;
+  Result<> commit() override;
+  Result<> set_add(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_remove(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) override;
+
+ private:
+  struct Block;
+  void instrument_kernel(qemu_plugin_tb* block);
+  void instrument_user(qemu_plugin_tb* block);
+  void instrument_known(const Block& block, std::size_t index, const probe::WatchedPage& page);
+  void instrument_unknown(const Block& block, std::size_t index, PageContent& content,
+                          bool first_on_page);
+  [[nodiscard]] bool is_return(const qemu_plugin_insn* instruction, bool user) const;
+  const Site* intern(const Site& site);
+
+  [[nodiscard]] capture::CpuState cpu_state(unsigned vcpu, const Site& site,
+                                            const std::uint64_t* env);
+  void ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
+  bool take_answer(const probe::SharedRegion& region, unsigned vcpu, PageContent& content);
+  void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
+  void request_flush();
+
+  qemu_plugin_id_t id_;
+  ProbeOptions options_;
+  probe::SharedRegion region_;
+  int region_fd_;
+  std::optional<HostRam> host_ram_;
+  GuestRam ram_;
+
+  std::vector<std::unique_ptr<capture::SetTable>> sets_;  ///< one a monitor; the last is in use
+  capture::RateLimiterTable limiters_;
+  capture::Environment environment_;
+  probe::HookTable hooks_;
+  probe::HitRunner runner_;
+  CodePages pages_;
+  CpuAccess cpu_;
+
+  std::atomic<bool> attached_{false};
+  std::atomic<bool> watch_user_{false};
+  std::atomic<bool> watch_kernel_{false};
+  std::atomic<bool> translated_{false};  ///< code was translated since the last flush
+  std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_{0};
+  std::atomic<const std::vector<Gva>*> thunks_{nullptr};
+  std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;
+
+  qemu_plugin_u64 attention_;  ///< not 0: a vCPU shall call on_vcpu soon
+  qemu_plugin_u64 armed_;      ///< not 0: this vCPU is on a page whose answer has sites
+
+  std::mutex sites_mutex_;
+  std::map<decltype(Site{}.key()), std::unique_ptr<Site>> sites_;
+};
+
+/// QEMU's callbacks carry no pointer of ours; set once at installation.
+extern QemuProbe* g_probe;
+
+}  // namespace glasshook::hypervisor::qemu

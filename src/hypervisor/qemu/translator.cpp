@@ -1,0 +1,233 @@
+// The translation side of the probe: which instructions get a callback.
+#include <array>
+#include <cstring>
+
+#include "hypervisor/qemu/qemu_probe.h"
+
+extern "C" {
+// Called by generated code with RBP = QEMU's CPU structure: pass it on as a third argument.
+#define GLASSHOOK_STUB(name)                                                  \
+  void glasshook_stub_##name(unsigned vcpu, void* site);                      \
+  asm(".text\n.globl glasshook_stub_" #name "\n.hidden glasshook_stub_" #name \
+      "\n.type glasshook_stub_" #name ", @function\nglasshook_stub_" #name    \
+      ":\n  mov %rbp, %rdx\n  jmp glasshook_hit_" #name "\n");
+GLASSHOOK_STUB(entry)
+GLASSHOOK_STUB(return)
+GLASSHOOK_STUB(first_run)
+GLASSHOOK_STUB(maybe_site)
+GLASSHOOK_STUB(placement)
+#undef GLASSHOOK_STUB
+}
+
+namespace glasshook::hypervisor::qemu {
+
+namespace {
+
+constexpr std::size_t kMaxInstructionBytes = 15;
+
+/// Skips prefixes that compilers and the kernel put before a return (rep, bnd, data16, cs/ds).
+std::size_t skip_prefixes(const std::uint8_t* code, std::size_t size) {
+  std::size_t i = 0;
+  while (i < size && (code[i] == 0xf2 || code[i] == 0xf3 || code[i] == 0x66 || code[i] == 0x2e ||
+                      code[i] == 0x3e))
+    ++i;
+  return i;
+}
+
+bool is_iretq(const qemu_plugin_insn* instruction) {
+  std::uint8_t code[2];
+  return qemu_plugin_insn_size(instruction) == 2 &&
+         qemu_plugin_insn_data(instruction, code, sizeof code) == 2 && code[0] == 0x48 &&
+         code[1] == 0xcf;
+}
+
+void call_at(qemu_plugin_insn* instruction, qemu_plugin_vcpu_udata_cb_t stub, const Site* site) {
+  qemu_plugin_register_vcpu_insn_exec_cb(instruction, stub, QEMU_PLUGIN_CB_R_REGS,
+                                         const_cast<Site*>(site));
+}
+
+}  // namespace
+
+/// The block being translated, with what every instruction lookup needs.
+struct QemuProbe::Block {
+  qemu_plugin_tb* tb;
+  std::size_t count;
+  std::uint64_t start;  ///< virtual address
+  bool user;
+  const GuestRam& ram;
+
+  [[nodiscard]] qemu_plugin_insn* instruction(std::size_t i) const {
+    return qemu_plugin_tb_get_insn(tb, i);
+  }
+  [[nodiscard]] bool locate(std::size_t i, Gpa& gpa) const {
+    const void* host = qemu_plugin_insn_haddr(instruction(i));
+    return host != nullptr && ram.to_gpa(host, gpa);
+  }
+  /// A site without its page.
+  [[nodiscard]] Site site(std::size_t i) const {
+    const std::uint64_t address = qemu_plugin_insn_vaddr(instruction(i));
+    Site site;
+    site.offset = static_cast<std::uint16_t>(address & kPageMask);
+    site.block_offset = static_cast<std::uint16_t>(start & kPageMask);
+    site.second_page = (address & ~kPageMask) != (start & ~kPageMask);
+    site.user = user;
+    return site;
+  }
+};
+
+void QemuProbe::register_callbacks() {
+  qemu_plugin_register_vcpu_tb_trans_cb(
+      id_, [](qemu_plugin_id_t, qemu_plugin_tb* block) { g_probe->translate(block); });
+  qemu_plugin_register_vcpu_idle_cb(id_,
+                                    [](qemu_plugin_id_t, unsigned) { g_probe->take_requests(); });
+  qemu_plugin_register_vcpu_resume_cb(id_,
+                                      [](qemu_plugin_id_t, unsigned) { g_probe->take_requests(); });
+}
+
+void QemuProbe::translate(qemu_plugin_tb* tb) {
+  if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
+  const bool kernel = Gva{qemu_plugin_tb_vaddr(tb)}.is_kernel();
+  if (kernel)
+    instrument_kernel(tb);
+  else if (watch_user_.load(std::memory_order_relaxed))
+    instrument_user(tb);
+}
+
+void QemuProbe::instrument_kernel(qemu_plugin_tb* tb) {
+  const Block block{tb, qemu_plugin_tb_n_insns(tb), qemu_plugin_tb_vaddr(tb), false, ram_};
+  // Interrupts return through iretq: a moment every vCPU reaches soon, at no cost while unused.
+  qemu_plugin_insn* last = block.instruction(block.count - 1);
+  if (is_iretq(last))
+    qemu_plugin_register_vcpu_insn_exec_cond_cb(
+        last, [](unsigned v, void*) { g_probe->on_heartbeat(v); }, QEMU_PLUGIN_CB_NO_REGS,
+        QEMU_PLUGIN_COND_NE, attention_, 0, nullptr);
+  if (!watch_kernel_.load(std::memory_order_relaxed)) return;
+
+  Gpa page{~0ull};
+  const probe::WatchedPage* watched = nullptr;
+  for (std::size_t i = 0; i < block.count; ++i) {
+    const std::uint64_t address = qemu_plugin_insn_vaddr(block.instruction(i));
+    const bool same_page = i > 0 && (address & kPageMask) >= (block.start & kPageMask);
+    if (!same_page) {
+      Gpa gpa;
+      if (!block.locate(i, gpa)) return;
+      if (gpa.page() != page) watched = pages_.kernel(page = gpa.page());
+    }
+    if (watched != nullptr) instrument_known(block, i, *watched);
+  }
+}
+
+void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
+  const Block block{tb, qemu_plugin_tb_n_insns(tb), qemu_plugin_tb_vaddr(tb), true, ram_};
+  Gpa page{~0ull};
+  PageContent* content = nullptr;
+  const probe::WatchedPage* watched = nullptr;
+  bool unknown = false;
+  for (std::size_t i = 0; i < block.count; ++i) {
+    Gpa gpa;
+    if (!block.locate(i, gpa)) return;
+    const bool first_on_page = gpa.page() != page;
+    if (first_on_page) {
+      page = gpa.page();
+      const std::byte* bytes = ram_.at(page, kPageSize);
+      bool new_place = false;
+      content = bytes ? pages_.user(page, {bytes, kPageSize}, new_place) : nullptr;
+      if (content == nullptr) continue;
+      unknown = content->state.load(std::memory_order_acquire) != PageContent::kKnown;
+      watched = unknown ? nullptr : content->watched.load(std::memory_order_acquire);
+      if (new_place && watched != nullptr && watched->report_placements()) {
+        Site site = block.site(i);
+        site.content = content;
+        site.gpa = page;
+        call_at(block.instruction(i), glasshook_stub_placement, intern(site));
+      }
+    }
+    if (content == nullptr) continue;
+    if (unknown)
+      instrument_unknown(block, i, *content, first_on_page);
+    else if (watched->has_sites())
+      instrument_known(block, i, *watched);
+  }
+}
+
+void QemuProbe::instrument_known(const Block& block, std::size_t index,
+                                 const probe::WatchedPage& page) {
+  Site site = block.site(index);
+  const bool enters = page.enters_at(site.offset);
+  const bool returns =
+      page.returns_at(site.offset) && is_return(block.instruction(index), block.user);
+  if (!enters && !returns) return;
+  site.page = &page;
+  const Site* interned = intern(site);
+  if (enters) call_at(block.instruction(index), glasshook_stub_entry, interned);
+  if (returns) call_at(block.instruction(index), glasshook_stub_return, interned);
+}
+
+void QemuProbe::instrument_unknown(const Block& block, std::size_t index, PageContent& content,
+                                   bool first_on_page) {
+  Gpa gpa;
+  if (!block.locate(index, gpa)) return;
+  Site site = block.site(index);
+  site.content = &content;
+  site.gpa = gpa.page();
+  site.is_return = is_return(block.instruction(index), block.user);
+  const Site* interned = intern(site);
+  if (first_on_page) call_at(block.instruction(index), glasshook_stub_first_run, interned);
+  qemu_plugin_register_vcpu_insn_exec_cond_cb(block.instruction(index), glasshook_stub_maybe_site,
+                                              QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
+                                              const_cast<Site*>(interned));
+}
+
+bool QemuProbe::is_return(const qemu_plugin_insn* instruction, bool user) const {
+  std::uint8_t code[kMaxInstructionBytes];
+  const std::size_t size = qemu_plugin_insn_data(instruction, code, sizeof code);
+  const std::size_t op = skip_prefixes(code, size);
+  if (op >= size) return false;
+  if (code[op] == 0xc3 || code[op] == 0xc2) return true;
+  constexpr std::uint8_t kJumpRel32 = 0xe9;
+  const std::vector<Gva>* thunks = thunks_.load(std::memory_order_acquire);
+  if (user || thunks == nullptr || code[op] != kJumpRel32 || size < op + 5) return false;
+  std::int32_t distance = 0;
+  std::memcpy(&distance, code + op + 1, sizeof distance);
+  const std::uint64_t target = qemu_plugin_insn_vaddr(instruction) + op + 5 +
+                               static_cast<std::uint64_t>(static_cast<std::int64_t>(distance));
+  return std::find(thunks->begin(), thunks->end(), Gva{target}) != thunks->end();
+}
+
+const Site* QemuProbe::intern(const Site& site) {
+  const std::lock_guard lock(sites_mutex_);
+  auto& slot = sites_[site.key()];
+  if (!slot) slot = std::make_unique<Site>(site);
+  return slot.get();
+}
+
+}  // namespace glasshook::hypervisor::qemu
+
+namespace {
+using glasshook::hypervisor::qemu::g_probe;
+using glasshook::hypervisor::qemu::Site;
+const Site& site_of(void* data) { return *static_cast<const Site*>(data); }
+}  // namespace
+
+extern "C" {
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_entry(unsigned v, void* site,
+                                                                  const std::uint64_t* env) {
+  g_probe->on_entry(v, site_of(site), env);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_return(unsigned v, void* site,
+                                                                   const std::uint64_t* env) {
+  g_probe->on_return(v, site_of(site), env);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_first_run(unsigned v, void* site,
+                                                                      const std::uint64_t* env) {
+  g_probe->on_first_run(v, site_of(site), env);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_maybe_site(unsigned v, void* site,
+                                                                       const std::uint64_t* env) {
+  g_probe->on_maybe_site(v, site_of(site), env);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_placement(unsigned v, void* site,
+                                                                      const std::uint64_t* env) {
+  g_probe->on_placement(v, site_of(site), env);
+}
+}
