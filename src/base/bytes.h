@@ -19,14 +19,13 @@ class ByteWriter {
   template <class T>
     requires(std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>)
   void put(const T& value) {
-    const auto* p = reinterpret_cast<const std::byte*>(&value);
-    bytes_.insert(bytes_.end(), p, p + sizeof value);
+    append(std::as_bytes(std::span{&value, 1}));
   }
 
   /// A length (u32) and the bytes.
   void put_block(std::span<const std::byte> block) {
     put(static_cast<std::uint32_t>(block.size()));
-    bytes_.insert(bytes_.end(), block.begin(), block.end());
+    append(block);
   }
   void put_text(std::string_view text) { put_block(std::as_bytes(std::span{text})); }
 
@@ -34,6 +33,12 @@ class ByteWriter {
   [[nodiscard]] std::vector<std::byte> take() { return std::move(bytes_); }
 
  private:
+  void append(std::span<const std::byte> more) {
+    const std::size_t before = bytes_.size();
+    bytes_.resize(before + more.size());
+    std::copy(more.begin(), more.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(before));
+  }
+
   std::vector<std::byte> bytes_;
 };
 
