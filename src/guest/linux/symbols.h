@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/guest_address.h"
@@ -38,7 +37,7 @@ class KernelSymbols {
 
  private:
   std::vector<Symbol> by_address_;
-  std::unordered_multimap<std::string_view, std::size_t> by_name_;
+  std::vector<std::uint32_t> by_name_;  ///< indices into by_address_, by name, then address
 };
 
 }  // namespace glasshook::linux_guest

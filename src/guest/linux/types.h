@@ -12,8 +12,6 @@
 
 #include "base/result.h"
 
-struct btf;
-
 namespace glasshook::linux_guest {
 
 /// A BTF type id of one KernelTypes.
@@ -79,8 +77,8 @@ class KernelTypes {
   [[nodiscard]] std::string spelling(TypeId type) const;
 
  private:
-  struct Index;
-  explicit KernelTypes(btf* parsed);
+  class Index;
+  explicit KernelTypes(std::unique_ptr<Index> index);
   std::unique_ptr<Index> index_;
 };
 
