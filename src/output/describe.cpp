@@ -1,0 +1,316 @@
+#include "output/describe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "base/text.h"
+
+namespace glasshook::output {
+namespace {
+
+using behaviour::Event;
+using behaviour::Field;
+using behaviour::Process;
+using behaviour::Value;
+
+struct ToText {
+  std::string operator()(std::uint64_t v) const { return std::to_string(v); }
+  std::string operator()(std::int64_t v) const { return std::to_string(v); }
+  std::string operator()(bool v) const { return v ? "yes" : "no"; }
+  std::string operator()(const std::string& v) const { return to_printable(v); }
+  std::string operator()(const std::vector<std::string>& v) const {
+    std::string text;
+    for (const std::string& one : v) {
+      if (!text.empty()) text += ' ';
+      text += to_printable(one);
+    }
+    return text;
+  }
+};
+
+std::uint64_t field_number(const Event& event, std::string_view name) {
+  const Value* value = event.find(name);
+  const auto* number = value != nullptr ? std::get_if<std::uint64_t>(value) : nullptr;
+  return number != nullptr ? *number : 0;
+}
+
+/// "a b" without a stray blank when either is empty.
+std::string spaced(std::string a, const std::string& b) {
+  if (!a.empty() && !b.empty()) a += ' ';
+  return a + b;
+}
+
+std::string labelled(const Event& event, std::string_view label, std::string_view name) {
+  const std::string text = field_text(event, name);
+  return text.empty() ? text : fmt::format("{}{}", label, text);
+}
+
+using Fill = void (*)(const Event&, Description&);
+
+void path(const Event& e, Description& d) { d.target = field_text(e, "file.path"); }
+
+void two_paths(const Event& e, Description& d) {
+  d.target = fmt::format("{} -> {}", field_text(e, "file.path"), field_text(e, "file.target_path"));
+}
+
+void file_totals(const Event& e, Description& d) {
+  path(e, d);
+  const std::uint64_t operations = field_number(e, "glasshook.operations");
+  d.result = fmt::format("{} bytes", grouped(field_number(e, "glasshook.bytes")));
+  if (operations > 1) d.result += fmt::format(" in {} calls", grouped(operations));
+}
+
+void opened(const Event& e, Description& d) {
+  path(e, d);
+  d.result = field_text(e, "glasshook.open.flags");
+}
+
+void truncated(const Event& e, Description& d) {
+  path(e, d);
+  d.result = fmt::format("to {} bytes", grouped(field_number(e, "file.size")));
+}
+
+void mode(const Event& e, Description& d) {
+  path(e, d);
+  d.result = labelled(e, "to ", "file.mode");
+}
+
+void owner(const Event& e, Description& d) {
+  path(e, d);
+  d.result = fmt::format("to {}:{}", field_text(e, "file.uid"), field_text(e, "file.gid"));
+}
+
+void attribute(const Event& e, Description& d) {
+  path(e, d);
+  d.result = spaced(field_text(e, "glasshook.attribute.operation"),
+                    field_text(e, "glasshook.attribute.name"));
+}
+
+void mounted(const Event& e, Description& d) {
+  d.target =
+      fmt::format("{} on {}", field_text(e, "glasshook.mount.source"), field_text(e, "file.path"));
+  d.result = labelled(e, "type ", "glasshook.mount.type");
+}
+
+void forked(const Event& e, Description& d) {
+  if (e.process && e.process->parent)
+    d.target =
+        fmt::format("from {}[{}]", to_printable(e.process->parent->name), e.process->parent->pid);
+}
+
+void executed(const Event& e, Description& d) {
+  if (!e.process) return;
+  d.target = to_printable(e.process->executable);
+  d.result = command_line(*e.process);
+}
+
+void exited(const Event& e, Description& d) {
+  const std::string signal = field_text(e, "glasshook.signal.name");
+  d.result = signal.empty() ? fmt::format("exit code {}", field_text(e, "process.exit_code"))
+                            : fmt::format("killed by {}", signal);
+}
+
+void other_process(const Event& e, Description& d) {
+  d.target = fmt::format("{}[{}]", field_text(e, "glasshook.target.name"),
+                         field_text(e, "glasshook.target.pid"));
+}
+
+void signalled(const Event& e, Description& d) {
+  other_process(e, d);
+  d.result = field_text(e, "glasshook.signal.name");
+}
+
+void traced(const Event& e, Description& d) {
+  other_process(e, d);
+  d.result = field_text(e, "glasshook.method");
+}
+
+void memory_written(const Event& e, Description& d) {
+  other_process(e, d);
+  d.result = fmt::format("{} bytes at {} by {}", grouped(field_number(e, "glasshook.bytes")),
+                         field_text(e, "glasshook.address"), field_text(e, "glasshook.method"));
+}
+
+void credentials(const Event& e, Description& d) {
+  d.target = fmt::format("uid {} -> {}", field_text(e, "glasshook.credentials.old.euid"),
+                         field_text(e, "glasshook.credentials.new.euid"));
+  d.result = labelled(e, "gained ", "glasshook.credentials.gained_capabilities");
+}
+
+void destination(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "network.transport"), endpoint(e, "destination"));
+  d.result = field_text(e, "glasshook.error");
+}
+
+void source(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "network.transport"), endpoint(e, "source"));
+}
+
+void local(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "network.transport"), endpoint(e, "server"));
+}
+
+void closed(const Event& e, Description& d) {
+  const bool ingress = field_text(e, "network.direction") == "ingress";
+  ingress ? source(e, d) : destination(e, d);
+  d.result = fmt::format("sent {}, received {} bytes",
+                         grouped(field_number(e, ingress ? "destination.bytes" : "source.bytes")),
+                         grouped(field_number(e, ingress ? "source.bytes" : "destination.bytes")));
+}
+
+void dns(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "dns.question.name"), field_text(e, "dns.question.type"));
+  const std::string server = endpoint(e, "destination");
+  if (!server.empty()) d.result = fmt::format("at {}", server);
+}
+
+void module(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.module.name");
+  d.result = labelled(e, "from ", "file.path");
+}
+
+void bpf(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.bpf.name");
+  d.result = labelled(e, "type ", "glasshook.bpf.type");
+}
+
+void library(const Event& e, Description& d) { d.target = field_text(e, "dll.path"); }
+
+void unbacked(const Event& e, Description& d) {
+  d.target = labelled(e, "at ", "glasshook.address");
+}
+
+void bypassed(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.syscall.name");
+  d.result = spaced(labelled(e, "from ", "glasshook.bypass.origin"),
+                    field_text(e, "glasshook.bypass.module"));
+}
+
+void api(const Event& e, Description& d) {
+  constexpr std::string_view kArguments = "api.args.";
+  const std::string module = field_text(e, "api.module");
+  d.target = fmt::format("{}{}{}(", module, module.empty() ? "" : "!", field_text(e, "api.name"));
+  bool first = true;
+  for (const Field& field : e.fields) {
+    if (!field.name.starts_with(kArguments)) continue;
+    d.target += fmt::format("{}{}={}", first ? "" : ", ",
+                            to_printable(field.name.substr(kArguments.size())),
+                            std::visit(ToText{}, field.value));
+    first = false;
+  }
+  d.target += ')';
+  d.result = spaced(labelled(e, "= ", "api.result"), field_text(e, "api.error"));
+}
+
+const std::unordered_map<std::string_view, Fill>& fills() {
+  static const std::unordered_map<std::string_view, Fill> map = {
+      {"process_started", forked},
+      {"process_executed", executed},
+      {"process_executed_from_memory", path},
+      {"process_exited", exited},
+      {"process_traced", traced},
+      {"process_memory_written", memory_written},
+      {"signal_sent", signalled},
+      {"credentials_changed", credentials},
+      {"file_opened", opened},
+      {"file_created", mode},
+      {"file_read", file_totals},
+      {"file_written", file_totals},
+      {"file_renamed", two_paths},
+      {"file_linked", two_paths},
+      {"file_symlinked", two_paths},
+      {"file_truncated", truncated},
+      {"file_permissions_changed", mode},
+      {"file_owner_changed", owner},
+      {"file_attribute_changed", attribute},
+      {"filesystem_mounted", mounted},
+      {"network_connected", destination},
+      {"network_listening", local},
+      {"network_accepted", source},
+      {"network_closed", closed},
+      {"dns_queried", dns},
+      {"kernel_module_loaded", module},
+      {"bpf_program_loaded", bpf},
+      {"library_loaded", library},
+      {"code_executed_unbacked", unbacked},
+      {"api_bypassed", bypassed},
+      {"api_called", api},
+  };
+  return map;
+}
+
+bool needs_quotes(std::string_view argument) {
+  return argument.empty() || argument.find_first_of(" \t\n\"'\\$`") != std::string_view::npos;
+}
+
+bool starts_code_point(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
+
+}  // namespace
+
+Description describe(const Event& event) {
+  Description d;
+  const behaviour::ActionInfo* info = behaviour::find_action(event.action);
+  d.words = info != nullptr ? info->words : event.action;
+  if (info != nullptr) d.weight = info->weight;
+  const auto fill = fills().find(event.action);
+  fill != fills().end() ? fill->second(event, d) : path(event, d);
+  return d;
+}
+
+std::string field_text(const Event& event, std::string_view name) {
+  const Value* value = event.find(name);
+  return value != nullptr ? std::visit(ToText{}, *value) : std::string{};
+}
+
+std::string command_line(const Process& process) {
+  std::string line;
+  for (const std::string& argument : process.arguments) {
+    if (!line.empty()) line += ' ';
+    const std::string shown = to_printable(argument);
+    if (!needs_quotes(argument)) {
+      line += shown;
+      continue;
+    }
+    line += '\'';
+    for (const char c : shown) c == '\'' ? line += "'\\''" : line += c;
+    line += '\'';
+  }
+  return line;
+}
+
+std::string endpoint(const Event& event, std::string_view prefix) {
+  const auto part = [&](std::string_view name) {
+    return field_text(event, fmt::format("{}.{}", prefix, name));
+  };
+  const std::string ip = part("ip");
+  if (ip.empty()) return part("address");
+  const std::string port = part("port");
+  if (port.empty()) return ip;
+  return ip.contains(':') ? fmt::format("[{}]:{}", ip, port) : fmt::format("{}:{}", ip, port);
+}
+
+std::string grouped(std::uint64_t number) {
+  std::string text = std::to_string(number);
+  for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, 1, ',');
+  return text;
+}
+
+std::size_t text_width(std::string_view utf8) {
+  return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), starts_code_point));
+}
+
+std::string cut_to(std::string text, std::size_t columns) {
+  if (columns == 0 || text.size() <= columns || text_width(text) <= columns) return text;
+  std::size_t seen = 0;
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (starts_code_point(text[i]) && ++seen == columns) {
+      text.resize(i);
+      break;
+    }
+  return text + "…";
+}
+
+}  // namespace glasshook::output
