@@ -53,14 +53,22 @@ struct HookSpec {
   /// Sets that follow a process tree: at entry, when the caller is in the filter set, add this
   /// expression's value (a pid) to it too.
   std::string follow_into;
+  /// At entry, when the conditions hold, take this expression's value (a pid) out of the filter
+  /// sets.
+  std::string forget;
 };
 
 /// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,
-/// then exit captures following on.
+/// then exit captures following on. A word that lies in unreadable memory is left out of the
+/// record.
 inline constexpr std::uint16_t kContextField = 1;
 inline constexpr std::uint16_t kFirstCapture = 16;
+/// A dentry capture has a second field: the words {super_block address, dentry address, inode
+/// number (0 when the dentry has none)}.
+inline constexpr std::uint16_t kDentryWordsOffset = 0x100;
 
-/// Words of the context field that every Linux hook emits first.
+/// Words of the context field that every Linux hook emits first. In hooks on user-mode code the
+/// instruction and stack pointers are those of the hit itself, and there is no system call.
 enum ContextWord {
   kContextTask,    ///< task_struct address
   kContextPid,     ///< thread id in the low half, process id (tgid) in the high half

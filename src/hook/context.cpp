@@ -1,0 +1,57 @@
+#include "hook/context.h"
+
+namespace glasshook::hook {
+
+using capture::Label;
+using capture::Op;
+using capture::Reg;
+using capture::Space;
+
+static_assert(kUserSpRegister.number - kTaskRegister.number == kContextUserSp &&
+              kContextWords == 6);
+
+void emit_identity(capture::Builder& builder, const GuestLayout& layout) {
+  constexpr Reg kScratch{8};
+  builder.load_cpu(kTaskRegister, capture::CpuRegister::kernel_gs)
+      .load_memory(kTaskRegister, kTaskRegister, layout.current_task, 8, Space::kernel);
+  if (layout.task.tgid == layout.task.pid + 4) {
+    builder.load_memory(kPidRegister, kTaskRegister, layout.task.pid, 8, Space::kernel);
+    return;
+  }
+  builder.load_memory(kPidRegister, kTaskRegister, layout.task.pid, 4, Space::kernel)
+      .load_memory(kScratch, kTaskRegister, layout.task.tgid, 4, Space::kernel)
+      .alu(Op::shift_left, kScratch, std::uint64_t{32})
+      .alu(Op::bit_or, kPidRegister, kScratch);
+}
+
+void emit_context(capture::Builder& builder, const GuestLayout& layout, CodeMode mode) {
+  constexpr Reg kScratch{8};
+  builder.load_memory(kStartRegister, kTaskRegister, layout.task.group_leader, 8, Space::kernel)
+      .load_memory(kStartRegister, kStartRegister, layout.task.start_time, 8, Space::kernel)
+      .move(kSyscallRegister, ~std::uint64_t{0});
+  if (mode == CodeMode::user) {
+    builder.load_cpu(kUserIpRegister, capture::CpuRegister::rip)
+        .load_cpu(kUserSpRegister, capture::CpuRegister::rsp);
+  } else {
+    const Label kernel_thread = builder.new_label();
+    builder.move(kUserIpRegister, std::uint64_t{0})
+        .move(kUserSpRegister, std::uint64_t{0})
+        .load_memory(kScratch, kTaskRegister, layout.task.flags, 4, Space::kernel)
+        .jump_if(Op::jump_any_bit, kScratch, kKernelThreadFlag, kernel_thread)
+        .load_memory(kScratch, kTaskRegister, layout.task.stack, 8, Space::kernel)
+        .load_memory(kUserIpRegister, kScratch, layout.user.ip, 8, Space::kernel)
+        .load_memory(kSyscallRegister, kScratch, layout.user.orig_ax, 8, Space::kernel)
+        .load_memory(kUserSpRegister, kScratch, layout.user.sp, 8, Space::kernel)
+        .bind(kernel_thread);
+  }
+  builder.emit_words(kContextField, kTaskRegister, kContextWords);
+}
+
+Result<capture::Program> compile_context(const GuestLayout& layout) {
+  capture::Builder builder(capture::ProgramRole::context);
+  emit_identity(builder, layout);
+  emit_context(builder, layout, CodeMode::user);
+  return builder.send().build();
+}
+
+}  // namespace glasshook::hook
