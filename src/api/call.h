@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "api/signature.h"
@@ -41,10 +42,12 @@ struct PointedData {
     kernel,        ///< by TypeKind: kernel_file ... kernel_task
   };
   Kind kind = Kind::none;
-  // bytes: element_size * (count, or argument `count_parameter`, or the result) bytes.
+  // bytes: element_size * (count, or argument `count_parameter`, or the result) bytes, times
+  // argument `factor_parameter` if there is one.
   std::uint32_t element_size = 1;
   std::uint32_t count = 1;
-  int count_parameter = -1;  ///< index of the parameter that holds the count, or -1
+  int count_parameter = -1;   ///< index of the parameter that holds the count, or -1
+  int factor_parameter = -1;  ///< index of the parameter that multiplies it, or -1
   bool count_is_result = false;
 
   bool operator==(const PointedData&) const = default;
@@ -54,12 +57,17 @@ struct PointedData {
 [[nodiscard]] PointedData pointed_data(const Vocabulary& vocabulary, const Signature& signature,
                                        std::size_t index);
 
-/// One argument of a call, ready to show. Text holds raw guest bytes only in `data` and `list`;
-/// `text` is printable.
+/// A value for structured output; strings are raw guest bytes (the type of behaviour::Value).
+using StructuredValue =
+    std::variant<std::uint64_t, std::int64_t, bool, std::string, std::vector<std::string>>;
+
+/// One argument of a call, ready to show. `text` is printable; `value`, `data` and `list` hold raw
+/// guest bytes.
 struct ArgumentValue {
   std::string name;
   std::uint64_t raw = 0;
-  std::string text;               ///< as in `"/etc/passwd"`, `O_RDONLY|O_CLOEXEC`, `{sa_family=...}`
+  std::string text;               ///< `"/etc/passwd"`, `O_RDONLY|O_CLOEXEC`, `127.0.0.1:80`
+  StructuredValue value;          ///< the same for machines: numbers as numbers, strings unquoted
   std::string data;               ///< captured bytes as they are (strings, paths, buffers)
   std::vector<std::string> list;  ///< captured strings (argv, envp)
   bool captured = false;          ///< what it points to was read
@@ -72,13 +80,14 @@ struct ArgumentValue {
 struct ApiCall {
   const Signature* signature = nullptr;  ///< borrowed from the catalogue
   std::vector<ArgumentValue> arguments;
-  bool returned = false;         ///< an exit record was there
-  std::uint64_t result = 0;      ///< raw; valid when returned
-  std::string result_text;       ///< "3", "0x7f…", "-1"; "?" when not returned
-  bool failed = false;           ///< by the signature's convention
-  std::uint32_t error = 0;       ///< errno when failed and known, else 0
-  std::string error_name;        ///< "ENOENT"
-  std::string error_message;     ///< "No such file or directory"
+  bool returned = false;          ///< an exit record was there
+  std::uint64_t result = 0;       ///< raw; valid when returned
+  std::string result_text = "?";  ///< "3", "0x7f…", "-1"; "?" when not returned
+  StructuredValue result_value;
+  bool failed = false;                  ///< by the signature's convention
+  std::uint32_t error = 0;              ///< errno when failed and known, else 0
+  std::string error_name;               ///< "ENOENT"
+  std::string error_message;            ///< "No such file or directory"
   std::vector<std::string> incomplete;  ///< what is missing, for people
 };
 
@@ -86,5 +95,8 @@ struct ApiCall {
 [[nodiscard]] ApiCall decode_call(const Vocabulary& vocabulary, const Signature& signature,
                                   const capture::RecordView* entry,
                                   const capture::RecordView* exit);
+
+/// As strace shows it: `open("/x", O_RDONLY) = -1 ENOENT (No such file or directory)`.
+[[nodiscard]] std::string to_text(const ApiCall& call);
 
 }  // namespace glasshook::api

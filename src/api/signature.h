@@ -25,7 +25,7 @@ enum class TypeKind : std::uint8_t {
   flags,        ///< bits named by the flag set `name`, shown A|B|0x10
   enumeration,  ///< one value named by the set `name`
   errno_value,  ///< 0 or a (negated) errno
-  structure,    ///< a known layout `name`, behind a pointer: sockaddr, timespec, timeval, stat, ...
+  structure,    ///< a layout `name` behind a pointer: sockaddr, timespec, stat, int, ...
   mode,         ///< file mode, octal
   process_id,
   signal,
@@ -48,16 +48,27 @@ struct Type {
   std::uint8_t size = 8;  ///< bytes of the argument itself
   bool is_signed = false;
   std::string name;         ///< flag set, enumeration or structure
-  std::string length_from;  ///< buffer, structure: an argument's name, "ret", or a number
-  std::string spelling;     ///< C spelling, for `apis show`
+  std::string length_from;  ///< buffer: bytes; structure: how many (sockaddr: bytes). An argument's
+                            ///< name, "ret", or a number; empty: one
+  std::string length_times;  ///< another argument that multiplies it (fread); empty: none
+  std::string spelling;      ///< as declared, for `apis show`
 
   bool operator==(const Type&) const = default;
+};
+
+/// Says that a parameter counts only when a flag of another one is set (open's mode: O_CREAT).
+struct Condition {
+  std::string parameter;           ///< a flag set or enumeration; empty: no condition
+  std::vector<std::string> names;  ///< any of these
+
+  bool operator==(const Condition&) const = default;
 };
 
 struct Parameter {
   std::string name;
   Type type;
   Direction direction = Direction::in;
+  Condition only_if = {};
 
   bool operator==(const Parameter&) const = default;
 };
@@ -70,17 +81,19 @@ enum class ResultConvention : std::uint8_t {
   errno_if_negative,  ///< the result is -errno itself (kernel functions)
   error_pointer,      ///< kernel: an address in the last page is -errno (ERR_PTR)
   errno_returned,     ///< the result is 0 or an errno (posix_spawn, pthread_*)
+  null_fails,         ///< NULL is a failure whose reason is elsewhere (dlopen)
+  nonzero_fails,      ///< anything but 0 is a failure (getaddrinfo)
 };
 
 struct Signature {
-  std::string module;  ///< "libc", "kernel", ...: matches libc.so.6, libc-2.31.so, ...
+  std::string module;  ///< "libc", "kernel", ...; the catalogue knows its file names
   std::string name;
   std::string category;  ///< "file", "process", "memory", "network", "module", ...
   std::vector<Parameter> parameters;
   Type result;
   ResultConvention convention = ResultConvention::plain;
   bool variadic = false;
-  bool returns = true;  ///< false: exit, execve on success
+  bool returns = true;  ///< false: exit, abort
 
   bool operator==(const Signature&) const = default;
 };
