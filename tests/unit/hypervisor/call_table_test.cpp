@@ -1,0 +1,102 @@
+#include "hypervisor/probe/call_table.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace glasshook::hypervisor::probe {
+namespace {
+
+PendingCall call(std::uint64_t stack, HookSlot* hook, std::uint64_t id, std::uint64_t print = 0) {
+  return {.key = {.space = 0x1000, .stack = stack}, .hook = hook, .call = id, .fingerprint = print};
+}
+
+TEST(CallTable, JoinsEntryAndReturnOfAFrame) {
+  CallTable table;
+  HookSlot hook;
+  EXPECT_EQ(table.add(call(0x7fff0000, &hook, 1)), nullptr);
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  EXPECT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0008}, out), 0u);
+  EXPECT_EQ(table.take({.space = 0x2000, .stack = 0x7fff0000}, out), 0u);
+  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0000}, out), 1u);
+  EXPECT_EQ(out[0].call, 1u);
+  EXPECT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0000}, out), 0u) << "taken once only";
+}
+
+TEST(CallTable, TailCallsEndTogetherNewestFirst) {
+  CallTable table;
+  HookSlot open, open64;
+  table.add(call(0x100, &open, 1));
+  table.add(call(0x100, &open64, 2));
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x100}, out), 2u);
+  EXPECT_EQ(out[0].hook, &open64);
+  EXPECT_EQ(out[1].hook, &open);
+}
+
+TEST(CallTable, RestartedEntryIsKnownByItsRegisters) {
+  CallTable table;
+  HookSlot hook;
+  table.add(call(0x100, &hook, 1, 77));
+  EXPECT_TRUE(table.is_restart({.space = 0x1000, .stack = 0x100}, &hook, 77));
+  EXPECT_FALSE(table.is_restart({.space = 0x1000, .stack = 0x100}, &hook, 78));
+}
+
+TEST(CallTable, ACallThatCannotReturnIsReplacedAndSaid) {
+  CallTable table;
+  HookSlot hook;
+  table.add(call(0x100, &hook, 1, 1));
+  EXPECT_EQ(table.add(call(0x100, &hook, 2, 2)), &hook);
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x100}, out), 1u);
+  EXPECT_EQ(out[0].call, 2u);
+}
+
+TEST(CallTable, MemoryIsBoundedAndEvictionsAreSaid) {
+  CallTable table;
+  HookSlot hook;
+  std::size_t given_up = 0;
+  const std::size_t calls = 2 * CallTable::kBuckets * CallTable::kWays;
+  for (std::size_t i = 0; i < calls; ++i)
+    given_up += table.add(call(i * 16, &hook, i + 1)) != nullptr;
+  EXPECT_GE(given_up, calls / 2);
+  std::size_t left = 0;
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  for (std::size_t i = 0; i < calls; ++i)
+    left += table.take({.space = 0x1000, .stack = i * 16}, out);
+  EXPECT_EQ(left + given_up, calls) << "every call is either kept or said to be lost";
+}
+
+TEST(CallTable, ThreadsDoNotLoseEachOthersCalls) {
+  CallTable table;
+  HookSlot hook;
+  const auto work = [&](std::uint64_t base, std::size_t& joined) {
+    std::array<PendingCall, CallTable::kMaxNested> out;
+    for (std::uint64_t i = 0; i < 50'000; ++i) {
+      table.add(call(base + i % 64 * 16, &hook, i + 1, i));
+      joined += table.take({.space = 0x1000, .stack = base + i % 64 * 16}, out);
+    }
+  };
+  std::size_t a = 0, b = 0;
+  std::thread first(work, 0x10000, std::ref(a)), second(work, 0x20000, std::ref(b));
+  first.join();
+  second.join();
+  EXPECT_EQ(a, 50'000u);
+  EXPECT_EQ(b, 50'000u);
+}
+
+TEST(FrameKey, IgnoresIsolationBitForUserStacksAndSpaceForKernelStacks) {
+  capture::CpuState cpu;
+  cpu.gpr[4] = 0x7fff'0000'0000;
+  cpu.space.root = Gpa{0x5000};
+  auto other = cpu;
+  other.space.root = Gpa{0x4000};
+  EXPECT_EQ(FrameKey::of(cpu), FrameKey::of(other));
+  other.space.root = Gpa{0x6000};
+  EXPECT_NE(FrameKey::of(cpu), FrameKey::of(other));
+  cpu.gpr[4] = other.gpr[4] = 0xffff'c900'0000'1000;
+  EXPECT_EQ(FrameKey::of(cpu), FrameKey::of(other));
+}
+
+}  // namespace
+}  // namespace glasshook::hypervisor::probe

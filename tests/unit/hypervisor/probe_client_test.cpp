@@ -1,0 +1,274 @@
+// Monitor and probe, joined by a real socket and real shared memory, without a hypervisor.
+#include "hypervisor/attached/probe_client.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <numeric>
+
+#include "capture/builder.h"
+#include "hypervisor/probe/control_server.h"
+#include "hypervisor/probe/hit_runner.h"
+
+namespace glasshook::hypervisor {
+namespace {
+
+using capture::CpuRegister;
+using capture::Reg;
+using std::chrono::milliseconds;
+
+/// A probe without a hypervisor: the test makes the hits.
+class BareProbe : public probe::ControlTarget {
+ public:
+  BareProbe() {
+    const auto ring = probe::SharedRegion::ring_bytes_for(1 << 16);
+    const auto size = probe::SharedRegion::size_for(2, ring);
+    region_fd = memfd_create("region", 0);
+    ram_fd = memfd_create("ram", 0);
+    EXPECT_EQ(ftruncate(region_fd, static_cast<off_t>(size)), 0);
+    EXPECT_EQ(ftruncate(ram_fd, 1 << 20), 0);
+    auto* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
+    bytes = {static_cast<std::byte*>(at), size};
+    region = probe::SharedRegion::create(bytes, 2, ring, probe::measure_ticks_per_second());
+    auto* ram_at = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
+    ram_bytes = {static_cast<std::byte*>(ram_at), 1 << 20};
+    ram.add({.begin = Gpa{0}, .size = 1 << 20, .host = ram_bytes.data()});
+    environment.ram = &ram;
+    runner = std::make_unique<probe::HitRunner>(region, environment);
+  }
+  ~BareProbe() override {
+    munmap(bytes.data(), bytes.size());
+    munmap(ram_bytes.data(), ram_bytes.size());
+    close(region_fd);
+    close(ram_fd);
+  }
+
+  Result<Welcome> attach() override {
+    runner->set_enabled(true);
+    return Welcome{.ram = {{.gpa = 0, .size = 1 << 20, .file_offset = 0}},
+                   .region_fd = region_fd,
+                   .ram_fd = ram_fd};
+  }
+  void detach() override {
+    runner->set_enabled(false);
+    hooks.unload_all();
+    ++detached;
+  }
+  Result<> set_kernel_space(AddressSpace space) override {
+    environment.kernel_space = space;
+    return {};
+  }
+  Result<> set_return_thunks(std::vector<Gva> list) override {
+    thunks = std::move(list);
+    return {};
+  }
+  Result<> set_context_program(capture::Program) override { return {}; }
+  Result<> load(HookPrograms hook) override { return hooks.load(std::move(hook)); }
+  Result<> unload(HookId id) override { return hooks.unload(id); }
+  Result<> place(Gpa page, const PageSites& sites) override {
+    placed[page] = sites;
+    return {};
+  }
+  Result<> watch_user_pages(bool on) override {
+    watching = on;
+    return {};
+  }
+  Result<> commit() override {
+    return with_remedy(fail(ErrorCode::unsupported, "no commit here"), "do without");
+  }
+  Result<> set_add(std::uint32_t, std::uint64_t) override { return {}; }
+  Result<> set_remove(std::uint32_t, std::uint64_t) override { return {}; }
+  Result<> set_rate(std::uint32_t, std::uint32_t, std::uint32_t) override { return {}; }
+
+  void hit(std::uint32_t vcpu, HookId id, std::uint64_t rdi, std::uint64_t rsp) {
+    runner->enter(*hooks.find(id), cpu(vcpu, rdi, rsp));
+  }
+  void ret(std::uint32_t vcpu, std::uint64_t rax, std::uint64_t rsp) {
+    auto state = cpu(vcpu, 0, rsp);
+    state.gpr[0] = rax;
+    runner->leave(state);
+  }
+  static capture::CpuState cpu(std::uint32_t vcpu, std::uint64_t rdi, std::uint64_t rsp) {
+    capture::CpuState state;
+    state.vcpu = vcpu;
+    state.gpr[7] = rdi;
+    state.gpr[4] = rsp;
+    return state;
+  }
+
+  int region_fd = -1, ram_fd = -1;
+  std::span<std::byte> bytes, ram_bytes;
+  probe::SharedRegion region;
+  GuestRam ram;
+  capture::Environment environment;
+  probe::HookTable hooks;
+  std::unique_ptr<probe::HitRunner> runner;
+  std::map<Gpa, PageSites> placed;
+  std::vector<Gva> thunks;
+  std::atomic<bool> watching{false};
+  std::atomic<int> detached{0};
+};
+
+HookPrograms argument_hook(std::uint32_t id, bool with_return) {
+  capture::Builder entry(capture::ProgramRole::entry);
+  entry.load_cpu(Reg{0}, CpuRegister::rdi).emit_words(16, Reg{0}, 1);
+  if (with_return) entry.arm_return();
+  entry.send();
+  HookPrograms hook{.id = {id}, .entry = *entry.build(), .on_return = {}};
+  if (with_return) {
+    capture::Builder exit(capture::ProgramRole::exit);
+    exit.load_cpu(Reg{0}, CpuRegister::rax).emit_words(17, Reg{0}, 1).send();
+    hook.on_return = *exit.build();
+  }
+  return hook;
+}
+
+class ProbeClientTest : public testing::Test {
+ protected:
+  ProbeClientTest() {
+    // The server thread lives as long as the process, so each test leaks its probe on purpose.
+    static int number = 0;
+    path_ = std::filesystem::temp_directory_path() /
+            ("glasshook-test-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+    EXPECT_TRUE(probe::ControlServer::start(path_, probe_));
+    client_ = connect();
+  }
+  ~ProbeClientTest() override { std::filesystem::remove(path_); }
+  std::unique_ptr<ProbeClient> connect() {
+    auto client = ProbeClient::connect(path_, "bare", milliseconds(2000));
+    EXPECT_TRUE(client) << (client ? "" : client.error().message);
+    return client ? std::move(*client) : nullptr;
+  }
+  /// Records as (kind, first word of the first field).
+  std::vector<std::pair<capture::RecordKind, std::uint64_t>> drain() {
+    std::vector<std::pair<capture::RecordKind, std::uint64_t>> seen;
+    (void)client_->poll(
+        [&](const capture::RecordView& r) {
+          seen.emplace_back(r.header().kind, r.fields().empty() ? 0 : r.fields()[0].word(0));
+        },
+        milliseconds(200));
+    return seen;
+  }
+
+  BareProbe& probe_ = *new BareProbe;
+  std::string path_;
+  std::unique_ptr<ProbeClient> client_;
+};
+
+TEST_F(ProbeClientTest, CapturesEntryAndReturnAcrossVcpus) {
+  ASSERT_TRUE(client_->load(argument_hook(3, true)));
+  probe_.hit(0, {3}, 41, 0x7f00);
+  probe_.ret(1, 42, 0x7f00);
+  const auto seen = drain();
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0], std::pair(capture::RecordKind::entry, std::uint64_t{41}));
+  EXPECT_EQ(seen[1], std::pair(capture::RecordKind::exit, std::uint64_t{42}));
+  const auto counters = client_->hook_counters();
+  ASSERT_TRUE(counters);
+  EXPECT_EQ(counters->at(0).hits, 1u);
+  EXPECT_EQ(counters->at(0).sent, 1u);
+  EXPECT_EQ(counters->at(0).returned, 1u);
+}
+
+TEST_F(ProbeClientTest, AnUnloadedHookIsDeadAtOnce) {
+  ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  ASSERT_TRUE(client_->unload({3}));
+  probe_.hit(0, {3}, 1, 0x10);
+  EXPECT_TRUE(drain().empty());
+  EXPECT_FALSE(client_->unload({4}));
+}
+
+TEST_F(ProbeClientTest, AFullRingLosesAndCounts) {
+  ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  constexpr std::uint64_t kHits = 5000;  // more than 64 KiB hold
+  for (std::uint64_t i = 0; i < kHits; ++i) probe_.hit(0, {3}, i, 0x10);
+  const auto seen = drain();
+  const auto counters = client_->probe_counters();
+  ASSERT_TRUE(counters);
+  EXPECT_GT(counters->dropped, 0u);
+  EXPECT_EQ(seen.size() + counters->dropped, kHits);
+}
+
+TEST_F(ProbeClientTest, UnverifiableProgramsAreRefusedByTheProbe) {
+  HookPrograms hook{.id = {9}, .entry = {}, .on_return = {}};
+  hook.entry.code.push_back({.op = capture::Op::jump, .offset = 100});
+  EXPECT_FALSE(client_->load(hook));
+  EXPECT_EQ(probe_.hooks.find({9}), nullptr);
+}
+
+TEST_F(ProbeClientTest, ErrorsTravelWithTheirRemedy) {
+  const auto result = client_->commit();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::unsupported);
+  EXPECT_EQ(result.error().remedy, "do without");
+}
+
+TEST_F(ProbeClientTest, SitesArriveAsSent) {
+  PageSites sites;
+  sites.entries = {{.offset = 16, .hook = {3}}, {.offset = 4095, .hook = {4}}};
+  sites.returns = {{.begin = 0, .end = 4096}};
+  ASSERT_TRUE(client_->place(Gpa{0x3000}, sites));
+  ASSERT_EQ(probe_.placed.count(Gpa{0x3000}), 1u);
+  EXPECT_EQ(probe_.placed[Gpa{0x3000}].entries[1].offset, 4095);
+  EXPECT_EQ(probe_.placed[Gpa{0x3000}].returns[0].end, 4096);
+}
+
+TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
+  PageQuestion asked;
+  ASSERT_TRUE(client_->watch_user_pages([&](const PageQuestion& q) {
+    asked = q;
+    PageSites sites;
+    sites.entries.push_back({.offset = 0x123, .hook = {7}});
+    return sites;
+  }));
+  auto& slot = probe_.region.question(1);
+  slot.page = 0x5000;
+  slot.address = 0x401000;
+  slot.hash = 99;
+  slot.context_size = 0xffffffff;  // a hostile size is cut
+  slot.state = static_cast<std::uint32_t>(probe::QuestionState::asked);
+  probe_.region.header().question_bell.fetch_add(1);
+  probe::futex_wake(probe_.region.header().question_bell);
+  for (int i = 0; i < 200 && slot.state == 1; ++i) probe::futex_wait(slot.state, 1, 10'000'000);
+  ASSERT_EQ(slot.state, static_cast<std::uint32_t>(probe::QuestionState::answered));
+  EXPECT_EQ(asked.vcpu, 1u);
+  EXPECT_EQ(asked.page, Gpa{0x5000});
+  EXPECT_EQ(asked.context.size(), probe::kMaxContextBytes);
+  ASSERT_EQ(slot.entry_count, 1u);
+  EXPECT_EQ(slot.entries[0].offset, 0x123);
+}
+
+TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {
+  ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  client_.reset();
+  for (int i = 0; i < 200 && probe_.detached == 0; ++i) usleep(10'000);
+  EXPECT_EQ(probe_.detached, 1);
+  probe_.hit(0, {3}, 1, 0x10);  // does nothing
+  client_ = connect();
+  ASSERT_TRUE(client_);
+  ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  probe_.hit(0, {3}, 5, 0x10);
+  const auto seen = drain();
+  ASSERT_EQ(seen.size(), 1u);
+  EXPECT_EQ(seen[0].second, 5u);
+}
+
+TEST_F(ProbeClientTest, GuestRamIsReadOnlyAndShared) {
+  probe_.ram_bytes[0x2000] = std::byte{0xab};
+  std::byte value{};
+  EXPECT_TRUE(client_->memory().read(Gpa{0x2000}, std::span{&value, 1}));
+  EXPECT_EQ(value, std::byte{0xab});
+  EXPECT_FALSE(client_->memory().read(Gpa{1 << 20}, std::span{&value, 1}));
+}
+
+TEST(ProbeClient, SaysWhereItLookedForAProbe) {
+  const auto client = ProbeClient::connect("/nonexistent/socket", "bare", milliseconds(1));
+  ASSERT_FALSE(client);
+  EXPECT_NE(client.error().message.find("/nonexistent/socket"), std::string::npos);
+  EXPECT_FALSE(client.error().remedy.empty());
+}
+
+}  // namespace
+}  // namespace glasshook::hypervisor
