@@ -133,6 +133,21 @@ class MemberSearch {
   int budget_ = kMaxMembers;
 };
 
+/// The names a MemberSearch could find, with a budget for the same reason.
+template <class Index>
+void collect_names(const Index& index, const btf_type* structure, int nesting, int& budget,
+                   std::vector<std::string>& names) {
+  if (nesting > kMaxNesting || !btf_is_composite(structure)) return;
+  for (int i = 0; i < btf_vlen(structure) && --budget >= 0; ++i) {
+    const btf_member& member = btf_members(structure)[i];
+    const std::string_view name = index.name(member.name_off);
+    if (name.empty())
+      collect_names(index, index.type({member.type}), nesting + 1, budget, names);
+    else
+      names.emplace_back(name);
+  }
+}
+
 /// True for kinds that resolve() looks through.
 bool is_transparent(const btf_type* t) { return btf_is_mod(t) || btf_is_typedef(t); }
 
@@ -202,6 +217,13 @@ std::optional<std::int64_t> KernelTypes::find_enumerator(std::string_view name) 
 std::optional<Member> KernelTypes::member(TypeId structure, std::string_view name) const {
   if (name.empty()) return std::nullopt;
   return MemberSearch{*index_, name}.in(index_->type(resolve(structure)), 0, 0);
+}
+
+std::vector<std::string> KernelTypes::member_names(TypeId structure) const {
+  std::vector<std::string> names;
+  int budget = 4096;
+  collect_names(*index_, index_->type(resolve(structure)), 0, budget, names);
+  return names;
 }
 
 Result<std::uint32_t> KernelTypes::offset(std::string_view structure,

@@ -58,6 +58,8 @@ class KernelTypes {
   [[nodiscard]] std::optional<std::int64_t> find_enumerator(std::string_view name) const;
 
   [[nodiscard]] std::optional<Member> member(TypeId structure, std::string_view name) const;
+  /// Names of the members, through anonymous structs and unions, at most 4096: for "did you mean".
+  [[nodiscard]] std::vector<std::string> member_names(TypeId structure) const;
   /// Byte offset of a member path such as ("task_struct", "signal") or ("mm_struct", "exe_file"),
   /// or with dots through embedded structs ("file", "f_path.dentry").
   [[nodiscard]] Result<std::uint32_t> offset(std::string_view structure,
