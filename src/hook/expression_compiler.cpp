@@ -25,17 +25,24 @@ bool fits_offset(std::int64_t value) {
          value <= std::numeric_limits<std::int32_t>::max();
 }
 
-/// ", did you mean a, b?" over the argument names, or nothing.
-std::string nearest_arguments(const Scope& scope, std::string_view name) {
+/// "; did you mean a, b?" over names that are near to `name`, or nothing.
+std::string did_you_mean(const std::vector<std::string>& names, std::string_view name) {
   constexpr std::size_t kFar = 3;
-  std::string names;
+  std::string near;
+  for (const std::string& candidate : names)
+    if (!candidate.empty() && edit_distance(candidate, name, kFar) < kFar)
+      near += (near.empty() ? "" : ", ") + candidate;
+  return near.empty() ? "" : fmt::format("; did you mean {}?", near);
+}
+
+/// The nearest argument names, or else all of them.
+std::string argument_hint(const Scope& scope, std::string_view name) {
+  std::vector<std::string> names;
   for (const Argument& argument : scope.arguments)
-    if (!argument.name.empty() && edit_distance(argument.name, name, kFar) < kFar)
-      names += (names.empty() ? "" : ", ") + argument.name;
-  if (!names.empty()) return fmt::format("; did you mean {}?", names);
-  for (const Argument& argument : scope.arguments)
-    if (!argument.name.empty()) names += (names.empty() ? "" : ", ") + argument.name;
-  return names.empty() ? "" : fmt::format("; the arguments are {}", names);
+    if (!argument.name.empty()) names.push_back(argument.name);
+  if (names.empty()) return "";
+  const std::string near = did_you_mean(names, name);
+  return near.empty() ? fmt::format("; the arguments are {}", fmt::join(names, ", ")) : near;
 }
 
 void collect_needs(const Node& node, const Scope& scope, Needs& needs) {
@@ -223,7 +230,7 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::name(const Node& node, std
                  .constant = static_cast<std::uint64_t>(*enumerator),
                  .base = {}};
   return error(node, fmt::format("there is no argument or enumerator `{}`{}", node.text,
-                                 nearest_arguments(scope_, node.text)));
+                                 argument_hint(scope_, node.text)));
 }
 
 Result<ExpressionCompiler::Value> ExpressionCompiler::argument(const Node& node,
@@ -301,8 +308,8 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::select(const Node& node, V
   const linux_guest::TypeId id = types.resolve(structure.type.btf);
   const auto found = types.member(id, node.text);
   if (!found)
-    return error(node, fmt::format("{} has no member `{}`", scope_.types.spelling(structure.type),
-                                   node.text));
+    return error(node, fmt::format("{} has no member `{}`{}", scope_.types.spelling(structure.type),
+                                   node.text, did_you_mean(types.member_names(id), node.text)));
   Value value = structure;
   value.type = ValueType::of(found->type);
   if (value.kind == Value::Kind::memory) {
