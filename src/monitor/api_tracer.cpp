@@ -1,0 +1,124 @@
+#include "monitor/api_tracer.h"
+
+#include <utility>
+
+namespace glasshook::monitor {
+
+using behaviour::Event;
+
+namespace {
+
+std::uint64_t thread_key(const ApiTracer::Origin& origin) {
+  const std::uint64_t start = origin.process ? origin.process->start_time : 0;
+  return start * 0x9e3779b97f4a7c15 ^ origin.thread_id;
+}
+
+bool same_process(const ProcessPtr& a, const ProcessPtr& b) {
+  return a == b || (a && b && a->entity_id == b->entity_id);
+}
+
+}  // namespace
+
+const std::vector<std::string>& ApiTracer::argument_names(const api::Signature& signature) {
+  // Event fields borrow their names, so they are kept for the tracer's life.
+  auto& names = names_[&signature];
+  if (names.empty())
+    for (const api::Parameter& parameter : signature.parameters)
+      names.push_back("api.args." + parameter.name);
+  return names;
+}
+
+void ApiTracer::on_record(const api::Signature& signature, bool awaits_return,
+                          const capture::RecordView& record, const Origin& origin) {
+  if (record.header().kind == capture::RecordKind::entry) {
+    if (awaits_return)
+      remember(signature, record, origin);
+    else
+      tell(signature, &record, nullptr, origin, 0, {});
+    return;
+  }
+  const auto found = by_call_.find(record.header().call);
+  // A frame can be abandoned and its place reused by another thread: that return is not this
+  // call's.
+  if (found == by_call_.end() || found->second->origin.thread_id != origin.thread_id ||
+      !same_process(found->second->origin.process, origin.process)) {
+    ++unjoined_;
+    return;
+  }
+  const Pending& pending = *found->second;
+  capture::RecordView entry;
+  if (capture::RecordView::parse(pending.entry, entry))
+    tell(signature, &entry, &record, pending.origin, pending.depth,
+         origin.time - pending.origin.time);
+  forget(found->second);
+}
+
+void ApiTracer::remember(const api::Signature& signature, const capture::RecordView& record,
+                         const Origin& origin) {
+  if (pending_.size() >= kMaxPending) {
+    ++unjoined_;
+    tell_unreturned(pending_.begin());
+  }
+  const auto bytes = record.bytes();
+  Pending pending{.call = record.header().call,
+                  .signature = &signature,
+                  .entry = {bytes.begin(), bytes.end()},
+                  .origin = origin,
+                  .depth = depth_[thread_key(origin)]++};
+  pending_.push_back(std::move(pending));
+  by_call_[record.header().call] = std::prev(pending_.end());
+}
+
+void ApiTracer::forget(PendingList::iterator pending) {
+  const auto depth = depth_.find(thread_key(pending->origin));
+  if (depth != depth_.end() && --depth->second == 0) depth_.erase(depth);
+  by_call_.erase(pending->call);
+  pending_.erase(pending);
+}
+
+void ApiTracer::tell_unreturned(PendingList::iterator pending) {
+  capture::RecordView entry;
+  if (capture::RecordView::parse(pending->entry, entry))
+    tell(*pending->signature, &entry, nullptr, pending->origin, pending->depth, {});
+  forget(pending);
+}
+
+void ApiTracer::on_process_exit(const ProcessPtr& process) {
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    const auto next = std::next(it);
+    if (same_process(it->origin.process, process)) tell_unreturned(it);
+    it = next;
+  }
+}
+
+void ApiTracer::finish() {
+  while (!pending_.empty()) tell_unreturned(pending_.begin());
+}
+
+void ApiTracer::tell(const api::Signature& signature, const capture::RecordView* entry,
+                     const capture::RecordView* exit, const Origin& origin, std::uint32_t depth,
+                     std::chrono::nanoseconds duration) {
+  const api::ApiCall call = api::decode_call(*vocabulary_, signature, entry, exit);
+  const auto& names = argument_names(signature);
+  Event event;
+  event.action = "api_called";
+  event.category = "api";
+  event.time = origin.time;
+  event.process = origin.process;
+  event.thread_id = origin.thread_id;
+  event.fields.push_back({"api.module", signature.module});
+  event.fields.push_back({"api.name", signature.name});
+  event.fields.push_back({"api.depth", std::uint64_t{depth}});
+  for (std::size_t i = 0; i < call.arguments.size() && i < names.size(); ++i)
+    if (call.arguments[i].relevant) event.fields.push_back({names[i], call.arguments[i].value});
+  if (call.returned) {
+    event.fields.push_back({"api.result", call.result_value});
+    event.fields.push_back({"event.duration", static_cast<std::uint64_t>(duration.count())});
+  }
+  if (call.failed && !call.error_name.empty())
+    event.fields.push_back({"api.error", call.error_name});
+  if (!call.incomplete.empty()) event.fields.push_back({"api.incomplete", call.incomplete});
+  emit_(std::move(event));
+}
+
+}  // namespace glasshook::monitor
