@@ -37,6 +37,8 @@ class Lexer {
   Result<Token> next();
   /// Words up to the end of the line, for names that may hold any character but blanks.
   [[nodiscard]] std::string_view rest_of_line();
+  /// True when the very next character is `c`.
+  [[nodiscard]] bool next_is(char c) const { return peek() == c; }
   [[nodiscard]] Place place() const { return place_; }
 
  private:

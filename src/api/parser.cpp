@@ -129,7 +129,9 @@ bool Parser::end_of_statement() {
 bool Parser::statement() {
   const Place place = token_.place;
   std::string word;
-  if (token_.kind == TokenKind::word && token_.text == "module") return module();
+  const bool category_called_module = lexer_.next_is(':');
+  if (token_.kind == TokenKind::word && token_.text == "module" && !category_called_module)
+    return module();
   if (!expect_word("'module', 'flags', 'enum', 'struct' or a category", word)) return false;
   if (token_.is(":")) return advance() && function(std::move(word));
   if (word == "flags" || word == "enum") return value_set(word == "flags");
