@@ -29,7 +29,7 @@ struct Capture {
   std::string name;
   CaptureKind kind = CaptureKind::word;
   std::string expression;
-  std::string length;       ///< bytes only: expression for the count
+  std::string length = {};  ///< bytes only: expression for the count
   std::uint32_t max = 256;  ///< cap in bytes
 };
 
