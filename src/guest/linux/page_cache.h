@@ -1,0 +1,39 @@
+// File contents as far as the guest's page cache holds them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "guest/linux/kernel.h"
+
+namespace glasshook::linux_guest {
+
+/// Looks pages up in the xarray of an address_space (include/linux/xarray.h), 5.10 and later.
+/// Cheap to copy; borrows the kernel. Safe from any thread.
+class PageCache {
+ public:
+  /// ErrorCode::unsupported when this kernel's types do not say how.
+  [[nodiscard]] static Result<PageCache> of(const LinuxKernel& kernel);
+
+  /// Where page `index` (of 4 KiB) of a `struct address_space` lies; empty when it is not cached.
+  [[nodiscard]] std::optional<Gpa> find(Gva mapping, std::uint64_t index) const noexcept;
+
+  /// Copies file bytes; false when any page of them is not cached.
+  [[nodiscard]] bool read(Gva mapping, std::uint64_t offset,
+                          std::span<std::byte> out) const noexcept;
+
+ private:
+  explicit PageCache(const LinuxKernel& kernel) : kernel_(&kernel) {}
+  [[nodiscard]] std::optional<std::uint64_t> entry(Gva mapping, std::uint64_t index) const noexcept;
+
+  const LinuxKernel* kernel_;
+  std::uint32_t head_ = 0;   ///< address_space.i_pages.xa_head
+  std::uint32_t shift_ = 0;  ///< xa_node.shift
+  std::uint32_t slots_ = 0;  ///< xa_node.slots
+  std::uint32_t page_size_ = 0;
+  std::uint32_t page_index_ = 0;
+  std::uint64_t vmemmap_ = 0;
+};
+
+}  // namespace glasshook::linux_guest
