@@ -16,6 +16,22 @@
 
 namespace glasshook::behaviour {
 
+/// What kind of code made a system call.
+enum class CodeOrigin : std::uint8_t {
+  unknown,          ///< not in user mode, or the guest did not say
+  libc,             ///< the C library, its companions (libpthread, ...) included
+  dynamic_loader,   ///< ld.so
+  vdso,             ///< mapped by the kernel
+  other_module,     ///< another shared object
+  main_executable,  ///< the program itself: statically linked, or a raw system call
+  anonymous,        ///< memory that belongs to no file
+};
+
+struct CodePlace {
+  CodeOrigin origin = CodeOrigin::unknown;
+  std::string module;  ///< path of the file; empty for vdso, anonymous and unknown
+};
+
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
 class Call {
  public:
@@ -27,6 +43,7 @@ class Call {
         time_(time),
         process_(std::move(process)) {}
 
+  [[nodiscard]] const hook::HookSpec& spec() const { return *spec_; }
   [[nodiscard]] std::size_t spec_index() const { return spec_index_; }  ///< within hooks()
   [[nodiscard]] bool is_exit() const { return record_->header().kind == capture::RecordKind::exit; }
   [[nodiscard]] std::chrono::system_clock::time_point time() const { return time_; }
@@ -62,6 +79,9 @@ class Context {
   [[nodiscard]] virtual std::string path(const Call& call, std::size_t capture) = 0;
   /// Path of an open `struct file *`, read from guest memory now; empty when it makes no sense.
   [[nodiscard]] virtual std::string file_path(std::uint64_t file_address) = 0;
+  /// The code that made the system call during which `call` happened (kContextUserIp, looked up in
+  /// the maps of the process as they are now; answers may be cached).
+  [[nodiscard]] virtual CodePlace code_origin(const Call& call) = 0;
   /// A process by its pid as known now; null when unknown.
   [[nodiscard]] virtual std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) = 0;
 
@@ -84,7 +104,11 @@ class Family {
   [[nodiscard]] virtual bool on_by_default() const { return true; }
   /// What to hook; asked once. A hook whose functions the kernel lacks is reported, not fatal.
   [[nodiscard]] virtual std::vector<hook::HookSpec> hooks() const = 0;
+  /// A record of one of the own hooks.
   virtual void on_call(const Call& call, Context& context) = 0;
+  /// A record of any family's hook, before its own family gets it; `call.spec_index()` is that
+  /// family's.
+  virtual void on_any_call(const Call&, Context&) {}
   /// A process is gone: flush and forget what is kept for it.
   virtual void on_process_exit(const std::shared_ptr<const Process>&, Context&) {}
   /// Code ran on a page that belongs to no file (spec-less notice; `address` is the page's).

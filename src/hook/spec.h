@@ -56,6 +56,9 @@ struct HookSpec {
   /// At entry, when the conditions hold, take this expression's value (a pid) out of the filter
   /// sets.
   std::string forget;
+  /// Not every kernel has this function or the members it reads: nothing to report when it cannot
+  /// be placed.
+  bool optional = false;
 };
 
 /// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,
