@@ -33,23 +33,19 @@ bool RingMerger::is_plausible(std::uint64_t timestamp) {
 
 void RingMerger::fill(std::size_t ring) {
   Front& front = fronts_[ring];
-  if (front.full) return;
-  std::size_t size = 0;
   const std::span buffer{front.buffer.get(), kMaxRecordBytes};
-  switch (rings_[ring].peek(buffer, size)) {
-    case RingConsumer::Peek::empty:
-      return;
-    case RingConsumer::Peek::malformed:
-      ++counters_.malformed;
-      return;
-    case RingConsumer::Peek::record:
-      break;
-  }
-  front.full = RecordView::parse(buffer.first(size), front.record) &&
-               is_plausible(front.record.header().timestamp);
-  if (!front.full) {
+  // What is malformed is skipped here, up to a limit: a producer can write nonsense for ever.
+  for (int tries = 0; !front.full && tries < kMaxSkipped; ++tries) {
+    std::size_t size = 0;
+    const RingConsumer::Peek found = rings_[ring].peek(buffer, size);
+    if (found == RingConsumer::Peek::empty) return;
+    if (found == RingConsumer::Peek::record) {
+      front.full = RecordView::parse(buffer.first(size), front.record) &&
+                   is_plausible(front.record.header().timestamp);
+      if (front.full) return;
+      rings_[ring].pop();
+    }
     ++counters_.malformed;
-    rings_[ring].pop();
   }
 }
 

@@ -45,6 +45,7 @@ class RingMerger {
 
  private:
   static constexpr std::size_t kDefaultLimit = 16384;
+  static constexpr int kMaxSkipped = 64;
 
   /// A ring's oldest record, copied and checked.
   struct Front {
