@@ -136,8 +136,9 @@ class CaptureCompiler {
     if (!scope_.types.is_struct_named(*type, "dentry"))
       return fail(ErrorCode::invalid_argument, "`{}` is no struct dentry * but points to {}",
                   capture.expression, scope_.types.spelling(*type));
-    emit_dentry(builder_, target_.layout, field,
-                static_cast<std::uint16_t>(field + kDentryWordsOffset));
+    emit_dentry(builder_, target_.layout, field);
+    emit_dentry_words(builder_, target_.layout,
+                      static_cast<std::uint16_t>(field + kDentryWordsOffset));
     back_jumps_ += kPathSteps;
     return {};
   }

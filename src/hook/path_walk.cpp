@@ -11,11 +11,12 @@ using capture::Op;
 using capture::Reg;
 using capture::Space;
 
-/// NAME_MAX of every Linux file system.
+/// NAME_MAX (include/uapi/linux/limits.h).
 constexpr std::uint32_t kMaxName = 255;
 
 constexpr Reg kDentry{0}, kMount{1}, kRootDentry{2}, kRootMount{3}, kMountRoot{4}, kParent{5},
     kName{6}, kStatus{7}, kSteps{8}, kFlags{9};
+constexpr Reg kLeaf = kMount;  ///< of a walk that crosses no mounts
 
 /// The pieces both walks share. Every jump to `done` has set kStatus.
 class Walk {
@@ -142,9 +143,7 @@ void emit_path(Builder& builder, const GuestLayout& layout, std::uint16_t field)
   walk.finish();
 }
 
-void emit_dentry(Builder& builder, const GuestLayout& layout, std::uint16_t field,
-                 std::uint16_t words_field) {
-  constexpr Reg kLeaf{1};
+void emit_dentry(Builder& builder, const GuestLayout& layout, std::uint16_t field) {
   Walk walk(builder, layout);
   const Label attached = builder.new_label();
   const Label alone = builder.new_label();
@@ -164,18 +163,20 @@ void emit_dentry(Builder& builder, const GuestLayout& layout, std::uint16_t fiel
   builder.move(kDentry, kParent);
   walk.again();
   walk.finish();
+}
 
+void emit_dentry_words(Builder& builder, const GuestLayout& layout, std::uint16_t field) {
   constexpr Reg kSuperBlock{2}, kLeafWord{3}, kInode{4};
   const Label negative = builder.new_label();
   const Label unreadable = builder.new_label();
-  walk.load(kSuperBlock, kLeaf, layout.dentry.super_block);
-  builder.move(kLeafWord, kLeaf);
-  walk.load(kInode, kLeaf, layout.dentry.inode);
-  builder.jump_if(Op::jump_eq, kInode, std::uint64_t{0}, negative);
-  walk.load(kInode, kInode, layout.inode_number);
-  builder.bind(negative)
+  builder.load_memory(kSuperBlock, kLeaf, layout.dentry.super_block, 8, Space::kernel)
+      .move(kLeafWord, kLeaf)
+      .load_memory(kInode, kLeaf, layout.dentry.inode, 8, Space::kernel)
+      .jump_if(Op::jump_eq, kInode, std::uint64_t{0}, negative)
+      .load_memory(kInode, kInode, layout.inode_number, 8, Space::kernel)
+      .bind(negative)
       .jump_fault(unreadable)
-      .emit_words(words_field, kSuperBlock, 3)
+      .emit_words(field, kSuperBlock, 3)
       .bind(unreadable);
 }
 

@@ -30,9 +30,10 @@ inline constexpr std::uint8_t kPathUnattached = 0x20;
 void emit_path(capture::Builder& builder, const GuestLayout& layout, std::uint16_t field);
 
 /// Emits the list field of the `struct dentry` at the address in r0 up to the root of its file
-/// system, and the words field `words_field` (see kDentryWordsOffset). Uses r0..r9; may jump back
-/// kPathSteps times.
-void emit_dentry(capture::Builder& builder, const GuestLayout& layout, std::uint16_t field,
-                 std::uint16_t words_field);
+/// system. Keeps the address in r1. Uses r0..r9; may jump back kPathSteps times.
+void emit_dentry(capture::Builder& builder, const GuestLayout& layout, std::uint16_t field);
+
+/// After emit_dentry(): emits the words field with the dentry's identity (kDentryWordsOffset).
+void emit_dentry_words(capture::Builder& builder, const GuestLayout& layout, std::uint16_t field);
 
 }  // namespace glasshook::hook

@@ -1,0 +1,388 @@
+#include "hook/signature_compiler.h"
+
+#include <algorithm>
+#include <array>
+
+#include "api/call.h"
+#include "hook/context.h"
+#include "hook/path_walk.h"
+
+namespace glasshook::hook {
+namespace {
+
+using api::Direction;
+using api::PointedData;
+using api::ResultConvention;
+using api::TypeKind;
+using capture::Builder;
+using capture::CpuRegister;
+using capture::Label;
+using capture::Op;
+using capture::ProgramRole;
+using capture::Reg;
+using capture::Space;
+
+constexpr Reg kPointer{0}, kLength{1}, kFactor{2};
+/// Bit i: what parameter i points to was unreadable at entry. Lives beside the path walks, which
+/// use r0..r9 and the task register.
+constexpr Reg kUnread{15};
+constexpr std::uint64_t kZero = 0;
+
+std::uint64_t bit(std::size_t index) { return std::uint64_t{1} << index; }
+
+/// Cuts a word down to what the callee sees of it.
+void emit_narrow(Builder& builder, Reg reg, const api::Type& type) {
+  if (type.size == 0 || type.size >= 8) return;
+  if (type.is_signed && (type.size == 1 || type.size == 2 || type.size == 4))
+    builder.sign_extend(reg, type.size);
+  else
+    builder.alu(Op::bit_and, reg, (std::uint64_t{1} << (8 * type.size)) - 1);
+}
+
+/// The -1 of a result type, as emit_narrow() leaves it.
+std::uint64_t minus_one(const api::Type& type) {
+  return type.is_signed || type.size == 0 || type.size >= 8 ? ~kZero : bit(8 * type.size) - 1;
+}
+
+void emit_clamp(Builder& builder, Reg reg, std::uint64_t most) {
+  const Label fits = builder.new_label();
+  builder.jump_if(Op::jump_le, reg, most, fits).move(reg, most).bind(fits);
+}
+
+class SignatureCompiler {
+ public:
+  SignatureCompiler(const api::Signature& signature, const api::Vocabulary& vocabulary, Abi abi,
+                    const Target& target, const SignatureOptions& options)
+      : signature_(signature),
+        target_(target),
+        options_(options),
+        mode_(abi == Abi::linux_kernel ? CodeMode::kernel : CodeMode::user),
+        returns_(signature.returns && options.returns) {
+    const std::size_t count = std::min(signature.parameters.size(), api::kMaxParameters);
+    for (std::size_t i = 0; i < signature.parameters.size(); ++i)
+      arguments_.push_back(integer_argument(abi, i));
+    for (std::size_t i = 0; i < count; ++i)
+      pointed_.push_back(api::pointed_data(vocabulary, signature, i));
+  }
+
+  Result<hypervisor::HookPrograms> run(hypervisor::HookId id) {
+    if (returns_) plan_slots();
+    Result<capture::Program> entry = entry_program();
+    if (!entry) return std::unexpected(entry.error());
+    hypervisor::HookPrograms programs{.id = id, .entry = std::move(*entry), .on_return = {}};
+    if (returns_) {
+      Result<capture::Program> exit = exit_program();
+      if (!exit) return std::unexpected(exit.error());
+      programs.on_return = std::move(*exit);
+    }
+    return programs;
+  }
+
+ private:
+  static constexpr std::uint8_t kNoSlot = 0xff;
+
+  /// An `in` pointer that is followed again at the return when it was unreadable at entry.
+  [[nodiscard]] bool is_read_again(std::size_t i) const {
+    return returns_ && signature_.parameters[i].direction == Direction::in &&
+           pointed_[i].kind != PointedData::Kind::none &&
+           pointed_[i].kind != PointedData::Kind::kernel && !pointed_[i].count_is_result;
+  }
+  [[nodiscard]] bool is_read_at_exit(std::size_t i) const {
+    return signature_.parameters[i].direction != Direction::in &&
+           pointed_[i].kind != PointedData::Kind::none;
+  }
+
+  /// Register arguments the return needs get a slot; arguments on the stack are still there. With
+  /// six registers at most, the bit mask and the entry address, eight slots always do.
+  void plan_slots() {
+    std::uint8_t next = 0;
+    const auto keep = [&](int index) {
+      if (index < 0 || static_cast<std::size_t>(index) >= arguments_.size()) return;
+      Argument& argument = arguments_[static_cast<std::size_t>(index)];
+      if (argument.place != Argument::Place::cpu || slots_[register_of(argument)] != kNoSlot)
+        return;
+      slots_[register_of(argument)] = next++;
+    };
+    bool any_again = false;
+    for (std::size_t i = 0; i < pointed_.size(); ++i) {
+      any_again |= is_read_again(i);
+      if (!is_read_again(i) && !is_read_at_exit(i)) continue;
+      keep(static_cast<int>(i));
+      keep(pointed_[i].count_parameter);
+      keep(pointed_[i].factor_parameter);
+    }
+    if (any_again) unread_slot_ = next++;
+    const bool sets_errno = signature_.convention == ResultConvention::errno_if_minus_one ||
+                            signature_.convention == ResultConvention::errno_if_null;
+    if (sets_errno && options_.errno_slot_delta && mode_ == CodeMode::user) rip_slot_ = next++;
+  }
+
+  static std::size_t register_of(const Argument& argument) {
+    return static_cast<std::size_t>(argument.cpu);
+  }
+
+  Result<capture::Program> entry_program() {
+    Builder builder(ProgramRole::entry);
+    const Label stopped = builder.new_label();
+    emit_identity(builder, target_.layout);
+    emit_process_filter(builder, target_.filter, target_.layout, stopped);
+    if (options_.rate_limiter) builder.rate_limit(*options_.rate_limiter, stopped);
+    emit_context(builder, target_.layout, mode_);
+    emit_arguments(builder);
+    back_jumps_ = 0;
+    for (std::size_t i = 0; i < pointed_.size(); ++i)
+      if (signature_.parameters[i].direction != Direction::out)
+        emit_pointed(builder, i, ProgramRole::entry);
+    if (returns_) emit_saves(builder);
+    return builder.set_back_jumps(back_jumps_).send().bind(stopped).stop().build();
+  }
+
+  /// The raw words. All of them need registers in a row, so a long list takes the place of the
+  /// context's, and the task is looked up again.
+  void emit_arguments(Builder& builder) {
+    const auto count = static_cast<std::uint8_t>(pointed_.size());
+    if (count == 0) return;
+    for (std::uint8_t i = 0; i < count; ++i) emit_raw_argument(builder, arguments_[i], Reg{i});
+    builder.emit_words(api::kArgumentsField, Reg{0}, count);
+    if (count > kTaskRegister.number) emit_identity(builder, target_.layout);
+    const Label clear = builder.new_label();
+    builder.jump_fault(clear).bind(clear).move(kUnread, kZero);
+  }
+
+  void emit_saves(Builder& builder) {
+    for (std::size_t number = 0; number < slots_.size(); ++number) {
+      if (slots_[number] == kNoSlot) continue;
+      builder.load_cpu(kPointer, static_cast<CpuRegister>(number)).save(slots_[number], kPointer);
+    }
+    if (unread_slot_ != kNoSlot) builder.save(unread_slot_, kUnread);
+    if (rip_slot_ != kNoSlot)
+      builder.load_cpu(kPointer, CpuRegister::rip).save(rip_slot_, kPointer);
+    builder.arm_return();
+  }
+
+  Result<capture::Program> exit_program() {
+    Builder builder(ProgramRole::exit);
+    emit_identity(builder, target_.layout);
+    emit_context(builder, target_.layout, mode_);
+    emit_result(builder);
+    if (unread_slot_ != kNoSlot) builder.load_saved(kUnread, unread_slot_);
+    back_jumps_ = 0;
+    for (std::size_t i = 0; i < pointed_.size(); ++i) {
+      if (is_read_at_exit(i)) {
+        emit_pointed(builder, i, ProgramRole::exit);
+      } else if (is_read_again(i)) {
+        const Label again = builder.new_label();
+        const Label done = builder.new_label();
+        builder.jump_if(Op::jump_any_bit, kUnread, bit(i), again).jump(done).bind(again);
+        emit_pointed(builder, i, ProgramRole::exit);
+        builder.bind(done);
+      }
+    }
+    return builder.set_back_jumps(back_jumps_).send().build();
+  }
+
+  /// {result, errno}. errno is at fs_base plus the offset the dynamic linker put into libc's GOT.
+  void emit_result(Builder& builder) {
+    constexpr Reg kResult{0}, kErrno{1}, kScratch{2}, kBase{3};
+    builder.load_cpu(kResult, CpuRegister::rax).move(kErrno, ~kZero);
+    if (rip_slot_ != kNoSlot) {
+      const bool null_fails = signature_.convention == ResultConvention::errno_if_null;
+      const Label unknown = builder.new_label();
+      builder.move(kScratch, kResult);
+      emit_narrow(builder, kScratch, signature_.result);
+      builder
+          .jump_if(Op::jump_ne, kScratch, null_fails ? kZero : minus_one(signature_.result),
+                   unknown)
+          .load_saved(kScratch, rip_slot_)
+          .alu(Op::add, kScratch, static_cast<std::uint64_t>(*options_.errno_slot_delta))
+          .load_memory(kScratch, kScratch, 0, 8, Space::current)
+          .jump_fault(unknown)
+          .load_cpu(kBase, CpuRegister::fs_base)
+          .alu(Op::add, kScratch, kBase)
+          .load_memory(kScratch, kScratch, 0, 4, Space::current)
+          .jump_fault(unknown)
+          .move(kErrno, kScratch)
+          .bind(unknown);
+    }
+    builder.emit_words(api::kResultField, kResult, 2);
+  }
+
+  /// The raw word of argument `index`.
+  void load_argument(Builder& builder, std::size_t index, Reg into, ProgramRole role) {
+    const Argument& argument = arguments_[index];
+    if (role == ProgramRole::exit && argument.place == Argument::Place::cpu)
+      builder.load_saved(into, slots_[register_of(argument)]);
+    else
+      emit_raw_argument(builder, argument, into);
+  }
+
+  /// The field of what parameter `i` points to; none for a null pointer.
+  void emit_pointed(Builder& builder, std::size_t i, ProgramRole role) {
+    const PointedData& data = pointed_[i];
+    if (data.kind == PointedData::Kind::none) return;
+    if (data.count_is_result && role == ProgramRole::entry) return;
+    const Label done = builder.new_label();
+    load_argument(builder, i, kPointer, role);
+    builder.jump_if(Op::jump_eq, kPointer, kZero, done);
+    if (role == ProgramRole::entry && is_read_again(i)) {
+      const Label unreadable = builder.new_label();
+      const Label readable = builder.new_label();
+      builder.load_memory(kLength, kPointer, 0, 1, Space::current)
+          .jump_fault(unreadable)
+          .jump(readable)
+          .bind(unreadable)
+          .alu(Op::bit_or, kUnread, bit(i))
+          .bind(readable);
+    }
+    const auto field = static_cast<std::uint16_t>(api::kPointedField + i);
+    switch (data.kind) {
+      case PointedData::Kind::string:
+        builder.emit_string(field, kPointer, options_.max_text, Space::current);
+        break;
+      case PointedData::Kind::utf16:
+        builder.emit_utf16(field, kPointer, std::nullopt, options_.max_text, Space::current);
+        break;
+      case PointedData::Kind::bytes:
+        emit_length(builder, data, role, done);
+        builder.emit_bytes(field, kPointer, kLength, options_.max_bytes, Space::current);
+        break;
+      case PointedData::Kind::string_array:
+        emit_string_array(builder, field);
+        break;
+      case PointedData::Kind::kernel:
+        emit_kernel_object(builder, i);
+        break;
+      case PointedData::Kind::none:
+        break;
+    }
+    builder.bind(done);
+  }
+
+  /// Bytes to read, in kLength. One more than the cap stands for any larger number, so that the
+  /// field is marked as cut and nothing overflows.
+  void emit_length(Builder& builder, const PointedData& data, ProgramRole role, Label nothing) {
+    const std::uint64_t most = options_.max_bytes + 1;
+    if (data.count_is_result) {
+      builder.load_cpu(kLength, CpuRegister::rax);
+      emit_narrow(builder, kLength, signature_.result);
+      builder.jump_if(Op::jump_signed_lt, kLength, kZero, nothing);
+    } else if (data.count_parameter >= 0) {
+      emit_count(builder, data.count_parameter, kLength, role);
+    } else {
+      builder.move(kLength, std::uint64_t{data.count});
+    }
+    emit_clamp(builder, kLength, most);
+    if (data.element_size != 1) {
+      builder.alu(Op::multiply, kLength, std::uint64_t{data.element_size});
+      emit_clamp(builder, kLength, most);
+    }
+    if (data.factor_parameter >= 0) {
+      emit_count(builder, data.factor_parameter, kFactor, role);
+      emit_clamp(builder, kFactor, most);
+      builder.alu(Op::multiply, kLength, kFactor);
+    }
+  }
+
+  void emit_count(Builder& builder, int parameter, Reg into, ProgramRole role) {
+    const auto index = static_cast<std::size_t>(parameter);
+    load_argument(builder, index, into, role);
+    emit_narrow(builder, into, signature_.parameters[index].type);
+  }
+
+  void emit_string_array(Builder& builder, std::uint16_t field) {
+    constexpr Reg kString{1}, kLeft{2}, kDetail{3};
+    const Label loop = builder.new_label();
+    const Label more = builder.new_label();
+    const Label faulted = builder.new_label();
+    const Label done = builder.new_label();
+    builder.begin_list(field)
+        .move(kLeft, std::uint64_t{kMaxArrayStrings})
+        .move(kDetail, kZero)
+        .bind(loop)
+        .load_memory(kString, kPointer, 0, 8, Space::current)
+        .jump_fault(faulted)
+        .jump_if(Op::jump_eq, kString, kZero, done)
+        .jump_if(Op::jump_ne, kLeft, kZero, more)
+        .move(kDetail, std::uint64_t{kArrayTruncated})
+        .jump(done)
+        .bind(more)
+        .alu(Op::sub, kLeft, std::uint64_t{1})
+        .append_string(kString, options_.max_text, Space::current)
+        .alu(Op::add, kPointer, std::uint64_t{8})
+        .jump_back(loop)
+        .bind(faulted)
+        .move(kDetail, std::uint64_t{kArrayFaulted})
+        .bind(done)
+        .end_list(kDetail);
+    back_jumps_ += kMaxArrayStrings;
+  }
+
+  void emit_kernel_object(Builder& builder, std::size_t i) {
+    const auto field = static_cast<std::uint16_t>(api::kPointedField + i);
+    const GuestLayout& layout = target_.layout;
+    switch (signature_.parameters[i].type.kind) {
+      case TypeKind::kernel_file:
+        builder.alu(Op::add, kPointer, static_cast<std::uint64_t>(layout.file_path));
+        [[fallthrough]];
+      case TypeKind::kernel_path:
+        emit_path(builder, layout, field);
+        back_jumps_ += kPathSteps;
+        break;
+      case TypeKind::kernel_dentry:
+        emit_dentry(builder, layout, field);
+        back_jumps_ += kPathSteps;
+        break;
+      case TypeKind::kernel_filename:
+        builder.load_memory(kPointer, kPointer, layout.filename_name, 8, Space::kernel)
+            .emit_string(field, kPointer, options_.max_text, Space::kernel);
+        break;
+      case TypeKind::kernel_task:
+        builder.load_memory(kLength, kPointer, layout.task.pid, 4, Space::kernel)
+            .emit_words(field, kLength, 1)
+            .alu(Op::add, kPointer, static_cast<std::uint64_t>(layout.task.comm))
+            .emit_string(static_cast<std::uint16_t>(api::kSecondField + i), kPointer, kMaxTaskName,
+                         Space::kernel);
+        break;
+      default:
+        break;
+    }
+    const Label clear = builder.new_label();
+    builder.jump_fault(clear).bind(clear);
+  }
+
+  static constexpr std::uint32_t kMaxTaskName = 16;  ///< TASK_COMM_LEN
+
+  static constexpr std::array<std::uint8_t, 16> no_slots() {
+    std::array<std::uint8_t, 16> slots;
+    slots.fill(kNoSlot);
+    return slots;
+  }
+
+  const api::Signature& signature_;
+  const Target& target_;
+  const SignatureOptions& options_;
+  CodeMode mode_;
+  bool returns_;
+  std::vector<Argument> arguments_;                  ///< of every parameter
+  std::vector<PointedData> pointed_;                 ///< of the captured ones
+  std::array<std::uint8_t, 16> slots_ = no_slots();  ///< by general register
+  std::uint8_t unread_slot_ = kNoSlot;
+  std::uint8_t rip_slot_ = kNoSlot;
+  std::uint16_t back_jumps_ = 0;
+};
+
+}  // namespace
+
+Result<hypervisor::HookPrograms> compile_signature(const api::Signature& signature,
+                                                   const api::Vocabulary& vocabulary, Abi abi,
+                                                   const Target& target,
+                                                   const SignatureOptions& options,
+                                                   hypervisor::HookId id) {
+  if (options.max_text == 0 || options.max_text > capture::kMaxFieldBytes ||
+      options.max_bytes == 0 || options.max_bytes > capture::kMaxFieldBytes)
+    return fail(ErrorCode::invalid_argument, "caps of captured data must be 1 to {} bytes",
+                capture::kMaxFieldBytes);
+  return SignatureCompiler(signature, vocabulary, abi, target, options).run(id);
+}
+
+}  // namespace glasshook::hook
