@@ -5,7 +5,7 @@
 #include <random>
 #include <thread>
 
-#include "capture/ring_fixture.h"
+#include "capture/ring_memory.h"
 
 namespace glasshook::capture {
 namespace {
@@ -29,10 +29,10 @@ class MergerTest : public ::testing::Test {
     return made;
   }
 
-  RingMerger make_merger() {
+  RingMerger make_merger(std::uint64_t patience = kPatience) {
     std::vector<RingConsumer> consumers;
     for (auto& m : memory) consumers.push_back(RingConsumer::attach(m->bytes()).value());
-    return {std::move(consumers), [this] { return now.load(); }, kPatience};
+    return {std::move(consumers), [this] { return now.load(); }, patience};
   }
 
   std::vector<std::uint64_t> drained() {
@@ -153,6 +153,7 @@ TEST_F(MergerTest, PollWaitsForTheFirstRecord) {
 
 TEST_F(MergerTest, ThreadsAreMergedInOrderWithoutLateRecords) {
   constexpr std::uint64_t kRecords = 100'000;
+  merger = make_merger(1ull << 60);
   std::vector<std::jthread> threads;
   for (RingProducer& producer : producers)
     threads.emplace_back([&] {
@@ -176,6 +177,7 @@ TEST_F(MergerTest, ThreadsAreMergedInOrderWithoutLateRecords) {
     for (const RingConsumer& ring : merger.rings()) lost += ring.dropped();
   }
   EXPECT_EQ(disorder, 0u);
+  EXPECT_EQ(merger.counters().late, 0u);
   EXPECT_EQ(merger.counters().malformed, 0u);
   EXPECT_GT(seen, 0u);
 }

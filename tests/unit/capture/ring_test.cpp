@@ -1,9 +1,12 @@
 #include "capture/ring.h"
 
+#include <gtest/gtest.h>
+
+#include <algorithm>
 #include <random>
 #include <thread>
 
-#include "capture/ring_fixture.h"
+#include "capture/ring_memory.h"
 
 namespace glasshook::capture {
 namespace {
@@ -74,7 +77,8 @@ TEST_F(RingTest, WrapsAround) {
     ASSERT_EQ(peek(), Peek::record);
     ASSERT_EQ(view.header().timestamp, i);
     ASSERT_EQ(view.fields()[0].data.size(), payload);
-    for (const std::byte b : view.fields()[0].data) ASSERT_EQ(b, std::byte{0x55});
+    ASSERT_TRUE(std::ranges::all_of(view.fields()[0].data,
+                                    [](std::byte b) { return b == std::byte{0x55}; }));
     consumer.pop();
   }
 }

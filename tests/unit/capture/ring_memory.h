@@ -1,9 +1,6 @@
 // Rings in ordinary memory, and records to put into them.
 #pragma once
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <memory>
 #include <new>
