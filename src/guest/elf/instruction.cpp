@@ -36,6 +36,7 @@ Flow flow_of(const ZydisDecodedInstruction& i) {
   }
   switch (i.mnemonic) {
     case ZYDIS_MNEMONIC_INT3:
+    case ZYDIS_MNEMONIC_ENDBR64:
       return Flow::padding;
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:

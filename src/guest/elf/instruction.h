@@ -11,7 +11,7 @@ namespace glasshook::elf {
 enum class Flow : std::uint8_t {
   next,           ///< runs on
   stop,           ///< ret, hlt, ud2: never runs on
-  padding,        ///< nop, int3: between functions, or harmless
+  padding,        ///< nop, int3, endbr64: between functions, or harmless
   jump,           ///< jmp to `target`
   branch,         ///< jcc to `target`, or on
   slot_jump,      ///< jmp through the pointer at `target`
