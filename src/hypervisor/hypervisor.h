@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -104,13 +105,26 @@ struct ProbeCounters {
 using RecordSink = std::function<void(const capture::RecordView&)>;
 
 /// One watched VM. Destroying it detaches: hooks are removed and the guest runs on.
-/// Methods are called from one thread, except memory(), which is safe everywhere.
+/// Methods are called from one thread; memory() and load() are safe on the oracle's thread too.
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
 
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
   [[nodiscard]] virtual const PhysicalMemory& memory() const = 0;
+
+  /// What to scan for a kernel: memory() itself, unless reads of that are costly (recorded).
+  [[nodiscard]] virtual const PhysicalMemory& scan_memory() const { return memory(); }
+
+  /// Something about the session that a later replay of it must know. Forgotten by default.
+  virtual Result<> note(const std::string& /*key*/, std::span<const std::byte> /*value*/) {
+    return {};
+  }
+  /// What was noted when this session was recorded; empty for a live VM.
+  [[nodiscard]] virtual std::optional<std::vector<std::byte>> noted(
+      const std::string& /*key*/) const {
+    return std::nullopt;
+  }
 
   /// Address space programs see as Space::kernel, and whether tables have five levels.
   virtual Result<> set_kernel_space(AddressSpace space) = 0;

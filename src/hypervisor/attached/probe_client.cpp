@@ -160,6 +160,7 @@ Result<std::vector<std::byte>> ProbeClient::request(std::span<const std::byte> m
                                                     std::vector<int>* fds) {
   if (message.size() > probe::kMaxMessageBytes)
     return fail(ErrorCode::limit, "a request of {} bytes is too large", message.size());
+  const std::lock_guard lock(request_mutex_);
   if (!probe::send_message(socket_->fd(), message, {}))
     return fail(ErrorCode::closed, "the VM is gone");
   pollfd wait{.fd = socket_->fd(), .events = POLLIN, .revents = 0};
@@ -204,8 +205,10 @@ Result<> ProbeClient::load(const HookPrograms& hook) {
   out.put(static_cast<std::uint8_t>(hook.on_return.has_value()));
   if (hook.on_return) out.put_block(capture::serialize(*hook.on_return));
   auto loaded = command(out.bytes());
-  if (loaded) hooks_.push_back(hook.id);
-  return loaded;
+  if (!loaded) return loaded;
+  const std::lock_guard lock(request_mutex_);
+  hooks_.push_back(hook.id);
+  return {};
 }
 
 Result<> ProbeClient::place(Gpa page, const PageSites& sites) {
@@ -281,6 +284,7 @@ system_clock::time_point ProbeClient::wall_time(std::uint64_t timestamp) const {
 }
 
 Result<std::vector<HookCounters>> ProbeClient::hook_counters() {
+  const std::lock_guard lock(request_mutex_);
   std::vector<HookCounters> all;
   for (const HookId id : hooks_) {
     HookCounters sum{.id = id};

@@ -55,6 +55,7 @@ class ProbeClient final : public Hypervisor {
   void take_clock_anchor();
 
   std::string backend_;
+  std::mutex request_mutex_;  ///< one request at a time; also guards hooks_
   std::unique_ptr<Socket> socket_;
   std::unique_ptr<Mapping> mapping_;
   probe::SharedRegion region_;

@@ -1,0 +1,102 @@
+#include "monitor/hook_set.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "hook/planner.h"
+
+namespace glasshook::monitor {
+
+using hypervisor::HookId;
+using linux_guest::Symbol;
+
+namespace {
+
+/// The first of the functions that this kernel has.
+std::optional<Symbol> choose(const linux_guest::KernelSymbols& symbols,
+                             const std::vector<std::string>& functions) {
+  for (const std::string& name : functions)
+    if (auto symbol = symbols.find(name)) return symbol;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::shared_ptr<const HookMeaning> HookSet::find(std::uint32_t id) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = meanings_.find(id);
+  return it == meanings_.end() ? nullptr : it->second;
+}
+
+void HookSet::remember(HookId id, HookMeaning meaning) {
+  const std::lock_guard lock(mutex_);
+  meanings_[id.value] = std::make_shared<const HookMeaning>(std::move(meaning));
+}
+
+void HookSet::add_family(behaviour::Family& family) {
+  const auto specs = family.hooks();
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const auto added =
+        add_spec(specs[i], {.name = {}, .meaning = FamilyHook{&family, i, specs[i]}});
+    if (!added)
+      missing_.push_back(fmt::format("{} ({}): {}", specs[i].functions.front(), family.name(),
+                                     added.error().message));
+  }
+}
+
+Result<> HookSet::add_tree() {
+  for (const hook::HookSpec& spec : hook::tree_hooks())
+    if (auto added = add_spec(spec, {.name = {}, .meaning = TreeHook{}}); !added) return added;
+  return {};
+}
+
+Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
+  const auto function = choose(kernel_->symbols(), spec.functions);
+  if (!function)
+    return fail(ErrorCode::not_found, "this kernel has no function {}", spec.functions.front());
+  const auto prototype =
+      kernel_->types() ? kernel_->types()->find_function(function->name) : std::nullopt;
+  const HookId id = next_id();
+  auto programs = hook::compile(spec, prototype ? &*prototype : nullptr, *target_, id);
+  if (!programs) return std::unexpected(programs.error());
+  if (auto loaded = hypervisor_->load(*programs); !loaded) return loaded;
+  if (auto planned = plan(*function, id); !planned) return planned;
+  meaning.name = "kernel!" + function->name;
+  remember(id, std::move(meaning));
+  return {};
+}
+
+Result<> HookSet::add_kernel_api(const api::Signature& signature,
+                                 const hypervisor::HookPrograms& programs) {
+  const auto function = kernel_->symbols().find(signature.name);
+  if (!function)
+    return fail(ErrorCode::not_found, "this kernel has no function {}", signature.name);
+  if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
+  if (auto planned = plan(*function, programs.id); !planned) return planned;
+  remember(programs.id, {.name = "kernel!" + signature.name,
+                         .meaning = ApiHook{&signature, programs.on_return.has_value()}});
+  return {};
+}
+
+Result<> HookSet::add_user_api(const api::Signature& signature,
+                               const hypervisor::HookPrograms& programs) {
+  // Known before it can be hit.
+  remember(programs.id, {.name = signature.module + "!" + signature.name,
+                         .meaning = ApiHook{&signature, programs.on_return.has_value()}});
+  if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
+  return {};
+}
+
+Result<> HookSet::plan(const Symbol& function, HookId id) {
+  return hook::plan_kernel_hook(kernel_->symbols(), kernel_->virtual_memory(), function, id,
+                                pages_);
+}
+
+Result<> HookSet::place() {
+  for (const auto& [page, sites] : pages_)
+    if (auto placed = hypervisor_->place(page, sites); !placed) return placed;
+  return {};
+}
+
+}  // namespace glasshook::monitor

@@ -1,0 +1,86 @@
+// All hooks of a session: compiled, loaded, placed, and found again by their number.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "api/signature.h"
+#include "base/result.h"
+#include "behaviour/family.h"
+#include "guest/linux/kernel.h"
+#include "hook/compiler.h"
+#include "hypervisor/hypervisor.h"
+
+namespace glasshook::monitor {
+
+/// A hook that a behaviour family asked for.
+struct FamilyHook {
+  behaviour::Family* family = nullptr;
+  std::size_t spec_index = 0;
+  hook::HookSpec spec;
+};
+
+/// A hook on an API the user named.
+struct ApiHook {
+  const api::Signature* signature = nullptr;
+  bool awaits_return = false;
+};
+
+/// A hook that only keeps the process tree in the probe.
+struct TreeHook {};
+
+/// What a hook's records mean.
+struct HookMeaning {
+  std::string name;  ///< "kernel!vfs_rename", as shown in tables
+  std::variant<TreeHook, FamilyHook, ApiHook> meaning;
+};
+
+/// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id() and
+/// add_user_api() are safe from any thread; the rest is used from one.
+class HookSet {
+ public:
+  /// Everything is borrowed.
+  HookSet(hypervisor::Hypervisor& hypervisor, const linux_guest::LinuxKernel& kernel,
+          const hook::Target& target)
+      : hypervisor_(&hypervisor), kernel_(&kernel), target_(&target) {}
+
+  /// Hooks of a family; those the kernel lacks are noted in missing().
+  void add_family(behaviour::Family& family);
+  /// Hooks that follow a process tree inside the probe.
+  Result<> add_tree();
+  /// A kernel function by signature.
+  Result<> add_kernel_api(const api::Signature& signature,
+                          const hypervisor::HookPrograms& programs);
+  /// A user-mode API: loaded only; its sites come with the answers to page questions.
+  Result<> add_user_api(const api::Signature& signature, const hypervisor::HookPrograms& programs);
+  /// Places all kernel sites, page by page.
+  Result<> place();
+
+  [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
+  /// Null when there is no such hook.
+  [[nodiscard]] std::shared_ptr<const HookMeaning> find(std::uint32_t id) const;
+  /// What could not be hooked: "kernel!name: why".
+  [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
+
+ private:
+  void remember(hypervisor::HookId id, HookMeaning meaning);
+  Result<> add_spec(const hook::HookSpec& spec, HookMeaning meaning);
+  Result<> plan(const linux_guest::Symbol& function, hypervisor::HookId id);
+
+  hypervisor::Hypervisor* hypervisor_;
+  const linux_guest::LinuxKernel* kernel_;
+  const hook::Target* target_;
+  std::atomic<std::uint32_t> next_id_{1};
+  mutable std::mutex mutex_;
+  std::map<std::uint32_t, std::shared_ptr<const HookMeaning>> meanings_;
+  std::map<Gpa, hypervisor::PageSites> pages_;
+  std::vector<std::string> missing_;
+};
+
+}  // namespace glasshook::monitor

@@ -1,0 +1,27 @@
+#include "monitor/session.h"
+
+#include "monitor/session_impl.h"
+
+namespace glasshook::monitor {
+
+Result<std::unique_ptr<Session>> Session::start(std::unique_ptr<hypervisor::Hypervisor> hypervisor,
+                                                const api::ApiCatalogue& catalogue,
+                                                SessionOptions options, EventSink sink) {
+  auto impl =
+      std::make_unique<Impl>(std::move(hypervisor), catalogue, std::move(options), std::move(sink));
+  if (auto started = impl->start(); !started) return std::unexpected(started.error());
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+Result<std::size_t> Session::pump(std::chrono::milliseconds timeout) {
+  return impl_->pump(timeout);
+}
+Result<> Session::follow(std::uint32_t pid) { return impl_->follow(pid); }
+Result<> Session::finish() { return impl_->finish(); }
+Result<output::Summary> Session::summary() { return impl_->summary(); }
+const linux_guest::LinuxKernel& Session::kernel() const { return impl_->kernel(); }
+
+}  // namespace glasshook::monitor

@@ -1,0 +1,281 @@
+#include "monitor/session_impl.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "guest/linux/percpu.h"
+#include "hook/context.h"
+#include "hook/selector.h"
+
+namespace glasshook::monitor {
+
+using behaviour::Call;
+using behaviour::Event;
+using behaviour::Family;
+using capture::RecordView;
+
+namespace {
+
+/// Kernel functions that are a `ret` in disguise (arch/x86/lib/retpoline.S); which exist depends on
+/// version and configuration.
+constexpr std::string_view kReturnThunks[] = {"__x86_return_thunk",     "zen_untrain_ret",
+                                              "srso_return_thunk",      "srso_alias_return_thunk",
+                                              "retbleed_return_thunk",  "its_return_thunk",
+                                              "call_depth_return_thunk"};
+
+std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
+  std::string names;
+  for (const auto& family : families)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", family->name());
+  return names;
+}
+
+}  // namespace
+
+Session::Impl::Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor,
+                    const api::ApiCatalogue& catalogue, SessionOptions options, EventSink sink)
+    : hypervisor_(std::move(hypervisor)),
+      catalogue_(&catalogue),
+      options_(std::move(options)),
+      sink_(std::move(sink)) {}
+
+Result<> Session::Impl::start() {
+  for (auto step : {&Impl::find_kernel, &Impl::prepare_target, &Impl::choose_families,
+                    &Impl::add_apis, &Impl::watch_code_pages})
+    if (auto done = (this->*step)(); !done) return done;
+  if (auto placed = hooks_->place(); !placed) return placed;
+  return hypervisor_->commit();
+}
+
+Result<> Session::Impl::find_kernel() {
+  auto found = linux_guest::LinuxKernel::find(hypervisor_->memory());
+  if (!found) return std::unexpected(found.error());
+  kernel_.emplace(std::move(*found));
+  view_.emplace(*kernel_);
+  paths_.emplace(*kernel_);
+  processes_.emplace(options_.host_id, [this](std::uint64_t task) { return view_->process(task); });
+  tracer_.emplace(catalogue_->vocabulary(), [this](Event event) { emit(std::move(event)); });
+  auto seen = view_->all();
+  if (!seen) return std::unexpected(seen.error());
+  for (SeenProcess& p : *seen) {
+    p.process.parent = processes_->by_pid(p.parent_pid);
+    processes_->add(std::move(p.process));
+  }
+  return {};
+}
+
+Result<> Session::Impl::prepare_target() {
+  if (auto typed = kernel_->require_types(); !typed) return typed;
+  if (auto set = hypervisor_->set_kernel_space(kernel_->space()); !set) return set;
+  std::vector<Gva> thunks;
+  for (const std::string_view name : kReturnThunks)
+    if (const auto thunk = kernel_->symbol(name)) thunks.push_back(*thunk);
+  if (auto set = hypervisor_->set_return_thunks(thunks); !set) return set;
+
+  const auto current = linux_guest::current_task_offset(*kernel_);
+  if (!current) return std::unexpected(current.error());
+  auto layout = hook::make_guest_layout(*kernel_->types(), kernel_->symbols(), *current,
+                                        linux_guest::thread_size(*kernel_));
+  if (!layout) return std::unexpected(layout.error());
+  target_.layout = *layout;
+  target_.types = kernel_->types();
+  target_.symbols = &kernel_->symbols();
+  target_.filter = options_.filter;
+  for (const std::uint32_t pid : options_.filter.pids)
+    if (auto added = hypervisor_->set_add(options_.filter.pid_set, pid); !added) return added;
+
+  auto context = hook::compile_context(*layout);
+  if (!context) return std::unexpected(context.error());
+  if (auto set = hypervisor_->set_context_program(std::move(*context)); !set) return set;
+  hooks_.emplace(*hypervisor_, *kernel_, target_);
+  return {};
+}
+
+Result<> Session::Impl::choose_families() {
+  auto all = behaviour::make_families();
+  std::vector<std::string> wanted = options_.behaviours;
+  const bool everything = std::ranges::count(wanted, "all") > 0;
+  const bool nothing = std::ranges::count(wanted, "none") > 0;
+  for (const std::string& name : wanted) {
+    const bool known = name == "all" || name == "none" || name == "default" ||
+                       std::ranges::any_of(all, [&](const auto& f) { return f->name() == name; });
+    if (!known)
+      return with_remedy(fail(ErrorCode::not_found, "there is no behaviour family '{}'", name),
+                         fmt::format("choose from: all, default, none, {}", names_of(all)));
+  }
+  const bool defaults = wanted.empty() || std::ranges::count(wanted, "default") > 0;
+  if (target_.filter.tree)
+    if (auto added = hooks_->add_tree(); !added) return added;
+  for (auto& family : all) {
+    const bool named = std::ranges::count(wanted, family->name()) > 0;
+    const bool on = everything || named || (defaults && !nothing && family->on_by_default());
+    if (!on) continue;
+    hooks_->add_family(*family);
+    families_.push_back(std::move(family));
+  }
+  return {};
+}
+
+Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
+  return hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
+}
+
+Result<> Session::Impl::follow(std::uint32_t pid) {
+  return hypervisor_->set_add(options_.filter.tree_set, pid);
+}
+
+Result<> Session::Impl::finish() {
+  // What was captured before now is in the rings: take it all, but do not wait for a busy guest.
+  for (int rounds = 0; rounds < 1000; ++rounds) {
+    const auto handled = pump(std::chrono::milliseconds(rounds == 0 ? 5 : 0));
+    if (!handled && handled.error().code != ErrorCode::closed)
+      return std::unexpected(handled.error());
+    if (!handled || *handled == 0) break;
+  }
+  tracer_->finish();
+  for (auto& family : families_) family->on_end(*this);
+  return {};
+}
+
+Actor Session::Impl::actor_of(const RecordView& record) const {
+  const capture::FieldView* context = record.find(hook::kContextField);
+  if (context == nullptr) return {};
+  const std::uint64_t ids = context->word(hook::kContextPid);
+  return {.task = context->word(hook::kContextTask),
+          .thread_id = static_cast<std::uint32_t>(ids),
+          .key = {.pid = static_cast<std::uint32_t>(ids >> 32),
+                  .start_time = context->word(hook::kContextStart)}};
+}
+
+void Session::Impl::on_record(const RecordView& record) {
+  if (record.header().flags & capture::kRecordTruncated) ++truncated_;
+  if (record.header().kind == capture::RecordKind::code_page) return on_code_page(record);
+  const auto found = hooks_->find(record.header().hook);
+  if (!found) {
+    ++unresolved_;
+    return;
+  }
+  if (const auto* family = std::get_if<FamilyHook>(&found->meaning))
+    on_family_record(*family, record);
+  else if (const auto* api = std::get_if<ApiHook>(&found->meaning)) {
+    const Actor actor = actor_of(record);
+    tracer_->on_record(*api->signature, api->awaits_return, record,
+                       {.time = hypervisor_->wall_time(record.header().timestamp),
+                        .process = processes_->resolve(actor),
+                        .thread_id = actor.thread_id});
+  }
+}
+
+void Session::Impl::on_family_record(const FamilyHook& hook, const RecordView& record) {
+  const Call call(record, hook.spec, hook.spec_index,
+                  hypervisor_->wall_time(record.header().timestamp),
+                  processes_->resolve(actor_of(record)));
+  for (auto& family : families_) family->on_any_call(call, *this);
+  hook.family->on_call(call, *this);
+}
+
+void Session::Impl::on_code_page(const RecordView& record) {
+  const capture::FieldView* words = record.find(capture::kCodePageField);
+  const Actor actor = actor_of(record);
+  if (words == nullptr || actor.task == 0) {
+    ++unresolved_;
+    return;
+  }
+  const auto process = processes_->resolve(actor);
+  const auto time = hypervisor_->wall_time(record.header().timestamp);
+  for (auto& family : families_)
+    family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time, *this);
+}
+
+// ---- behaviour::Context ----
+
+void Session::Impl::emit(const Call& call, Event event) {
+  if (event.time == std::chrono::system_clock::time_point{}) event.time = call.time();
+  if (!event.process) event.process = call.process();
+  if (event.thread_id == 0) event.thread_id = call.thread_id();
+  emit(std::move(event));
+}
+
+void Session::Impl::emit(Event event) {
+  event.sequence = next_sequence_++;
+  seen_.count(event);
+  if (event.action == "filesystem_mounted" || event.action == "filesystem_unmounted")
+    paths_->forget_mounts();
+  sink_(event);
+}
+
+std::string Session::Impl::path(const Call& call, std::size_t capture) {
+  const capture::FieldView* field = call.field(capture);
+  if (field == nullptr) return {};
+  if (field->truncated()) ++truncated_;
+  const auto words_id = static_cast<std::uint16_t>(field->id + hook::kDentryWordsOffset);
+  const capture::FieldView* words = call.record().find(words_id);
+  if (words == nullptr) return paths_->path(*field);
+  return paths_->dentry(*field, words, Gva{call.context(hook::kContextTask)});
+}
+
+std::string Session::Impl::file_path(std::uint64_t file_address) {
+  return paths_->file(Gva{file_address});
+}
+
+ProcessPtr Session::Impl::process_by_pid(std::uint32_t pid) { return processes_->by_pid(pid); }
+
+behaviour::CodePlace Session::Impl::code_origin(const Call& call) {
+  const std::uint64_t address = call.context(hook::kContextUserIp);
+  if (address == 0 || !call.process()) return {};
+  return view_->code_at(call.context(hook::kContextTask), *call.process(), address);
+}
+
+ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_task,
+                                         std::uint32_t child_pid, std::uint64_t child_start) {
+  return processes_->forked(call.process(), child_task,
+                            {.pid = child_pid, .start_time = child_start});
+}
+
+ProcessPtr Session::Impl::process_executed(const Call& call, behaviour::Process image) {
+  if (call.process()) view_->forget(*call.process());
+  return processes_->executed(call.process(), std::move(image));
+}
+
+void Session::Impl::process_exited(const Call& call) {
+  const ProcessPtr& process = call.process();
+  if (!process) return;
+  tracer_->on_process_exit(process);
+  for (auto& family : families_) family->on_process_exit(process, *this);
+  view_->forget(*process);
+  processes_->exited(process);
+}
+
+Result<output::Summary> Session::Impl::summary() {
+  output::Summary summary = seen_;
+  summary.duration = std::chrono::steady_clock::now() - started_;
+  summary.missing_hooks = hooks_->missing();
+  const auto hooks = hypervisor_->hook_counters();
+  if (!hooks) return std::unexpected(hooks.error());
+  for (const hypervisor::HookCounters& h : *hooks) {
+    const auto found = hooks_->find(h.id.value);
+    summary.hooks.push_back({.name = found ? found->name : fmt::format("hook {}", h.id.value),
+                             .hits = h.hits,
+                             .sent = h.sent,
+                             .filtered = h.filtered,
+                             .rate_limited = h.rate_limited,
+                             .dropped = h.dropped,
+                             .returned = h.returned,
+                             .unreturned = h.unreturned});
+    summary.losses.rate_limited += h.rate_limited;
+    summary.losses.unreturned += h.unreturned;
+  }
+  const auto probe = hypervisor_->probe_counters();
+  if (!probe) return std::unexpected(probe.error());
+  summary.losses.dropped = probe->dropped;
+  summary.losses.budget = probe->budget;
+  summary.losses.page_timeouts = probe->page_timeouts;
+  summary.losses.malformed = probe->malformed;
+  summary.losses.unresolved = unresolved_ + tracer_->unjoined();
+  summary.losses.truncated = truncated_;
+  return summary;
+}
+
+}  // namespace glasshook::monitor

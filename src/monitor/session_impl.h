@@ -1,0 +1,78 @@
+// The inside of a Session.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "behaviour/family.h"
+#include "monitor/api_tracer.h"
+#include "monitor/guest_view.h"
+#include "monitor/hook_set.h"
+#include "monitor/module_oracle.h"
+#include "monitor/paths.h"
+#include "monitor/process_table.h"
+#include "monitor/session.h"
+
+namespace glasshook::monitor {
+
+class Session::Impl final : public behaviour::Context {
+ public:
+  Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::ApiCatalogue& catalogue,
+       SessionOptions options, EventSink sink);
+
+  Result<> start();
+  Result<std::size_t> pump(std::chrono::milliseconds timeout);
+  Result<> follow(std::uint32_t pid);
+  Result<> finish();
+  Result<output::Summary> summary();
+  [[nodiscard]] const linux_guest::LinuxKernel& kernel() const { return *kernel_; }
+
+  // behaviour::Context
+  void emit(const behaviour::Call& call, behaviour::Event event) override;
+  void emit(behaviour::Event event) override;
+  [[nodiscard]] std::string path(const behaviour::Call& call, std::size_t capture) override;
+  [[nodiscard]] std::string file_path(std::uint64_t file_address) override;
+  [[nodiscard]] ProcessPtr process_by_pid(std::uint32_t pid) override;
+  [[nodiscard]] behaviour::CodeOrigin code_origin(const behaviour::Call& call) override;
+  ProcessPtr process_forked(const behaviour::Call& call, std::uint64_t child_task,
+                            std::uint32_t child_pid, std::uint64_t child_start) override;
+  ProcessPtr process_executed(const behaviour::Call& call, behaviour::Process image) override;
+  void process_exited(const behaviour::Call& call) override;
+
+ private:
+  Result<> find_kernel();
+  Result<> prepare_target();
+  Result<> choose_families();
+  Result<> add_apis();
+  Result<> add_api(const hook::Selection& selection);
+  Result<> watch_code_pages();
+
+  void on_record(const capture::RecordView& record);
+  void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
+  void on_code_page(const capture::RecordView& record);
+  [[nodiscard]] Actor actor_of(const capture::RecordView& record) const;
+
+  std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
+  const api::ApiCatalogue* catalogue_;
+  SessionOptions options_;
+  EventSink sink_;
+
+  std::optional<linux_guest::LinuxKernel> kernel_;
+  std::optional<GuestView> view_;
+  std::optional<PathResolver> paths_;
+  std::optional<ProcessTable> processes_;
+  std::optional<ApiTracer> tracer_;
+  std::unique_ptr<ModuleOracle> oracle_;
+  hook::Target target_;
+  std::optional<HookSet> hooks_;
+  std::vector<std::unique_ptr<behaviour::Family>> families_;  ///< those switched on
+  std::vector<std::unique_ptr<api::Signature>> kernel_signatures_;
+
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::uint64_t next_sequence_ = 1;
+  std::uint64_t unresolved_ = 0;  ///< records nobody could make sense of
+  std::uint64_t truncated_ = 0;
+  output::Summary seen_;  ///< event counts
+};
+
+}  // namespace glasshook::monitor
