@@ -52,7 +52,6 @@ class GuestReader {
 
  private:
   static constexpr std::size_t kCachedPages = 16;
-  static constexpr std::size_t kChunk = 64;
 
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
@@ -85,11 +84,6 @@ class GuestReader {
   }
 
   [[nodiscard]] const std::byte* translate(Gva page, Space space) const noexcept;
-
-  /// Copies in small pieces and asks `find(piece_begin, piece_end)` after each for the offset in
-  /// `out` of a terminator (or kNone).
-  template <class Find>
-  Text copy_until(Gva from, Space space, std::span<std::byte> out, Find&& find) noexcept;
 
   const GuestRam& ram_;
   std::array<AddressSpace, 2> spaces_;

@@ -37,9 +37,11 @@ std::uint64_t cpu_value(const CpuState& cpu, std::uint64_t number) {
   }
 }
 
+std::int64_t as_signed(std::uint64_t value) { return static_cast<std::int64_t>(value); }
+
 std::uint64_t sign_extended(std::uint64_t value, std::size_t size) {
   const int shift = static_cast<int>(64 - 8 * size);
-  return static_cast<std::uint64_t>(static_cast<std::int64_t>(value << shift) >> shift);
+  return static_cast<std::uint64_t>(as_signed(value << shift) >> shift);
 }
 
 bool matches(const Pattern& pattern, std::string_view text) {
@@ -183,29 +185,6 @@ class Run {
   bool faulted_ = false;
 };
 
-bool holds(Op op, std::uint64_t left, std::uint64_t right) {
-  switch (op) {
-    case Op::jump_eq:
-      return left == right;
-    case Op::jump_ne:
-      return left != right;
-    case Op::jump_lt:
-      return left < right;
-    case Op::jump_le:
-      return left <= right;
-    case Op::jump_gt:
-      return left > right;
-    case Op::jump_ge:
-      return left >= right;
-    case Op::jump_signed_lt:
-      return static_cast<std::int64_t>(left) < static_cast<std::int64_t>(right);
-    case Op::jump_signed_ge:
-      return static_cast<std::int64_t>(left) >= static_cast<std::int64_t>(right);
-    default:
-      return (left & right) != 0;
-  }
-}
-
 }  // namespace
 
 RunResult run(const Program& program, const CpuState& cpu, const Environment& environment,
@@ -279,15 +258,31 @@ RunResult run(const Program& program, const CpuState& cpu, const Environment& en
         next += in.offset;
         break;
       case Op::jump_eq:
+        if (r[in.dst] == operand()) next += in.offset;
+        break;
       case Op::jump_ne:
+        if (r[in.dst] != operand()) next += in.offset;
+        break;
       case Op::jump_lt:
+        if (r[in.dst] < operand()) next += in.offset;
+        break;
       case Op::jump_le:
+        if (r[in.dst] <= operand()) next += in.offset;
+        break;
       case Op::jump_gt:
+        if (r[in.dst] > operand()) next += in.offset;
+        break;
       case Op::jump_ge:
+        if (r[in.dst] >= operand()) next += in.offset;
+        break;
       case Op::jump_signed_lt:
+        if (as_signed(r[in.dst]) < as_signed(operand())) next += in.offset;
+        break;
       case Op::jump_signed_ge:
+        if (as_signed(r[in.dst]) >= as_signed(operand())) next += in.offset;
+        break;
       case Op::jump_any_bit:
-        if (holds(in.op, r[in.dst], operand())) next += in.offset;
+        if ((r[in.dst] & operand()) != 0) next += in.offset;
         break;
       case Op::jump_fault:
         if (state.take_fault()) next += in.offset;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <span>
 
 #include "capture/program.h"
@@ -23,7 +24,9 @@ class RecordWriter {
       flags_ |= kRecordTruncated;
       return false;
     }
-    field_ = {.id = id, .kind = kind};
+    id_ = id;
+    kind_ = kind;
+    field_flags_ = 0;
     return true;
   }
 
@@ -36,35 +39,48 @@ class RecordWriter {
   }
 
   /// Adds FieldFlags to the open field.
-  void flag_field(std::uint8_t flags) noexcept { field_.flags |= flags; }
+  void flag_field(std::uint8_t flags) noexcept { field_flags_ |= flags; }
   /// Adds RecordFlags to the record.
   void flag_record(std::uint8_t flags) noexcept { flags_ |= flags; }
 
   /// Ends the open field with `length` bytes of data, at most min(room(), kMaxFieldBytes).
   void close(std::size_t length, std::uint8_t detail = 0) noexcept {
     const std::size_t padded = (length + 7) & ~std::size_t{7};
-    std::memset(data() + length, 0, padded - length);
-    field_.length = static_cast<std::uint16_t>(length);
-    field_.detail = detail;
-    std::memcpy(buffer_ + position_, &field_, sizeof field_);
+    if (const std::size_t used = length % 8; used != 0) clear_from(data() + padded - 8, used);
+    // Built in place: a copy made of small parts would stall on its way through memory.
+    ::new (buffer_ + position_) FieldHeader{.id = id_,
+                                            .kind = kind_,
+                                            .flags = field_flags_,
+                                            .length = static_cast<std::uint16_t>(length),
+                                            .detail = detail};
     position_ += sizeof(FieldHeader) + padded;
     ++fields_;
   }
 
   /// Puts the header in front of the fields; the size of the record.
-  std::uint32_t finish(RecordHeader header) noexcept {
-    header.size = static_cast<std::uint32_t>(position_);
-    header.flags = static_cast<std::uint8_t>(header.flags | flags_);
-    std::memcpy(buffer_, &header, sizeof header);
-    return header.size;
+  std::uint32_t finish(const RecordHeader& header) noexcept {
+    auto* record = ::new (buffer_) RecordHeader(header);
+    record->size = static_cast<std::uint32_t>(position_);
+    record->flags = static_cast<std::uint8_t>(header.flags | flags_);
+    return record->size;
   }
 
  private:
+  /// Zeroes the bytes of an 8-byte word behind the first `used`.
+  static void clear_from(std::byte* word, std::size_t used) noexcept {
+    std::uint64_t value = 0;
+    std::memcpy(&value, word, sizeof value);
+    value &= (std::uint64_t{1} << (8 * used)) - 1;
+    std::memcpy(word, &value, sizeof value);
+  }
+
   std::byte* buffer_;
   std::size_t position_ = sizeof(RecordHeader);
   std::size_t fields_ = 0;
-  FieldHeader field_;
   std::uint8_t flags_ = 0;
+  std::uint16_t id_ = 0;  ///< of the open field, as the two below
+  FieldKind kind_ = FieldKind::words;
+  std::uint8_t field_flags_ = 0;
 };
 static_assert(kMaxRecordBytes % 8 == 0 && sizeof(RecordHeader) % 8 == 0);
 
