@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "capture/assembler.h"
 #include "capture/program_codec.h"
 #include "capture/random_program.h"
@@ -61,6 +64,21 @@ TEST(Assembler, NamesTheLineAndTheFault) {
   std::string long_one;
   for (std::size_t i = 0; i <= kMaxInstructions; ++i) long_one += "stop\n";
   EXPECT_THAT(fault(long_one), HasSubstr("line 1025: more than 1024"));
+}
+
+TEST(Assembler, AcceptsTheExampleOfTheManual) {
+  const auto manual =
+      std::filesystem::path(__FILE__).parent_path() / "../../../docs/capture-program.md";
+  std::ifstream file(manual);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t heading = text.find("## Example");
+  ASSERT_NE(heading, std::string::npos) << manual;
+  const std::size_t begin = text.find("```\n", heading) + 4;
+  const auto program =
+      assemble(std::string_view(text).substr(begin, text.find("```", begin) - begin));
+  ASSERT_TRUE(program) << program.error().message;
+  const auto verdict = verify(*program, ProgramRole::entry);
+  EXPECT_TRUE(verdict) << verdict.error().message;
 }
 
 TEST(Codec, RoundTripsRandomPrograms) {
