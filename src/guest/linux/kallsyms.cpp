@@ -201,6 +201,13 @@ std::span<const std::byte> token_table_mark() {
   return std::as_bytes(std::span{kMark});
 }
 
+bool is_token_table(std::span<const std::byte> window, std::size_t mark) {
+  const Bytes bytes{window};
+  const auto table = mark < window.size() ? table_of_mark(bytes, mark) : std::nullopt;
+  const auto tokens = table ? Tokens::read(bytes, *table) : std::nullopt;
+  return tokens && tokens->index(bytes);
+}
+
 std::optional<KallsymsTables> find_tables(std::span<const std::byte> window, std::size_t mark,
                                           KallsymsBudget& budget) {
   const Bytes bytes{window};

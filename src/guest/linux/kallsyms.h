@@ -47,6 +47,11 @@ struct KallsymsBudget {
   }
 };
 
+/// True when a token table and its index lie around a token_table_mark(). A few KiB on either side
+/// are enough to tell (kTokenReach), so it is cheap to ask first.
+[[nodiscard]] bool is_token_table(std::span<const std::byte> window, std::size_t mark);
+inline constexpr std::uint32_t kTokenReach = 16384;
+
 /// Finds all tables around a token_table_mark() at `mark` in a copy of guest memory. Knows the
 /// layouts of Linux 5.10 to 6.3 (offsets first) and from 6.4 on (offsets last). Empty unless every
 /// table agrees with every other: token index, markers, ascending addresses. `window` begins

@@ -15,7 +15,8 @@ namespace {
 /// CONFIG_PHYSICAL_ALIGN is at least this on x86-64: image addresses keep their low 21 bits.
 constexpr std::uint64_t kImageAlign = 2u << 20;
 /// How far from the token table the other tables may lie, either way.
-constexpr std::uint64_t kTableReach = kMaxKallsymsBytes / 2;
+constexpr std::uint64_t kTableReach = 16u << 20;
+static_assert(2 * kTableReach <= kMaxKallsymsBytes);
 constexpr std::uint64_t kScanChunk = 16u << 20;
 constexpr std::size_t kMaxBanner = 512;
 constexpr std::string_view kBannerStart = "Linux version ";
@@ -84,16 +85,33 @@ bool maps(const PhysicalMemory& memory, AddressSpace space, Gva address, std::ui
   return where && where->gpa.value == address.value - delta;
 }
 
+/// Address of a symbol.
+std::optional<Gva> find(const std::vector<Symbol>& symbols, std::string_view name) {
+  const auto at = std::ranges::find(symbols, name, &Symbol::name);
+  return at == symbols.end() ? std::nullopt : std::optional{at->address};
+}
+
+/// The symbols that say where the image lies.
+struct Landmarks {
+  Gva banner, init_top_pgt;
+
+  static std::optional<Landmarks> of(const std::vector<Symbol>& symbols) {
+    const auto banner = find(symbols, "linux_banner"), tables = find(symbols, "init_top_pgt");
+    if (!banner || !tables) return std::nullopt;
+    return Landmarks{.banner = *banner, .init_top_pgt = *tables};
+  }
+};
+
 /// Checks that the kernel's own page tables map banner and kallsyms where they are, so that all of
 /// them belong to one live image. Sets the address space.
-bool find_page_tables(const PhysicalMemory& memory, Gva banner, Gva init_top_pgt,
+bool find_page_tables(const PhysicalMemory& memory, const Landmarks& marks,
                       KernelLocation& location) {
   const std::uint64_t delta = location.image_delta;
-  const Gpa root{init_top_pgt.value - delta};
+  const Gpa root{marks.init_top_pgt.value - delta};
   const Gva kallsyms{location.kallsyms.begin.value + location.kallsyms.token_table + delta};
   for (const bool five_level : {false, true}) {
     location.space = {.root = root, .five_level = five_level};
-    if (root.page_offset() == 0 && maps(memory, location.space, banner, delta) &&
+    if (root.page_offset() == 0 && maps(memory, location.space, marks.banner, delta) &&
         maps(memory, location.space, kallsyms, delta))
       return true;
   }
@@ -103,32 +121,46 @@ bool find_page_tables(const PhysicalMemory& memory, Gva banner, Gva init_top_pgt
 /// Finds the image that decoded symbols belong to. The banner keeps its low address bits wherever
 /// the image was loaded, so only one place in 2 MiB can hold it.
 bool find_image(const PhysicalMemory& memory, const std::vector<PhysicalExtent>& extents,
-                const KernelSymbols& symbols, FoundKernel& kernel) {
-  const auto banner = symbols.find("linux_banner");
-  const auto tables = symbols.find("init_top_pgt");
-  if (!banner || !tables) return false;
+                const Landmarks& marks, FoundKernel& kernel) {
   for (const PhysicalExtent& extent : extents) {
-    const std::uint64_t first = (banner->address.value - extent.begin.value) % kImageAlign;
+    const std::uint64_t first = (marks.banner.value - extent.begin.value) % kImageAlign;
     for (std::uint64_t at = first; at < extent.size; at += kImageAlign) {
       kernel.banner = read_banner(memory, extent.begin + at);
       if (kernel.banner.empty()) continue;
-      kernel.location.image_delta = banner->address.value - (extent.begin + at).value;
-      if (find_page_tables(memory, banner->address, tables->address, kernel.location)) return true;
+      kernel.location.image_delta = marks.banner.value - (extent.begin + at).value;
+      if (find_page_tables(memory, marks, kernel.location)) return true;
     }
   }
   return false;
 }
 
 /// Sets the place of the BTF blob, which lies between two symbols.
-void locate_btf(const KernelSymbols& symbols, KernelLocation& location) {
-  const auto begin = symbols.find("__start_BTF"), end = symbols.find("__stop_BTF");
+void locate_btf(const std::vector<Symbol>& symbols, KernelLocation& location) {
+  const auto begin = find(symbols, "__start_BTF"), end = find(symbols, "__stop_BTF");
   location.btf_size = 0;
-  if (!begin || !end || begin->address >= end->address ||
-      end->address.value - begin->address.value > kMaxBtfBytes)
-    return;
-  location.btf = Gpa{begin->address.value - location.image_delta};
-  location.btf_size = static_cast<std::uint32_t>(end->address.value - begin->address.value);
+  if (!begin || !end || *begin >= *end || end->value - begin->value > kMaxBtfBytes) return;
+  location.btf = Gpa{begin->value - location.image_delta};
+  location.btf_size = static_cast<std::uint32_t>(end->value - begin->value);
 }
+
+/// A copy of the memory around a mark, as far as the extent goes.
+struct Window {
+  Gpa begin;  ///< 8-aligned
+  std::size_t mark = 0;
+  std::vector<std::byte> bytes;
+
+  static std::optional<Window> read(const PhysicalMemory& memory, PhysicalExtent extent, Gpa mark,
+                                    std::uint64_t reach) {
+    Window window;
+    const std::uint64_t before = mark.value - extent.begin.value;
+    window.begin = Gpa{(mark.value - std::min(before, reach) + 7) & ~7ull};
+    if (window.begin > mark) return std::nullopt;
+    window.mark = mark.value - window.begin.value;
+    window.bytes.resize(window.mark + std::min(extent.size - before, reach - 8));
+    return memory.read(window.begin, window.bytes) ? std::optional{std::move(window)}
+                                                   : std::nullopt;
+  }
+};
 
 /// A copy of the tables around a mark.
 struct Candidate {
@@ -138,18 +170,16 @@ struct Candidate {
 
 std::optional<Candidate> tables_near(const PhysicalMemory& memory, PhysicalExtent extent, Gpa mark,
                                      KallsymsBudget& budget) {
-  const Gpa floor{mark.value - std::min(mark.value - extent.begin.value, kTableReach)};
-  const Gpa begin{(floor.value + 7) & ~7ull};
-  const std::uint64_t behind =
-      std::min(extent.begin.value + extent.size - mark.value, kTableReach - 8);
-  if (begin > mark || !budget.take((mark.value - begin.value + behind) / 64)) return std::nullopt;
-  std::vector<std::byte> window(mark.value - begin.value + behind);
-  if (!memory.read(begin, window)) return std::nullopt;
-  auto tables = find_tables(window, mark.value - begin.value, budget);
+  const auto tokens = Window::read(memory, extent, mark, kTokenReach);
+  if (!tokens || !is_token_table(tokens->bytes, tokens->mark)) return std::nullopt;
+  if (!budget.take(kTableReach / 32)) return std::nullopt;
+  const auto window = Window::read(memory, extent, mark, kTableReach);
+  auto tables = window ? find_tables(window->bytes, window->mark, budget) : std::nullopt;
   if (!tables) return std::nullopt;
-  const auto from = window.begin() + static_cast<std::ptrdiff_t>(tables->begin.value);
-  tables->begin = begin + tables->begin.value;
-  return Candidate{.tables = *tables, .bytes = {from, from + tables->size}};
+  const auto from = window->bytes.begin() + static_cast<std::ptrdiff_t>(tables->begin.value);
+  Candidate candidate{.tables = *tables, .bytes = {from, from + tables->size}};
+  candidate.tables.begin = window->begin + tables->begin.value;
+  return candidate;
 }
 
 std::unexpected<Error> no_kernel(bool saw_symbols) {
@@ -174,14 +204,14 @@ Result<FoundKernel> find_kernel(const PhysicalMemory& memory, std::optional<Addr
     const auto candidate = tables_near(memory, extent, mark, budget);
     if (!candidate) return;
     auto symbols = decode_symbols(candidate->bytes, candidate->tables);
-    if (!symbols) return;
+    const auto landmarks = symbols ? Landmarks::of(*symbols) : std::nullopt;
+    if (!landmarks) return;
     saw_symbols = true;
     kernel.location.kallsyms = candidate->tables;
-    const KernelSymbols index{*symbols};
-    found = find_image(memory, extents, index, kernel);
+    found = find_image(memory, extents, *landmarks, kernel);
     if (!found) return;
     kernel.symbols = std::move(*symbols);
-    locate_btf(index, kernel.location);
+    locate_btf(kernel.symbols, kernel.location);
   };
   for (const PhysicalExtent& extent : extents) {
     scan_extent(memory, extent, token_table_mark(), [&](Gpa mark) {
@@ -200,16 +230,14 @@ Result<FoundKernel> open_kernel(const PhysicalMemory& memory, const KernelLocati
     return fail(ErrorCode::guest_fault, "the kernel's symbol tables are outside the guest's RAM");
   auto symbols = decode_symbols(copy, tables);
   if (!symbols) return std::unexpected(symbols.error());
-  const KernelSymbols index{*symbols};
-  const auto banner = index.find("linux_banner"), top = index.find("init_top_pgt");
+  const auto landmarks = Landmarks::of(*symbols);
   FoundKernel kernel{.location = location, .symbols = std::move(*symbols), .banner = {}};
-  if (banner)
-    kernel.banner = read_banner(memory, Gpa{banner->address.value - location.image_delta});
-  if (kernel.banner.empty() || !top ||
-      !find_page_tables(memory, banner->address, top->address, kernel.location))
+  if (landmarks)
+    kernel.banner = read_banner(memory, Gpa{landmarks->banner.value - location.image_delta});
+  if (kernel.banner.empty() || !find_page_tables(memory, *landmarks, kernel.location))
     return with_remedy(fail(ErrorCode::not_found, "the kernel is not where it was before"),
                        "the guest was rebooted since: search its memory again");
-  locate_btf(index, kernel.location);
+  locate_btf(kernel.symbols, kernel.location);
   return kernel;
 }
 

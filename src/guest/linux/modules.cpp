@@ -91,6 +91,8 @@ Result<KernelSymbols> symbols_with_modules(const LinuxKernel& kernel) {
     if (all.size() > core.size() + kMaxAllSymbols)
       return fail(ErrorCode::limit, "the modules have more than {} symbols", kMaxAllSymbols);
   }
+  std::ranges::stable_sort(all.begin() + static_cast<std::ptrdiff_t>(core.size()), all.end(), {},
+                           &Symbol::address);
   return KernelSymbols{std::move(all)};
 }
 

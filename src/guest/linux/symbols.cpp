@@ -20,7 +20,8 @@ bool is_function(const Symbol& symbol) {
 }  // namespace
 
 KernelSymbols::KernelSymbols(std::vector<Symbol> symbols) : by_address_(std::move(symbols)) {
-  std::ranges::stable_sort(by_address_, {}, &Symbol::address);
+  if (!std::ranges::is_sorted(by_address_, {}, &Symbol::address))
+    std::ranges::stable_sort(by_address_, {}, &Symbol::address);
   by_name_.resize(by_address_.size());
   std::iota(by_name_.begin(), by_name_.end(), 0u);
   // Sorted, not hashed: the names are the guest's and could be made to collide.
