@@ -1,0 +1,204 @@
+// glasshook apis: the API signatures that can be hooked by name with typed arguments.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "cli/catalogue.h"
+#include "cli/command.h"
+#include "cli/diagnostics.h"
+#include "cli/listing.h"
+
+namespace glasshook::cli {
+namespace {
+
+using api::ApiCatalogue;
+using api::Signature;
+
+struct Options {
+  std::string category;
+  std::string name;
+  std::string text;
+  bool json = false;
+  bool names = false;
+};
+
+std::string full_name(const Signature& signature) {
+  return signature.module + "!" + signature.name;
+}
+
+Listing listing_of(const std::vector<const Signature*>& signatures) {
+  Listing listing({{"API", "name"}, {"CATEGORY", "category"}, {"SIGNATURE", "signature"}});
+  for (const Signature* s : signatures) listing.add({full_name(*s), s->category, api::to_text(*s)});
+  return listing;
+}
+
+int print_signatures(const std::vector<const Signature*>& signatures, const Options& options,
+                     ColorMode color) {
+  if (options.names) {
+    std::string lines;
+    for (const Signature* s : signatures) lines += full_name(*s) + "\n";
+    write_all(STDOUT_FILENO, lines);
+  } else {
+    listing_of(signatures).print(options.json, use_color(color, STDOUT_FILENO));
+  }
+  return kSuccess;
+}
+
+Result<int> list(const Options& options, ColorMode color) {
+  const auto catalogue = load_catalogue();
+  if (!catalogue) return std::unexpected(catalogue.error());
+  std::vector<const Signature*> chosen;
+  if (options.category.empty()) {
+    for (const Signature& signature : catalogue->all()) chosen.push_back(&signature);
+  } else {
+    chosen = catalogue->in_category(options.category);
+    if (chosen.empty())
+      return with_remedy(fail(ErrorCode::not_found, "there is no category '{}'", options.category),
+                         fmt::format("one of {}", fmt::join(catalogue->categories(), ", ")));
+  }
+  return print_signatures(chosen, options, color);
+}
+
+Result<int> search(const Options& options, ColorMode color) {
+  const auto catalogue = load_catalogue();
+  if (!catalogue) return std::unexpected(catalogue.error());
+  const auto found = catalogue->search(options.text);
+  if (found.empty())
+    return with_remedy(fail(ErrorCode::not_found, "no API has to do with '{}'", options.text),
+                       "glasshook apis list");
+  return print_signatures(found, options, color);
+}
+
+std::string_view words(api::Direction direction) {
+  switch (direction) {
+    case api::Direction::in:
+      return "in";
+    case api::Direction::out:
+      return "out";
+    case api::Direction::inout:
+      break;
+  }
+  return "in and out";
+}
+
+std::string_view failure_words(api::ResultConvention convention) {
+  using enum api::ResultConvention;
+  switch (convention) {
+    case plain:
+      return "has no failure value";
+    case errno_if_minus_one:
+      return "-1 on failure, with the reason in errno";
+    case errno_if_null:
+      return "NULL on failure, with the reason in errno";
+    case errno_if_negative:
+      return "a negative errno on failure";
+    case error_pointer:
+      return "an address in the last page, a negative errno, on failure";
+    case errno_returned:
+      return "an errno on failure, 0 on success";
+    case null_fails:
+      return "NULL on failure";
+    case nonzero_fails:
+      return "anything but 0 on failure";
+  }
+  return "";
+}
+
+std::string value_names(const ApiCatalogue& catalogue, const api::Type& type) {
+  const api::ValueSet* set = catalogue.vocabulary().find_set(type.name);
+  if (set == nullptr) return "";
+  std::string names;
+  for (const api::NamedValue& value : set->values) {
+    if (!names.empty()) names += set->is_flags ? "|" : " ";
+    names += value.name;
+  }
+  return names;
+}
+
+std::string describe(const ApiCatalogue& catalogue, const Signature& s) {
+  std::string out = fmt::format("{}\n  {}\n", full_name(s), api::to_text(s));
+  out += fmt::format("  category  {}\n", s.category);
+  if (const api::Module* module = catalogue.module_of(s.module))
+    out += fmt::format("  in        {}\n", fmt::join(module->objects, ", "));
+  for (const api::Parameter& p : s.parameters) {
+    out += fmt::format("  {:<9} {}, {}", p.name, p.type.spelling, words(p.direction));
+    if (!p.only_if.parameter.empty())
+      out += fmt::format(", with {} in {}", fmt::join(p.only_if.names, "|"), p.only_if.parameter);
+    out += '\n';
+    if (const std::string names = value_names(catalogue, p.type); !names.empty())
+      out += fmt::format("            {}\n", names);
+  }
+  if (s.returns)
+    out += fmt::format("  result    {}, {}\n", s.result.spelling, failure_words(s.convention));
+  else
+    out += "  result    it never returns\n";
+  return out;
+}
+
+std::string hook_hint(const std::string& name) {
+  return fmt::format("  watch it  glasshook trace -e '{}' -- COMMAND\n", name);
+}
+
+Result<int> show(const Options& options, ColorMode color) {
+  const auto catalogue = load_catalogue();
+  if (!catalogue) return std::unexpected(catalogue.error());
+  const auto found = catalogue->find_all(options.name);
+  if (found.empty()) {
+    auto missing = fail(ErrorCode::not_found, "there is no API '{}'", options.name);
+    if (options.name.starts_with("kernel!"))
+      return with_remedy(std::move(missing),
+                         "hook it as it is: the guest's own types say what its arguments are");
+    const auto names = catalogue->nearest(options.name, 3);
+    return with_remedy(std::move(missing), names.empty()
+                                               ? "glasshook apis search TEXT"
+                                               : fmt::format("{}", fmt::join(names, " or ")));
+  }
+  if (options.json) return print_signatures(found, options, color);
+  std::string out;
+  for (const Signature* s : found) {
+    if (!out.empty()) out += '\n';
+    out += describe(*catalogue, *s) + hook_hint(full_name(*s));
+  }
+  write_all(STDOUT_FILENO, out);
+  return kSuccess;
+}
+
+}  // namespace
+
+void add_apis(CLI::App& program, Invocation& invocation) {
+  CLI::App* command = program.add_subcommand("apis", "List, show and search API signatures");
+  command->require_subcommand(1);
+  auto options = std::make_shared<Options>();
+  const auto add = [&](const char* name, const char* description,
+                       Result<int> (*run)(const Options&, ColorMode)) {
+    CLI::App* sub = command->add_subcommand(name, description);
+    sub->add_flag("--json", options->json, "JSON Lines instead of a table");
+    sub->callback([&invocation, options, run] {
+      invocation.action = [&invocation, options, run] { return run(*options, invocation.color); };
+    });
+    return sub;
+  };
+  CLI::App* list_command = add("list", "All signatures", list);
+  list_command->add_option("--category", options->category, "Only that category")
+      ->type_name("NAME");
+  list_command->add_flag("--names", options->names, "Only the names, one a line");
+  add("show", "Arguments, flags and result of an API", show)
+      ->add_option("NAME", options->name, "\"open\", \"libc!open\" or a glob: \"libc!*at\"")
+      ->required()
+      ->type_name("API");
+  add("search", "Signatures that contain a text", search)
+      ->add_option("TEXT", options->text, "Part of a name, category or parameter")
+      ->required();
+  command->footer(
+      "Functions that are not listed can be hooked too: any exported function of any library as\n"
+      "MODULE!FUNCTION (arguments as plain words), any kernel function as kernel!FUNCTION\n"
+      "(arguments typed from the guest's own BTF).\n"
+      "\n"
+      "Examples:\n"
+      "  glasshook apis list --category network\n"
+      "  glasshook apis show libc!open\n"
+      "  glasshook apis search socket");
+}
+
+}  // namespace glasshook::cli

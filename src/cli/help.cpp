@@ -1,0 +1,31 @@
+#include "cli/help.h"
+
+#include <fmt/format.h>
+
+namespace glasshook::cli {
+
+HelpFormatter::HelpFormatter() {
+  column_width(30);
+}
+
+std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
+  std::string usage = fmt::format("Usage: {} [OPTIONS]", name);
+  for (const CLI::Option* option : app->get_options())
+    if (option->get_positional())
+      usage += option->get_required() ? " " + option->get_name(true)
+                                      : " [" + option->get_name(true) + "]";
+  if (app->get_prefix_command()) usage += " [--] COMMAND [ARGUMENT...]";
+  if (has_subcommands(*app)) usage += " COMMAND";
+  return "\n" + usage + "\n";
+}
+
+bool has_subcommands(const CLI::App& app) {
+  return !app.get_subcommands([](const CLI::App*) { return true; }).empty();
+}
+
+std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
+  if (option->get_items_expected_max() == 0 || option->get_positional()) return "";
+  return " " + option->get_type_name();
+}
+
+}  // namespace glasshook::cli
