@@ -192,11 +192,9 @@ std::unexpected<Error> no_kernel(bool saw_symbols) {
       "CONFIG_KALLSYMS_ALL=y (every distribution sets it)");
 }
 
-}  // namespace
-
-Result<FoundKernel> find_kernel(const PhysicalMemory& memory, std::optional<AddressSpace> running) {
-  if (running) running->root.value &= kCr3RootMask & ~kPtiUserBit;
-  const auto extents = running ? image_extents(memory, *running) : memory.populated();
+/// Finds a kernel whose symbol tables and image lie in these extents.
+Result<FoundKernel> find_in(const PhysicalMemory& memory,
+                            const std::vector<PhysicalExtent>& extents) {
   FoundKernel kernel;
   KallsymsBudget budget;
   bool found = false, saw_symbols = false;
@@ -221,6 +219,16 @@ Result<FoundKernel> find_kernel(const PhysicalMemory& memory, std::optional<Addr
     if (found) return kernel;
   }
   return no_kernel(saw_symbols);
+}
+
+}  // namespace
+
+Result<FoundKernel> find_kernel(const PhysicalMemory& memory, std::optional<AddressSpace> running) {
+  if (!running) return find_in(memory, memory.populated());
+  auto found = find_in(memory, image_extents(memory, *running));
+  // Under page-table isolation the tables of user mode map next to nothing of the kernel.
+  running->root.value &= ~kPtiUserBit;
+  return found ? std::move(found) : find_in(memory, image_extents(memory, *running));
 }
 
 Result<FoundKernel> open_kernel(const PhysicalMemory& memory, const KernelLocation& location) {

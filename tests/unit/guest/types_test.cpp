@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "guest/btf_builder.h"
+#include "btf_builder.h"
 #include "guest/linux/btf_check.h"
 
 namespace glasshook::linux_guest {
