@@ -1,0 +1,84 @@
+// Guest images: built from recipes in guests/, kept in the cache directory.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "machine/vm.h"
+
+namespace glasshook::machine {
+
+/// Told what a long task is doing, a line at a time.
+using ProgressSink = std::function<void(std::string_view)>;
+
+/// One image on disk.
+struct Image {
+  std::string name;  ///< of the recipe: "linux"
+  std::string key;   ///< hash of the recipe it was built from
+  std::filesystem::path directory;
+  std::uint64_t bytes = 0;  ///< on disk, with its snapshots
+  std::string kernel = {};  ///< package and version
+  bool current = true;      ///< built from the recipe as it is now
+
+  [[nodiscard]] std::string id() const { return name + "-" + key; }
+};
+
+/// Builds, finds and removes images. Several processes may use one cache at once.
+class ImageStore {
+ public:
+  /// `recipes` is the guests/ directory, `cache` the cache directory (made when needed).
+  ImageStore(std::filesystem::path recipes, std::filesystem::path cache)
+      : recipes_(std::move(recipes)), images_(std::move(cache) / "images") {}
+  /// The store in this user's cache directory.
+  [[nodiscard]] static Result<ImageStore> open();
+
+  /// The image of the recipe as it is now. ErrorCode::not_found names the command that builds it.
+  [[nodiscard]] Result<Image> find(std::string_view name) const;
+  /// Builds the image unless it is there (or `rebuild`). Waits while another process builds it.
+  [[nodiscard]] Result<Image> build(std::string_view name, bool rebuild,
+                                    const ProgressSink& progress) const;
+  /// Every image in the cache, older ones too, in name order.
+  [[nodiscard]] std::vector<Image> list() const;
+  /// Removes the images with that name or id; how many there were.
+  Result<std::size_t> remove(std::string_view name_or_id) const;
+  /// Names of the recipes.
+  [[nodiscard]] std::vector<std::string> recipes() const;
+
+  /// A machine that runs the image.
+  [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
+                                              std::uint64_t memory_mib) const;
+  /// The snapshot of a ready, warmed-up guest; boots one to make it when it is not there.
+  [[nodiscard]] Result<std::filesystem::path> snapshot(const Image& image, std::uint32_t smp,
+                                                       std::uint64_t memory_mib,
+                                                       const ProgressSink& progress) const;
+
+ private:
+  [[nodiscard]] Result<std::string> recipe_key(std::string_view name) const;
+  [[nodiscard]] Result<> make_snapshot(const MachineConfig& config,
+                                       const std::filesystem::path& file,
+                                       const ProgressSink& progress) const;
+  [[nodiscard]] Image describe(const std::filesystem::path& directory) const;
+
+  std::filesystem::path recipes_;
+  std::filesystem::path images_;
+};
+
+/// Held while one process changes something others may be changing too.
+class FileLock {
+ public:
+  /// Waits for the lock; `waiting` is called once if another process holds it.
+  [[nodiscard]] static Result<FileLock> acquire(const std::filesystem::path& file,
+                                                Deadline deadline,
+                                                const std::function<void()>& waiting);
+
+ private:
+  explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace glasshook::machine

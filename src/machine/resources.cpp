@@ -1,0 +1,75 @@
+#include "machine/resources.h"
+
+#include <cstdlib>
+#include <system_error>
+
+namespace glasshook::machine {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int kMaxLevels = 5;  // build/release/src/cli/glasshook
+constexpr auto kPluginName = "libglasshook-qemu.so";
+
+fs::path own_executable() {
+  std::error_code error;
+  return fs::read_symlink("/proc/self/exe", error);
+}
+
+bool present(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+fs::path from_environment(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr ? fs::path(value) : fs::path();
+}
+
+}  // namespace
+
+fs::path find_data_directory(const fs::path& executable, std::string_view name) {
+  const fs::path installed = executable.parent_path().parent_path() / "share/glasshook" / name;
+  if (present(installed)) return installed;
+  fs::path place = executable.parent_path();
+  for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
+    // A source tree has its presets beside its data; any other directory of that name has not.
+    if (present(place / name) && present(place / "CMakePresets.json")) return place / name;
+    place = place.parent_path();
+  }
+  return {};
+}
+
+fs::path find_plugin(const fs::path& executable) {
+  const fs::path beside = executable.parent_path() / kPluginName;
+  if (present(beside)) return beside;
+  const fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / kPluginName;
+  if (present(installed)) return installed;
+  fs::path place = executable.parent_path();
+  for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
+    const fs::path built = place / "src/hypervisor" / kPluginName;
+    if (present(built) && present(place / "CMakeCache.txt")) return built;
+    place = place.parent_path();
+  }
+  return {};
+}
+
+Result<fs::path> data_directory(std::string_view name) {
+  fs::path found;
+  if (const fs::path chosen = from_environment("GLASSHOOK_DATA"); !chosen.empty())
+    found = present(chosen / name) ? chosen / name : fs::path();
+  else
+    found = find_data_directory(own_executable(), name);
+  if (!found.empty()) return found;
+  return with_remedy(fail(ErrorCode::not_found, "Glasshook's '{}' directory is missing", name),
+                     "set GLASSHOOK_DATA to the directory that holds it");
+}
+
+Result<fs::path> plugin_file() {
+  fs::path found = from_environment("GLASSHOOK_PLUGIN");
+  if (found.empty()) found = find_plugin(own_executable());
+  if (!found.empty() && present(found)) return found;
+  return with_remedy(fail(ErrorCode::not_found, "the QEMU plugin {} is missing", kPluginName),
+                     "scripts/build");
+}
+
+}  // namespace glasshook::machine

@@ -1,0 +1,23 @@
+// Where Glasshook's own files are: guest recipes, API signatures, the QEMU plugin.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace glasshook::machine {
+
+/// A directory of data, "guests" or "apis": in $GLASSHOOK_DATA, in share/glasshook of the prefix
+/// the executable is installed in, or in the source tree it was built in.
+[[nodiscard]] Result<std::filesystem::path> data_directory(std::string_view name);
+
+/// The QEMU plugin: $GLASSHOOK_PLUGIN, in lib/glasshook of the prefix, or in the build tree.
+[[nodiscard]] Result<std::filesystem::path> plugin_file();
+
+/// The same searches for an executable elsewhere; empty when nothing is found.
+[[nodiscard]] std::filesystem::path find_data_directory(const std::filesystem::path& executable,
+                                                        std::string_view name);
+[[nodiscard]] std::filesystem::path find_plugin(const std::filesystem::path& executable);
+
+}  // namespace glasshook::machine
