@@ -111,6 +111,8 @@ class Family {
   virtual void on_any_call(const Call&, Context&) {}
   /// A process is gone: flush and forget what is kept for it.
   virtual void on_process_exit(const std::shared_ptr<const Process>&, Context&) {}
+  /// True when on_unbacked_code() is to be called: then all user-mode code pages are looked at.
+  [[nodiscard]] virtual bool wants_unbacked_code() const { return false; }
   /// Code ran on a page that belongs to no file (spec-less notice; `address` is the page's).
   virtual void on_unbacked_code(const std::shared_ptr<const Process>&, std::uint64_t /*address*/,
                                 std::chrono::system_clock::time_point, Context&) {}

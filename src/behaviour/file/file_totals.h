@@ -1,0 +1,65 @@
+// Reads and writes, added up for each process and file.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "behaviour/family.h"
+#include "behaviour/totals.h"
+
+namespace glasshook::behaviour {
+
+/// Told as file_read and file_written when the file is closed, the process ends or the session
+/// does. Memory is bounded: when kMost are held, all are told and begun anew.
+class FileTotals {
+ public:
+  static constexpr std::size_t kMost = 50'000;
+
+  /// One operation of the process that made `call` on the file at address `file`.
+  struct Operation {
+    std::uint64_t file = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0;  ///< of the file afterwards
+    std::uint64_t bytes = 0;
+    bool write = false;
+  };
+  void count(const Call& call, const Operation& operation, const std::string& path,
+             Context& context);
+
+  /// The last reference to a file is gone.
+  void closed(std::uint64_t file, Context& context);
+  void process_exited(const Process& process, Context& context);
+  void tell_all(Context& context);
+
+  [[nodiscard]] std::size_t size() const { return held_; }
+
+ private:
+  struct OfProcess {
+    ProcessKey key;
+    std::shared_ptr<const Process> process;
+    std::uint32_t thread_id = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0;
+    std::string path;
+    Totals read, written;
+  };
+  using Users = std::vector<OfProcess>;  ///< nearly always one
+
+  OfProcess& find_or_add(const Call& call, const Operation& operation, const std::string& path,
+                         Context& context);
+  /// Takes what a process did on a file out of the tables.
+  [[nodiscard]] OfProcess take(std::uint64_t file, Users& users, Users::iterator user);
+  static void tell(const OfProcess& user, Context& context);
+  static void tell_in_order(Users users, Context& context);
+
+  std::unordered_map<std::uint64_t, Users> files_;
+  std::map<ProcessKey, std::unordered_set<std::uint64_t>> files_of_;
+  std::size_t held_ = 0;
+};
+
+}  // namespace glasshook::behaviour

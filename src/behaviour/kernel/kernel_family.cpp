@@ -1,0 +1,90 @@
+#include "behaviour/kernel/kernel_family.h"
+
+#include <unordered_map>
+
+#include "behaviour/kernel/bpf_types.h"
+#include "behaviour/support.h"
+
+namespace glasshook::behaviour {
+namespace {
+
+/// x86-64 number of init_module, which takes the module from memory instead of a file.
+constexpr std::uint64_t kSysInitModule = 175;
+
+enum ModuleRead { kReadPath };
+enum ModuleInit { kModuleName, kModuleTaints, kModuleVersion };
+enum Bpf { kBpfName, kBpfType, kBpfId };
+
+/// Why a module taints the kernel (include/linux/panic.h, TAINT_*).
+std::vector<std::string> taint_names(std::uint64_t taints) {
+  constexpr std::pair<int, std::string_view> kTaints[] = {
+      {0, "proprietary"}, {1, "forced"}, {12, "out_of_tree"}, {13, "unsigned"}};
+  std::vector<std::string> names;
+  for (const auto& [bit, name] : kTaints)
+    if (taints >> bit & 1) names.emplace_back(name);
+  return names;
+}
+
+class KernelFamily final : public TableFamily<KernelFamily> {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "kernel"; }
+  [[nodiscard]] std::string_view description() const override {
+    return "kernel modules and BPF programs loaded";
+  }
+
+  static std::vector<Rule> rules() {
+    return {
+        {at_entry({"security_kernel_read_file"}, {"id == READING_MODULE"},
+                  {path("path", "file->f_path")}),
+         &KernelFamily::on_module_read},
+        {at_exit({"do_init_module"}, {}, {"ret == 0"},
+                 {string("name", "mod->name", 64), word("taints", "mod->taints"),
+                  string("version", "mod->version", 64)}),
+         &KernelFamily::on_module},
+        // Called for every program when it is ready, and before that for the functions it is made
+        // of, which have no id.
+        {at_entry({"bpf_prog_kallsyms_add"}, {"fp->aux->id != 0"},
+                  {string("name", "fp->aux->name", 16), word("type", "fp->type"),
+                   word("id", "fp->aux->id")}),
+         &KernelFamily::on_bpf},
+    };
+  }
+
+ private:
+  static constexpr std::size_t kMaxReads = 256;
+
+  void on_module_read(const Call& call, Context& context) {
+    if (reads_.size() >= kMaxReads) reads_.clear();
+    reads_[call.context(hook::kContextTask)] = context.path(call, kReadPath);
+  }
+
+  void on_module(const Call& call, Context& context) {
+    const auto file = reads_.extract(call.context(hook::kContextTask));
+    const bool from_memory = call.context(hook::kContextSyscall) == kSysInitModule;
+    Event event = make_event("kernel_module_loaded");
+    add(event, "glasshook.module.name", std::string{call.text(kModuleName)});
+    add_known(event, "glasshook.module.version", std::string{call.text(kModuleVersion)});
+    if (auto taints = taint_names(call.word(kModuleTaints)); !taints.empty())
+      add(event, "glasshook.module.taints", std::move(taints));
+    add_flag(event, "glasshook.module.from_memory", from_memory);
+    if (!file.empty() && !from_memory) add_known(event, "file.path", file.mapped());
+    context.emit(call, std::move(event));
+  }
+
+  void on_bpf(const Call& call, Context& context) {
+    Event event = make_event("bpf_program_loaded");
+    add_known(event, "glasshook.bpf.name", std::string{call.text(kBpfName)});
+    add(event, "glasshook.bpf.type", bpf_type_name(call.word(kBpfType)));
+    add_number(event, "glasshook.bpf.id", call.word(kBpfId));
+    context.emit(call, std::move(event));
+  }
+
+  /// By task: the file its module is read from.
+  std::unordered_map<std::uint64_t, std::string> reads_;
+};
+
+}  // namespace
+
+std::unique_ptr<Family> make_kernel_family() { return std::make_unique<KernelFamily>(); }
+
+}  // namespace glasshook::behaviour

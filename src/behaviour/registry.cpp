@@ -1,0 +1,26 @@
+#include "behaviour/bypass/bypass_family.h"
+#include "behaviour/family.h"
+#include "behaviour/file/file_family.h"
+#include "behaviour/injection/injection_family.h"
+#include "behaviour/kernel/kernel_family.h"
+#include "behaviour/memory/memory_family.h"
+#include "behaviour/module/module_family.h"
+#include "behaviour/network/network_family.h"
+#include "behaviour/process/process_family.h"
+
+namespace glasshook::behaviour {
+
+std::vector<std::unique_ptr<Family>> make_families() {
+  std::vector<std::unique_ptr<Family>> families;
+  families.push_back(make_process_family());
+  families.push_back(std::make_unique<FileFamily>());
+  families.push_back(make_network_family());
+  families.push_back(make_injection_family());
+  families.push_back(make_memory_family());
+  families.push_back(make_module_family());
+  families.push_back(make_kernel_family());
+  families.push_back(make_bypass_family());
+  return families;
+}
+
+}  // namespace glasshook::behaviour
