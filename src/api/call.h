@@ -28,6 +28,12 @@ inline constexpr std::uint64_t kUnknownErrno = ~std::uint64_t{0};
 inline constexpr std::uint16_t kPointedField = 16;
 /// + i: a second datum of parameter i. kernel_task: its comm (string).
 inline constexpr std::uint16_t kSecondField = 32;
+// `detail` of a list field: how far it goes (the values of hook/path_walk.h), and what a path is.
+inline constexpr std::uint8_t kListStatusMask = 0x0f;
+inline constexpr std::uint8_t kListComplete = 0;
+inline constexpr std::uint8_t kListUnreachable = 2;    ///< a path that begins at another root
+inline constexpr std::uint8_t kListDeleted = 0x10;     ///< a path whose leaf was removed
+inline constexpr std::uint8_t kListUnattached = 0x20;  ///< not a path: a pipe, socket or memfd
 /// Parameters beyond these are not captured.
 inline constexpr std::size_t kMaxParameters = 16;
 

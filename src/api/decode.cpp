@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <ranges>
 
 #include "api/call.h"
 #include "api/errno.h"
@@ -67,6 +68,21 @@ std::vector<std::string> split_list(std::string_view bytes) {
     bytes.remove_prefix(std::min(end + 1, bytes.size()));
   }
   return strings;
+}
+
+/// A path from its components, leaf first. One whose top was not reached begins with `...`.
+std::string path_of(const std::vector<std::string>& names, std::uint8_t detail) {
+  const std::uint8_t status = detail & kListStatusMask;
+  const bool has_top = status == kListComplete || status == kListUnreachable;
+  std::string path = has_top ? "" : "...";
+  for (const std::string& name : names | std::views::reverse) {
+    if (name == "/") continue;  // what a file system calls its own root
+    if (!path.empty() || (detail & kListUnattached) == 0) path += '/';
+    path += name;
+  }
+  if (path.empty()) path = "/";
+  if ((detail & kListDeleted) != 0) path += " (deleted)";
+  return path;
 }
 
 /// UTF-8 of UTF-16LE; lone surrogates become U+FFFD.
@@ -303,6 +319,7 @@ void Decoder::show_data(std::size_t index, const FieldView& field, ArgumentValue
     case TypeKind::string_array:
       argument.list = split_list(argument.data);
       argument.data.clear();
+      argument.truncated |= (field.detail & kListStatusMask) != kListComplete;
       argument.text = show_strings(argument.list, argument.truncated);
       argument.value = argument.list;
       return;
@@ -340,10 +357,9 @@ void Decoder::show_kernel_object(std::size_t index, const FieldView& field,
   }
   if (field.kind == FieldKind::list) {
     argument.list = split_list(field.text());
-    argument.data.clear();
-    for (auto part = argument.list.rbegin(); part != argument.list.rend(); ++part)
-      if (*part != "/" && !part->empty()) argument.data += "/" + *part;
-    if (argument.data.empty()) argument.data = "/";
+    argument.data = path_of(argument.list, field.detail);
+    const std::uint8_t status = field.detail & kListStatusMask;
+    argument.truncated |= status != kListComplete && status != kListUnreachable;
   }
   argument.text = quote(argument.data, argument.truncated);
   argument.value = argument.data;

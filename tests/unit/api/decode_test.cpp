@@ -263,6 +263,26 @@ TEST(DecodeCall, KernelObjects) {
             R"(f("/etc/passwd", "name", 77 "bash") = -2 ENOENT (No such file or directory))");
 }
 
+TEST(DecodeCall, PathsOfTheKernel) {
+  Signature f;
+  f.name = "f";
+  f.parameters.push_back({.name = "file", .type = {}, .direction = Direction::in, .only_if = {}});
+  f.parameters[0].type.kind = TypeKind::kernel_file;
+  using namespace std::string_view_literals;
+  const auto show = [&](std::string_view list, std::uint8_t detail) {
+    Call call(shipped().vocabulary(), f);
+    call.with({kPointer});
+    call.entry.field(kPointedField, FieldKind::list, list, 0, detail);
+    return call.decode().arguments[0].text;
+  };
+  EXPECT_EQ(show("b\0a\0"sv, 0), R"("/a/b")");
+  EXPECT_EQ(show(""sv, 0), R"("/")");
+  EXPECT_EQ(show("b\0a\0"sv, kListDeleted), R"x("/a/b (deleted)")x");
+  EXPECT_EQ(show("memfd:x\0"sv, kListUnattached | kListUnreachable), R"("memfd:x")");
+  EXPECT_EQ(show("b\0"sv, 1), R"(".../b"...)");
+  EXPECT_EQ(show("b"sv, 3), R"(".../b"...)");
+}
+
 TEST(DecodeCall, Utf16) {
   Signature f;
   f.name = "f";

@@ -44,8 +44,9 @@ class RecordBytes {
                  {reinterpret_cast<const char*>(words.data()), words.size() * 8});
   }
   RecordBytes& field(std::uint16_t id, capture::FieldKind kind, std::string_view data,
-                     std::uint8_t flags = 0) {
+                     std::uint8_t flags = 0, std::uint8_t detail = 0) {
     capture::FieldHeader header;
+    header.detail = detail;
     header.id = id;
     header.kind = kind;
     header.flags = flags;
