@@ -132,7 +132,7 @@ Result<std::uint32_t> GuestShell::prepare(const GuestCommand& command, Deadline 
   for (StreamFilter& filter : filters_) filter.reset(nonce_ + "-end");
   status_.reset();
   if (auto ok = send(fmt::format("busybox mount -o remount,rw / && "
-                                 "busybox tar -xf /run/guest/delivery -C / && sh /{1}\n"
+                                 "tar -xf /run/guest/delivery -C / && sh /{1}\n"
                                  "echo {0} status $?; printf %s {0}-end >/run/guest/stdout; "
                                  "printf %s {0}-end >/run/guest/stderr",
                                  nonce_, kJobFile));
