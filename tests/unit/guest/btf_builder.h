@@ -58,6 +58,14 @@ class BtfBuilder {
     return record(BTF_KIND_FUNC, name, 0, false, proto, {});
   }
 
+  /// Offset of a string, added to the string section.
+  std::uint32_t text(std::string_view name) {
+    if (name.empty()) return 0;
+    const auto at = static_cast<std::uint32_t>(strings_.size());
+    strings_.append(name).push_back('\0');
+    return at;
+  }
+
   /// Appends a raw type record; returns its id.
   std::uint32_t record(std::uint32_t kind, std::string_view name, std::size_t count, bool flag,
                        std::uint32_t size_or_type, std::vector<std::uint32_t> words) {
@@ -90,13 +98,6 @@ class BtfBuilder {
   static void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
     out.insert(out.end(), bytes.begin(), bytes.end());
   }
-  std::uint32_t text(std::string_view name) {
-    if (name.empty()) return 0;
-    const auto at = static_cast<std::uint32_t>(strings_.size());
-    strings_.append(name).push_back('\0');
-    return at;
-  }
-
   std::vector<std::uint32_t> types_;
   std::string strings_ = std::string(1, '\0');
   std::uint32_t last_ = 0;
