@@ -58,13 +58,10 @@ std::string differs(const std::string& member) {
 
 hook::HookSpec fork_hook() {
   // A new thread group only: threads share their leader's tgid.
-  hook::HookSpec spec =
-      at_entry({"wake_up_new_task"}, {"p->pid == p->tgid", "(p->flags & 0x200000) == 0"},
-               {word("task", "p"), word("pid", "p->tgid"), word("start", "p->start_boottime"),
-                word("mm", "p->mm"), word("own_mm", "current->mm"),
-                word("namespaces", "p->nsproxy"), word("own_namespaces", "current->nsproxy")});
-  spec.follow_into = "p->tgid";
-  return spec;
+  return at_entry({"wake_up_new_task"}, {"p->pid == p->tgid", "(p->flags & 0x200000) == 0"},
+                  {word("task", "p"), word("pid", "p->tgid"), word("start", "p->start_boottime"),
+                   word("mm", "p->mm"), word("own_mm", "current->mm"),
+                   word("namespaces", "p->nsproxy"), word("own_namespaces", "current->nsproxy")});
 }
 
 hook::HookSpec exec_hook() {
@@ -87,13 +84,11 @@ hook::HookSpec exec_hook() {
 hook::HookSpec exit_hook() {
   // Both are told by do_exit() whether this was the last thread; looking at the thread count
   // instead would miss it when the last two threads leave at once.
-  hook::HookSpec spec =
-      at_entry({"taskstats_exit", "disassociate_ctty"}, {"group_dead ?? on_exit", kNoKernelThread},
-               {word("flags", "current->signal->flags"),
-                word("group_code", "current->signal->group_exit_code"),
-                word("leader_code", "current->group_leader->exit_code")});
-  spec.forget = "current->tgid";
-  return spec;
+  return at_entry({"taskstats_exit", "disassociate_ctty"},
+                  {"group_dead ?? on_exit", kNoKernelThread},
+                  {word("flags", "current->signal->flags"),
+                   word("group_code", "current->signal->group_exit_code"),
+                   word("leader_code", "current->group_leader->exit_code")});
 }
 
 hook::HookSpec credentials_hook() {
