@@ -6,7 +6,7 @@
 #include <limits>
 #include <utility>
 
-#include "base/text.h"
+#include "api/nearest.h"
 
 namespace glasshook::hook {
 namespace {
@@ -24,14 +24,10 @@ bool fits_offset(std::int64_t value) {
          value <= std::numeric_limits<std::int32_t>::max();
 }
 
-/// "; did you mean a, b?" over names that are near to `name`, or nothing.
-std::string did_you_mean(const std::vector<std::string>& names, std::string_view name) {
-  constexpr std::size_t kFar = 3;
-  std::string near;
-  for (const std::string& candidate : names)
-    if (!candidate.empty() && edit_distance(candidate, name, kFar) < kFar)
-      near += (near.empty() ? "" : ", ") + candidate;
-  return near.empty() ? "" : fmt::format("; did you mean {}?", near);
+/// "; did you mean a or b?", or nothing.
+std::string hint(const std::vector<std::string>& names, std::string_view wanted) {
+  const std::string near = api::did_you_mean(wanted, names);
+  return near.empty() ? near : "; " + near;
 }
 
 /// The nearest argument names, or else all of them.
@@ -40,7 +36,7 @@ std::string argument_hint(const Scope& scope, std::string_view name) {
   for (const Argument& argument : scope.arguments)
     if (!argument.name.empty()) names.push_back(argument.name);
   if (names.empty()) return "";
-  const std::string near = did_you_mean(names, name);
+  const std::string near = hint(names, name);
   return near.empty() ? fmt::format("; the arguments are {}", fmt::join(names, ", ")) : near;
 }
 
@@ -264,12 +260,9 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::symbol(const Node& node) c
     return Value{.type = ValueType::integer(0, false).pointer_to(),
                  .constant = found->address.value,
                  .base = {}};
-  std::string hint;
-  if (scope_.symbols)
-    for (const std::string& near : scope_.symbols->nearest(node.text, 3))
-      hint += (hint.empty() ? "; did you mean " : ", ") + near;
-  return error(node, fmt::format("the kernel has no symbol `{}`{}", node.text,
-                                 hint.empty() ? hint : hint + "?"));
+  const std::string near =
+      scope_.symbols ? hint(scope_.symbols->nearest(node.text, 3), node.text) : "";
+  return error(node, fmt::format("the kernel has no symbol `{}`{}", node.text, near));
 }
 
 Result<ExpressionCompiler::Value> ExpressionCompiler::pointer(const Node& node, std::uint8_t at) {
@@ -308,7 +301,7 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::select(const Node& node, V
   const auto found = types.member(id, node.text);
   if (!found)
     return error(node, fmt::format("{} has no member `{}`{}", scope_.types.spelling(structure.type),
-                                   node.text, did_you_mean(types.member_names(id), node.text)));
+                                   node.text, hint(types.member_names(id), node.text)));
   Value value = structure;
   value.type = ValueType::of(found->type);
   if (value.kind == Value::Kind::memory) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "api/call.h"
 #include "hook/context.h"
@@ -112,9 +113,14 @@ class SignatureCompiler {
       keep(pointed_[i].factor_parameter);
     }
     if (any_again) unread_slot_ = next++;
+    if (reads_errno() && options_.errno_slot_delta) rip_slot_ = next++;
+  }
+
+  [[nodiscard]] bool reads_errno() const {
     const bool sets_errno = signature_.convention == ResultConvention::errno_if_minus_one ||
                             signature_.convention == ResultConvention::errno_if_null;
-    if (sets_errno && options_.errno_slot_delta && mode_ == CodeMode::user) rip_slot_ = next++;
+    return sets_errno && mode_ == CodeMode::user &&
+           (options_.errno_slot_delta || options_.errno_offset);
   }
 
   static std::size_t register_of(const Argument& argument) {
@@ -181,23 +187,25 @@ class SignatureCompiler {
     return builder.set_back_jumps(back_jumps_).send().build();
   }
 
-  /// {result, errno}. errno is at fs_base plus the offset the dynamic linker put into libc's GOT.
+  /// {result, errno}; errno is read only after a failure.
   void emit_result(Builder& builder) {
     constexpr Reg kResult{0}, kErrno{1}, kScratch{2}, kBase{3};
     builder.load_cpu(kResult, CpuRegister::rax).move(kErrno, ~kZero);
-    if (rip_slot_ != kNoSlot) {
+    if (reads_errno()) {
       const bool null_fails = signature_.convention == ResultConvention::errno_if_null;
+      const std::uint64_t failure = null_fails ? kZero : minus_one(signature_.result);
       const Label unknown = builder.new_label();
       builder.move(kScratch, kResult);
       emit_narrow(builder, kScratch, signature_.result);
-      builder
-          .jump_if(Op::jump_ne, kScratch, null_fails ? kZero : minus_one(signature_.result),
-                   unknown)
-          .load_saved(kScratch, rip_slot_)
-          .alu(Op::add, kScratch, static_cast<std::uint64_t>(*options_.errno_slot_delta))
-          .load_memory(kScratch, kScratch, 0, 8, Space::current)
-          .jump_fault(unknown)
-          .load_cpu(kBase, CpuRegister::fs_base)
+      builder.jump_if(Op::jump_ne, kScratch, failure, unknown);
+      if (options_.errno_slot_delta)
+        builder.load_saved(kScratch, rip_slot_)
+            .alu(Op::add, kScratch, static_cast<std::uint64_t>(*options_.errno_slot_delta))
+            .load_memory(kScratch, kScratch, 0, 8, Space::current)
+            .jump_fault(unknown);
+      else
+        builder.move(kScratch, static_cast<std::uint64_t>(*options_.errno_offset));
+      builder.load_cpu(kBase, CpuRegister::fs_base)
           .alu(Op::add, kScratch, kBase)
           .load_memory(kScratch, kScratch, 0, 4, Space::current)
           .jump_fault(unknown)
@@ -372,6 +380,16 @@ class SignatureCompiler {
 };
 
 }  // namespace
+
+api::Signature raw_signature(std::string module, std::string name) {
+  constexpr std::size_t kRegisters = 6;
+  api::Signature signature;
+  signature.module = std::move(module);
+  signature.name = std::move(name);
+  for (std::size_t i = 0; i < kRegisters; ++i)
+    signature.parameters.push_back({.name = fmt::format("arg{}", i), .type = {}});
+  return signature;
+}
 
 Result<hypervisor::HookPrograms> compile_signature(const api::Signature& signature,
                                                    const api::Vocabulary& vocabulary, Abi abi,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "api/signature.h"
 #include "api/vocabulary.h"
@@ -24,10 +25,15 @@ struct SignatureOptions {
   std::uint32_t max_text = 4096;              ///< bytes of a string or path
   std::uint32_t max_bytes = 1024;             ///< bytes of a buffer or structure
   std::optional<std::uint32_t> rate_limiter;  ///< takes a token for every call in scope
-  /// libc functions: address of the GOT slot with errno's thread-local offset, minus the address
-  /// of the function's entry. Without it errno stays unknown.
+  /// Where the C library keeps errno: fs_base plus the word in a GOT slot, given as the slot's
+  /// address minus that of the function's entry, or else fs_base plus a fixed offset. Without
+  /// either, errno stays unknown.
   std::optional<std::int64_t> errno_slot_delta;
+  std::optional<std::int64_t> errno_offset;
 };
+
+/// The signature of a function nobody described: six words in hex.
+[[nodiscard]] api::Signature raw_signature(std::string module, std::string name);
 
 /// Compiles a signature for functions that are called by `abi`. What an `in` pointer points to is
 /// read again at the return when it was not readable at entry.

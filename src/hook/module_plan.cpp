@@ -1,0 +1,131 @@
+#include "hook/module_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "guest/elf/errno_location.h"
+#include "guest/elf/function_extents.h"
+
+namespace glasshook::hook {
+namespace {
+
+using elf::ElfModule;
+using elf::Extent;
+
+/// Address to file offset, for code that the file holds.
+std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t address) {
+  for (const elf::Segment& segment : module.segments()) {
+    const std::uint64_t offset = address - segment.address;
+    if (segment.executable && address >= segment.address && offset < segment.file_size)
+      return segment.file_offset + offset;
+  }
+  return std::nullopt;
+}
+
+class Planner {
+ public:
+  Planner(const ElfModule& module, const HookMaker& maker, PageSitesMap& sites,
+          std::vector<std::string>& notes)
+      : module_(module),
+        code_(elf::code_of(module)),
+        errno_(elf::find_errno(module)),
+        maker_(maker),
+        sites_(sites),
+        notes_(notes) {}
+
+  void add_api(const SelectedApi& api) {
+    const elf::Symbol* symbol = module_.exports().find(api.signature->name);
+    if (symbol != nullptr) add_symbol(*symbol, api.signature, api.options);
+  }
+
+  void add_exports(const SelectedExport& selected) {
+    for (const elf::Symbol& symbol : module_.exports().symbols())
+      if (symbol.is_default && glob_match(selected.function, symbol.name))
+        add_symbol(symbol, nullptr, selected.options);
+  }
+
+ private:
+  void add_symbol(const elf::Symbol& symbol, const api::Signature* signature,
+                  const WatchOptions& options) {
+    if (symbol.kind == elf::SymbolKind::function) {
+      add_function(symbol.name, symbol.value, signature, options);
+    } else if (symbol.kind == elf::SymbolKind::ifunc) {
+      // The loader picks one of these; calls land in whichever it was.
+      const std::vector<std::uint64_t> candidates = elf::ifunc_candidates(code_, symbol.value);
+      for (const std::uint64_t address : candidates)
+        add_function(symbol.name, address, signature, options);
+      if (candidates.empty())
+        notes_.push_back(fmt::format("{}: its implementations were not found", symbol.name));
+    }
+  }
+
+  void add_function(std::string_view name, std::uint64_t address, const api::Signature* signature,
+                    const WatchOptions& options) {
+    const auto offset = file_offset(module_, address);
+    if (!offset || planned_.contains(address)) return;
+    if (planned_.size() == ModulePlan::kMaxFunctions) {
+      if (!full_) notes_.push_back(fmt::format("more than {} functions", planned_.size()));
+      full_ = true;
+      return;
+    }
+    planned_.insert(address);
+    ModuleFunction function{.signature = signature,
+                            .name = std::string(name),
+                            .address = address,
+                            .options = options,
+                            .errno_slot_delta = {},
+                            .errno_offset = {}};
+    if (errno_ && errno_->slot)
+      function.errno_slot_delta = static_cast<std::int64_t>(*errno_->slot - address);
+    else if (errno_)
+      function.errno_offset = errno_->offset;
+    const std::optional<hypervisor::HookId> hook = maker_(function);
+    if (!hook) return;
+    sites_.add_entry(*offset, *hook);
+    const bool returns = options.returns && (signature == nullptr || signature->returns);
+    if (returns) add_returns(function);
+  }
+
+  void add_returns(const ModuleFunction& function) {
+    const elf::ReturnExtents extents = elf::find_return_extents(code_, function.address);
+    for (const Extent& range : extents.ranges) {
+      const auto begin = file_offset(module_, range.begin);
+      if (begin && range.end > range.begin && file_offset(module_, range.end - 1))
+        sites_.add_returns(*begin, *begin + (range.end - range.begin));
+    }
+    if (extents.ranges.empty())
+      notes_.push_back(fmt::format("{}: it is unknown where it ends", function.name));
+    else if (extents.incomplete || extents.unresolved_tail_calls > 0)
+      notes_.push_back(fmt::format("{}: not every return may be seen", function.name));
+  }
+
+  const ElfModule& module_;
+  elf::CodeView code_;
+  std::optional<elf::ErrnoLocation> errno_;
+  const HookMaker& maker_;
+  PageSitesMap& sites_;
+  std::vector<std::string>& notes_;
+  std::set<std::uint64_t> planned_;
+  bool full_ = false;
+};
+
+}  // namespace
+
+ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
+                            const Selection& selection, const api::ApiCatalogue& catalogue,
+                            const HookMaker& maker) {
+  ModulePlan plan;
+  const api::Module* known = catalogue.module_of(file_name);
+  const std::string_view stem = api::module_stem(file_name);
+  Planner planner(module, maker, plan.sites_, plan.notes_);
+  for (const SelectedApi& api : selection.apis)
+    if (known != nullptr && api.signature->module == known->name) planner.add_api(api);
+  for (const SelectedExport& selected : selection.exports)
+    if (glob_match(selected.module, stem) ||
+        (known != nullptr && glob_match(selected.module, known->name)))
+      planner.add_exports(selected);
+  return plan;
+}
+
+}  // namespace glasshook::hook

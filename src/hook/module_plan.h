@@ -1,0 +1,60 @@
+// Where hooks go in a user-mode module: entry sites and return ranges by page of its file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/catalogue.h"
+#include "guest/elf/elf_module.h"
+#include "hook/page_sites.h"
+#include "hook/selector.h"
+#include "hypervisor/hypervisor.h"
+
+namespace glasshook::hook {
+
+/// A function of a module that the selection names.
+struct ModuleFunction {
+  const api::Signature* signature = nullptr;  ///< null: exported, but nobody described it
+  std::string name;                           ///< of the export
+  std::uint64_t address = 0;                  ///< the module's own
+  WatchOptions options;
+  std::optional<std::int64_t> errno_slot_delta;  ///< as in SignatureOptions
+  std::optional<std::int64_t> errno_offset;
+};
+
+/// Compiles and loads the hook of one function; empty when that fails (the function is left out).
+using HookMaker = std::function<std::optional<hypervisor::HookId>(const ModuleFunction&)>;
+
+/// The hooks of one build of a module, ready for page questions. Independent of where and in which
+/// process it is loaded.
+class ModulePlan {
+ public:
+  /// Functions planned in one module.
+  static constexpr std::size_t kMaxFunctions = 4096;
+
+  /// `file_name` decides which signatures apply. Of several names for one address only the first
+  /// that was selected is hooked: a call shows once.
+  [[nodiscard]] static ModulePlan make(const elf::ElfModule& module, std::string_view file_name,
+                                       const Selection& selection,
+                                       const api::ApiCatalogue& catalogue, const HookMaker& maker);
+
+  /// What to watch on page `file_page` (file offset / kPageSize) of the module's file; null:
+  /// nothing.
+  [[nodiscard]] const hypervisor::PageSites* page(std::uint64_t file_page) const {
+    return sites_.find(file_page);
+  }
+  [[nodiscard]] bool is_empty() const { return sites_.pages().empty(); }
+  [[nodiscard]] const PageSitesMap& sites() const { return sites_; }
+  /// What may be missed, for people.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  PageSitesMap sites_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace glasshook::hook

@@ -1,0 +1,194 @@
+#include "hook/selector.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "api/from_btf.h"
+#include "api/nearest.h"
+
+namespace glasshook::hook {
+namespace {
+
+using api::ApiCatalogue;
+using api::Signature;
+
+constexpr std::size_t kMaxSelectorLength = 512;
+
+Result<> parse_modifier(std::string_view text, Selector& selector) {
+  const std::size_t equal = text.find('=');
+  const std::string_view name = text.substr(0, equal);
+  if (name == "noret" && equal == std::string_view::npos) {
+    selector.options.returns = false;
+    return {};
+  }
+  if (name != "rate" && name != "burst")
+    return with_remedy(
+        fail(ErrorCode::invalid_argument, "{}: there is no modifier `{}`", selector.text, text),
+        "the modifiers are /rate=N, /burst=N and /noret");
+  std::uint32_t number = 0;
+  const std::string_view value = equal == std::string_view::npos ? "" : text.substr(equal + 1);
+  const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{} || stop != value.data() + value.size() || number == 0)
+    return fail(ErrorCode::invalid_argument, "{}: `{}` needs a number above 0", selector.text,
+                name);
+  (name == "rate" ? selector.options.rate : selector.options.burst) = number;
+  return {};
+}
+
+std::string hint(std::string near) { return near.empty() ? near : "; " + near; }
+
+/// Looks one selector up and adds what it names.
+class Resolver {
+ public:
+  Resolver(const ApiCatalogue& catalogue, const linux_guest::KernelSymbols* symbols,
+           Selection& selection)
+      : catalogue_(catalogue), symbols_(symbols), selection_(selection) {}
+
+  Result<> add(const Selector& selector) {
+    if (!selector.category.empty()) return add_category(selector);
+    if (selector.module == api::kKernelModule) return add_kernel(selector);
+    if (selector.module.empty()) return add_anywhere(selector);
+    return add_user(selector);
+  }
+
+ private:
+  void add_api(const Signature* signature, const WatchOptions& options) {
+    std::erase_if(selection_.apis, [&](const SelectedApi& a) { return a.signature == signature; });
+    selection_.apis.push_back({signature, options});
+  }
+
+  Result<> add_category(const Selector& selector) {
+    std::vector<std::string> modules;
+    for (const api::Module& module : catalogue_.modules()) modules.push_back(module.name);
+    const bool known_module =
+        selector.module.empty() || std::ranges::find(modules, selector.module) != modules.end();
+    if (!known_module)
+      return fail(ErrorCode::not_found, "{}: there is no module `{}`{}", selector.text,
+                  selector.module, hint(api::did_you_mean(selector.module, modules)));
+    bool any = false;
+    for (const Signature* signature : catalogue_.in_category(selector.category)) {
+      if (!selector.module.empty() && signature->module != selector.module) continue;
+      add_api(signature, selector.options);
+      any = true;
+    }
+    if (any) return {};
+    const std::vector<std::string> categories = catalogue_.categories();
+    std::string near = api::did_you_mean(selector.category, categories);
+    if (near.empty()) near = fmt::format("the categories are {}", fmt::join(categories, ", "));
+    return fail(ErrorCode::not_found, "{}: there is no category `{}`{}", selector.text,
+                selector.category, hint(std::move(near)));
+  }
+
+  Result<> add_kernel(const Selector& selector) {
+    if (symbols_ == nullptr)
+      return fail(ErrorCode::unsupported, "{}: the symbols of the guest's kernel are not known",
+                  selector.text);
+    const std::vector<linux_guest::Symbol> found = symbols_->find_functions(selector.function);
+    if (found.empty())
+      return fail(
+          ErrorCode::not_found, "{}: the kernel has no function `{}`{}", selector.text,
+          selector.function,
+          hint(api::did_you_mean(selector.function, symbols_->nearest(selector.function, 3))));
+    for (const linux_guest::Symbol& symbol : found) {
+      std::erase_if(selection_.kernel, [&](const SelectedKernelFunction& function) {
+        return function.symbol.address == symbol.address;
+      });
+      if (selection_.kernel.size() == kMaxKernelFunctions)
+        return fail(ErrorCode::limit, "{}: more than {} kernel functions", selector.text,
+                    kMaxKernelFunctions);
+      selection_.kernel.push_back({symbol, selector.options});
+    }
+    return {};
+  }
+
+  /// A bare function: any signature that has the name, else a kernel function.
+  Result<> add_anywhere(const Selector& selector) {
+    const std::vector<const Signature*> found = catalogue_.find_all(selector.function);
+    for (const Signature* signature : found) add_api(signature, selector.options);
+    if (!found.empty()) return {};
+    if (symbols_ != nullptr && !symbols_->find_functions(selector.function).empty())
+      return add_kernel(selector);
+    return with_remedy(fail(ErrorCode::not_found, "{}: no known function has that name{}",
+                            selector.text, hint(nearest(selector.function))),
+                       "functions without a signature are named with their module: libfoo!bar");
+  }
+
+  /// What has signatures is shown with them; for anything else, modules are searched as they load.
+  Result<> add_user(const Selector& selector) {
+    const api::Module* module = catalogue_.module_of(selector.module);
+    const std::string pattern = (module ? module->name : selector.module) + "!" + selector.function;
+    const std::vector<const Signature*> found = catalogue_.find_all(pattern);
+    for (const Signature* signature : found) add_api(signature, selector.options);
+    if (!found.empty()) return {};
+    if (module != nullptr)
+      selection_.notes.push_back(
+          fmt::format("{} has no signature: it is hooked where {} exports it, with raw arguments{}",
+                      selector.text, module->name, hint(nearest(pattern))));
+    selection_.exports.push_back(
+        {std::string(api::module_stem(selector.module)), selector.function, selector.options});
+    return {};
+  }
+
+  [[nodiscard]] std::string nearest(const std::string& name) const {
+    std::vector<std::string> names = catalogue_.nearest(name, 3);
+    std::string text;
+    for (const std::string& near : names) text += (text.empty() ? "did you mean " : ", ") + near;
+    return text.empty() ? text : text + "?";
+  }
+
+  const ApiCatalogue& catalogue_;
+  const linux_guest::KernelSymbols* symbols_;
+  Selection& selection_;
+};
+
+}  // namespace
+
+Result<Selector> parse_selector(std::string_view text) {
+  if (text.size() > kMaxSelectorLength)
+    return fail(ErrorCode::limit, "a selector is longer than {} characters", kMaxSelectorLength);
+  Selector selector;
+  selector.text = text;
+  // A module may be a path: modifiers stand behind the last '!'.
+  const std::size_t bang = text.rfind('!');
+  const std::size_t name_at = bang == std::string_view::npos ? 0 : bang + 1;
+  std::string_view rest = text.substr(name_at);
+  std::string_view name = rest.substr(0, rest.find('/'));
+  rest.remove_prefix(name.size());
+  while (!rest.empty()) {
+    rest.remove_prefix(1);
+    const std::string_view modifier = rest.substr(0, rest.find('/'));
+    if (auto parsed = parse_modifier(modifier, selector); !parsed)
+      return std::unexpected(parsed.error());
+    rest.remove_prefix(modifier.size());
+  }
+  if (bang != std::string_view::npos) {
+    selector.module = text.substr(0, bang);
+    selector.function = name;
+    if (selector.module.empty())
+      return fail(ErrorCode::invalid_argument, "{}: a module is missing before `!`", text);
+  } else if (name.starts_with('@')) {
+    selector.category = name.substr(1);
+  } else if (const std::size_t colon = name.find(':'); colon != std::string_view::npos) {
+    selector.module = name.substr(0, colon);
+    selector.category = name.substr(colon + 1);
+    if (selector.module.empty())
+      return fail(ErrorCode::invalid_argument, "{}: a module is missing before `:`", text);
+  } else {
+    selector.function = name;
+  }
+  if (selector.function.empty() && selector.category.empty())
+    return with_remedy(fail(ErrorCode::invalid_argument, "`{}` names no function", text),
+                       "write MODULE!FUNCTION, MODULE:CATEGORY or @CATEGORY");
+  return selector;
+}
+
+Result<Selection> resolve(std::span<const Selector> selectors, const ApiCatalogue& catalogue,
+                          const linux_guest::KernelSymbols* symbols) {
+  Selection selection;
+  Resolver resolver(catalogue, symbols, selection);
+  for (const Selector& selector : selectors)
+    if (auto added = resolver.add(selector); !added) return std::unexpected(added.error());
+  return selection;
+}
+
+}  // namespace glasshook::hook
