@@ -4,8 +4,6 @@
 
 #include <optional>
 
-#include "hook/planner.h"
-
 namespace glasshook::monitor {
 
 using hypervisor::HookId;
@@ -61,19 +59,18 @@ Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
   auto programs = hook::compile(spec, prototype ? &*prototype : nullptr, *target_, id);
   if (!programs) return std::unexpected(programs.error());
   if (auto loaded = hypervisor_->load(*programs); !loaded) return loaded;
-  if (auto planned = plan(*function, id); !planned) return planned;
+  if (auto planned = plan_.add(*function, id, programs->on_return.has_value()); !planned)
+    return planned;
   meaning.name = "kernel!" + function->name;
   remember(id, std::move(meaning));
   return {};
 }
 
-Result<> HookSet::add_kernel_api(const api::Signature& signature,
+Result<> HookSet::add_kernel_api(const api::Signature& signature, const Symbol& function,
                                  const hypervisor::HookPrograms& programs) {
-  const auto function = kernel_->symbols().find(signature.name);
-  if (!function)
-    return fail(ErrorCode::not_found, "this kernel has no function {}", signature.name);
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
-  if (auto planned = plan(*function, programs.id); !planned) return planned;
+  if (auto planned = plan_.add(function, programs.id, programs.on_return.has_value()); !planned)
+    return planned;
   remember(programs.id, {.name = "kernel!" + signature.name,
                          .meaning = ApiHook{&signature, programs.on_return.has_value()}});
   return {};
@@ -88,14 +85,10 @@ Result<> HookSet::add_user_api(const api::Signature& signature,
   return {};
 }
 
-Result<> HookSet::plan(const Symbol& function, HookId id) {
-  return hook::plan_kernel_hook(kernel_->symbols(), kernel_->virtual_memory(), function, id,
-                                pages_);
-}
-
 Result<> HookSet::place() {
-  for (const auto& [page, sites] : pages_)
-    if (auto placed = hypervisor_->place(page, sites); !placed) return placed;
+  for (const hook::KernelPage& page : plan_.pages())
+    if (auto placed = hypervisor_->place(page.page, page.sites); !placed) return placed;
+  for (const std::string& note : plan_.notes()) missing_.push_back(note);
   return {};
 }
 

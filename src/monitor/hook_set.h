@@ -15,6 +15,7 @@
 #include "behaviour/family.h"
 #include "guest/linux/kernel.h"
 #include "hook/compiler.h"
+#include "hook/kernel_plan.h"
 #include "hypervisor/hypervisor.h"
 
 namespace glasshook::monitor {
@@ -48,14 +49,17 @@ class HookSet {
   /// Everything is borrowed.
   HookSet(hypervisor::Hypervisor& hypervisor, const linux_guest::LinuxKernel& kernel,
           const hook::Target& target)
-      : hypervisor_(&hypervisor), kernel_(&kernel), target_(&target) {}
+      : hypervisor_(&hypervisor),
+        kernel_(&kernel),
+        target_(&target),
+        plan_(kernel.symbols(), kernel.virtual_memory()) {}
 
   /// Hooks of a family; those the kernel lacks are noted in missing().
   void add_family(behaviour::Family& family);
   /// Hooks that follow a process tree inside the probe.
   Result<> add_tree();
   /// A kernel function by signature.
-  Result<> add_kernel_api(const api::Signature& signature,
+  Result<> add_kernel_api(const api::Signature& signature, const linux_guest::Symbol& function,
                           const hypervisor::HookPrograms& programs);
   /// A user-mode API: loaded only; its sites come with the answers to page questions.
   Result<> add_user_api(const api::Signature& signature, const hypervisor::HookPrograms& programs);
@@ -65,13 +69,15 @@ class HookSet {
   [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
   /// Null when there is no such hook.
   [[nodiscard]] std::shared_ptr<const HookMeaning> find(std::uint32_t id) const;
+  void note_missing(const std::string& name, const std::string& why) {
+    missing_.push_back(name + ": " + why);
+  }
   /// What could not be hooked: "kernel!name: why".
   [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
 
  private:
   void remember(hypervisor::HookId id, HookMeaning meaning);
   Result<> add_spec(const hook::HookSpec& spec, HookMeaning meaning);
-  Result<> plan(const linux_guest::Symbol& function, hypervisor::HookId id);
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
@@ -79,7 +85,7 @@ class HookSet {
   std::atomic<std::uint32_t> next_id_{1};
   mutable std::mutex mutex_;
   std::map<std::uint32_t, std::shared_ptr<const HookMeaning>> meanings_;
-  std::map<Gpa, hypervisor::PageSites> pages_;
+  hook::KernelPlan plan_;
   std::vector<std::string> missing_;
 };
 

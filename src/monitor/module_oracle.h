@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,7 +17,8 @@
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
 #include "hook/compiler.h"
-#include "hook/planner.h"
+#include "hook/module_plan.h"
+#include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
 #include "monitor/hook_set.h"
 
@@ -26,10 +29,13 @@ namespace glasshook::monitor {
 /// in place before its first call. answer() runs on the backend's thread, one call at a time.
 class ModuleOracle {
  public:
+  /// Rate limiter for a hook with these options, if it has one.
+  using LimiterOf = std::function<std::optional<std::uint32_t>(const hook::WatchOptions&)>;
+
   struct Options {
-    std::vector<const api::Signature*> signatures;  ///< user-mode APIs the user chose
-    bool report_unbacked = false;                   ///< note code that belongs to no file
-    std::optional<std::uint32_t> rate_limiter;
+    hook::Selection selection;     ///< what the user named
+    bool report_unbacked = false;  ///< note code that belongs to no file
+    LimiterOf limiter_of;
   };
 
   /// Everything is borrowed and outlives the oracle.
@@ -46,9 +52,11 @@ class ModuleOracle {
   using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  ///< device, inode
   static constexpr std::size_t kMaxModules = 4096;
 
-  const hook::ModulePlan& plan_for(const linux_guest::CodePage& page, std::uint64_t task);
-  [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page, std::uint64_t task);
-  [[nodiscard]] std::vector<const api::Signature*> wanted_in(const std::string& path) const;
+  const hook::ModulePlan& plan_for(const linux_guest::CodePage& page, Gva task);
+  [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page, Gva task);
+  std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function,
+                                              std::string_view module);
+  [[nodiscard]] bool wants_modules() const;
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
@@ -58,6 +66,7 @@ class ModuleOracle {
   Options options_;
   std::optional<linux_guest::PageCache> cache_;
   std::map<FileKey, hook::ModulePlan> plans_;
+  std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
   std::atomic<std::uint64_t> unresolved_{0};
 };
 

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
+#include "api/from_btf.h"
 #include "base/text.h"
 #include "guest/linux/percpu.h"
 #include "hook/context.h"
-#include "hook/selector.h"
+#include "hook/kernel_plan.h"
+#include "hook/signature_compiler.h"
 
 namespace glasshook::monitor {
 
@@ -18,12 +22,7 @@ using capture::RecordView;
 
 namespace {
 
-/// Kernel functions that are a `ret` in disguise (arch/x86/lib/retpoline.S); which exist depends on
-/// version and configuration.
-constexpr std::string_view kReturnThunks[] = {"__x86_return_thunk",     "zen_untrain_ret",
-                                              "srso_return_thunk",      "srso_alias_return_thunk",
-                                              "retbleed_return_thunk",  "its_return_thunk",
-                                              "call_depth_return_thunk"};
+constexpr const char* kLocationNote = "linux.kernel_location";
 
 std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
   std::string names;
@@ -49,8 +48,26 @@ Result<> Session::Impl::start() {
   return hypervisor_->commit();
 }
 
+Result<linux_guest::LinuxKernel> Session::Impl::open_kernel() {
+  using linux_guest::KernelLocation;
+  static_assert(std::is_trivially_copyable_v<KernelLocation>);
+  KernelLocation location;
+  if (const auto noted = hypervisor_->noted(kLocationNote)) {
+    if (noted->size() != sizeof location)
+      return fail(ErrorCode::protocol, "the recording does not say where the kernel is");
+    std::memcpy(&location, noted->data(), sizeof location);
+    return linux_guest::LinuxKernel::open(hypervisor_->memory(), location);
+  }
+  auto found = linux_guest::LinuxKernel::find(hypervisor_->scan_memory());
+  if (!found || &hypervisor_->scan_memory() == &hypervisor_->memory()) return found;
+  location = found->location();
+  if (auto noted = hypervisor_->note(kLocationNote, std::as_bytes(std::span{&location, 1})); !noted)
+    return std::unexpected(noted.error());
+  return linux_guest::LinuxKernel::open(hypervisor_->memory(), location);
+}
+
 Result<> Session::Impl::find_kernel() {
-  auto found = linux_guest::LinuxKernel::find(hypervisor_->memory());
+  auto found = open_kernel();
   if (!found) return std::unexpected(found.error());
   kernel_.emplace(std::move(*found));
   view_.emplace(*kernel_);
@@ -69,15 +86,16 @@ Result<> Session::Impl::find_kernel() {
 Result<> Session::Impl::prepare_target() {
   if (auto typed = kernel_->require_types(); !typed) return typed;
   if (auto set = hypervisor_->set_kernel_space(kernel_->space()); !set) return set;
-  std::vector<Gva> thunks;
-  for (const std::string_view name : kReturnThunks)
-    if (const auto thunk = kernel_->symbol(name)) thunks.push_back(*thunk);
-  if (auto set = hypervisor_->set_return_thunks(thunks); !set) return set;
+  if (auto set = hypervisor_->set_return_thunks(hook::kernel_return_thunks(kernel_->symbols()));
+      !set)
+    return set;
 
   const auto current = linux_guest::current_task_offset(*kernel_);
   if (!current) return std::unexpected(current.error());
+  const auto registers = linux_guest::user_registers(*kernel_);
+  if (!registers) return std::unexpected(registers.error());
   auto layout = hook::make_guest_layout(*kernel_->types(), kernel_->symbols(), *current,
-                                        linux_guest::thread_size(*kernel_));
+                                        registers->thread_size);
   if (!layout) return std::unexpected(layout.error());
   target_.layout = *layout;
   target_.types = kernel_->types();
@@ -118,6 +136,67 @@ Result<> Session::Impl::choose_families() {
   return {};
 }
 
+Result<> Session::Impl::add_apis() {
+  std::vector<hook::Selector> selectors;
+  for (const std::string& text : options_.apis) {
+    auto selector = hook::parse_selector(text);
+    if (!selector) return std::unexpected(selector.error());
+    selectors.push_back(std::move(*selector));
+  }
+  auto selection = hook::resolve(selectors, *catalogue_, &kernel_->symbols());
+  if (!selection) return std::unexpected(selection.error());
+  for (const hook::SelectedKernelFunction& selected : selection->kernel)
+    if (auto added = add_kernel_function(selected); !added) return added;
+  selection_ = std::move(*selection);
+  return {};
+}
+
+Result<std::optional<std::uint32_t>> Session::Impl::limiter_for(const hook::WatchOptions& options) {
+  const std::uint32_t rate = options.rate != 0 ? options.rate : options_.rate_limit;
+  if (rate == 0) return std::nullopt;
+  const std::uint32_t limiter = next_limiter_++;
+  const std::uint32_t burst = options.burst != 0 ? options.burst : rate;
+  if (auto set = hypervisor_->set_rate(limiter, rate, burst); !set)
+    return std::unexpected(set.error());
+  return limiter;
+}
+
+Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& selected) {
+  const std::string& name = selected.symbol.name;
+  auto described = api::signature_from_btf(*kernel_->types(), name);
+  if (!described) {
+    hooks_->note_missing("kernel!" + name, described.error().message);
+    return {};
+  }
+  auto limiter = limiter_for(selected.options);
+  if (!limiter) return std::unexpected(limiter.error());
+  kernel_signatures_.push_back(std::make_unique<api::Signature>(std::move(*described)));
+  const api::Signature& signature = *kernel_signatures_.back();
+  hook::SignatureOptions compile_options;
+  compile_options.returns = selected.options.returns;
+  compile_options.rate_limiter = *limiter;
+  auto programs =
+      hook::compile_signature(signature, catalogue_->vocabulary(), hook::Abi::linux_kernel,
+                              target_, compile_options, hooks_->next_id());
+  if (!programs) return std::unexpected(programs.error());
+  return hooks_->add_kernel_api(signature, selected.symbol, *programs);
+}
+
+Result<> Session::Impl::watch_code_pages() {
+  const bool unbacked = std::ranges::any_of(
+      families_, [](const auto& family) { return family->wants_unbacked_code(); });
+  if (!unbacked && selection_.apis.empty() && selection_.exports.empty()) return {};
+  oracle_ = std::make_unique<ModuleOracle>(
+      *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
+      ModuleOracle::Options{.selection = selection_,
+                            .report_unbacked = unbacked,
+                            .limiter_of = [this](const hook::WatchOptions& watch) {
+                              return limiter_for(watch).value_or(std::nullopt);
+                            }});
+  return hypervisor_->watch_user_pages(
+      [this](const hypervisor::PageQuestion& question) { return oracle_->answer(question); });
+}
+
 Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
   return hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
 }
@@ -150,6 +229,8 @@ Actor Session::Impl::actor_of(const RecordView& record) const {
 }
 
 void Session::Impl::on_record(const RecordView& record) {
+  last_record_ = hypervisor_->wall_time(record.header().timestamp);
+  if (first_record_ == std::chrono::system_clock::time_point{}) first_record_ = last_record_;
   if (record.header().flags & capture::kRecordTruncated) ++truncated_;
   if (record.header().kind == capture::RecordKind::code_page) return on_code_page(record);
   const auto found = hooks_->find(record.header().hook);
@@ -250,7 +331,7 @@ void Session::Impl::process_exited(const Call& call) {
 
 Result<output::Summary> Session::Impl::summary() {
   output::Summary summary = seen_;
-  summary.duration = std::chrono::steady_clock::now() - started_;
+  summary.duration = last_record_ - first_record_;
   summary.missing_hooks = hooks_->missing();
   const auto hooks = hypervisor_->hook_counters();
   if (!hooks) return std::unexpected(hooks.error());
@@ -274,6 +355,7 @@ Result<output::Summary> Session::Impl::summary() {
   summary.losses.page_timeouts = probe->page_timeouts;
   summary.losses.malformed = probe->malformed;
   summary.losses.unresolved = unresolved_ + tracer_->unjoined();
+  if (oracle_) summary.losses.unresolved += oracle_->unresolved();
   summary.losses.truncated = truncated_;
   return summary;
 }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "behaviour/family.h"
+#include "hook/selector.h"
 #include "monitor/api_tracer.h"
 #include "monitor/guest_view.h"
 #include "monitor/hook_set.h"
@@ -33,18 +34,20 @@ class Session::Impl final : public behaviour::Context {
   [[nodiscard]] std::string path(const behaviour::Call& call, std::size_t capture) override;
   [[nodiscard]] std::string file_path(std::uint64_t file_address) override;
   [[nodiscard]] ProcessPtr process_by_pid(std::uint32_t pid) override;
-  [[nodiscard]] behaviour::CodeOrigin code_origin(const behaviour::Call& call) override;
+  [[nodiscard]] behaviour::CodePlace code_origin(const behaviour::Call& call) override;
   ProcessPtr process_forked(const behaviour::Call& call, std::uint64_t child_task,
                             std::uint32_t child_pid, std::uint64_t child_start) override;
   ProcessPtr process_executed(const behaviour::Call& call, behaviour::Process image) override;
   void process_exited(const behaviour::Call& call) override;
 
  private:
+  Result<linux_guest::LinuxKernel> open_kernel();
   Result<> find_kernel();
   Result<> prepare_target();
   Result<> choose_families();
   Result<> add_apis();
-  Result<> add_api(const hook::Selection& selection);
+  Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
+  Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
 
   void on_record(const capture::RecordView& record);
@@ -68,7 +71,10 @@ class Session::Impl final : public behaviour::Context {
   std::vector<std::unique_ptr<behaviour::Family>> families_;  ///< those switched on
   std::vector<std::unique_ptr<api::Signature>> kernel_signatures_;
 
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  hook::Selection selection_;
+  std::atomic<std::uint32_t> next_limiter_{0};
+
+  std::chrono::system_clock::time_point first_record_, last_record_;
   std::uint64_t next_sequence_ = 1;
   std::uint64_t unresolved_ = 0;  ///< records nobody could make sense of
   std::uint64_t truncated_ = 0;

@@ -1,0 +1,143 @@
+#include "monitor/module_oracle.h"
+
+#include "guest/linux/path.h"
+#include "hook/signature_compiler.h"
+
+namespace glasshook::monitor {
+
+using hypervisor::PageQuestion;
+using hypervisor::PageSites;
+using linux_guest::CodePage;
+using linux_guest::CodePageKind;
+
+namespace {
+
+/// A file of the guest, as far as its page cache holds it.
+class CachedFile final : public elf::ByteSource {
+ public:
+  CachedFile(const linux_guest::PageCache& cache, Gva mapping) : cache_(cache), mapping_(mapping) {}
+  [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) const override {
+    return cache_.read(mapping_, offset, out);
+  }
+
+ private:
+  linux_guest::PageCache cache_;
+  Gva mapping_;
+};
+
+/// The running task, as the context program wrote it into the question.
+Gva task_of(const PageQuestion& question) {
+  capture::RecordView record;
+  if (!capture::RecordView::parse(question.context, record)) return {};
+  const capture::FieldView* context = record.find(hook::kContextField);
+  return context == nullptr ? Gva{} : Gva{context->word(hook::kContextTask)};
+}
+
+/// What is shown of an export without a signature: its first four argument registers.
+api::Signature unknown_signature(std::string_view module, const std::string& name) {
+  api::Signature signature;
+  signature.module = module;
+  signature.name = name;
+  signature.category = "other";
+  for (const char* parameter : {"arg0", "arg1", "arg2", "arg3"})
+    signature.parameters.push_back({.name = parameter, .type = {}});
+  return signature;
+}
+
+}  // namespace
+
+ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
+                           const linux_guest::LinuxKernel& kernel,
+                           const api::ApiCatalogue& catalogue, const hook::Target& target,
+                           HookSet& hooks, Options options)
+    : hypervisor_(&hypervisor),
+      kernel_(&kernel),
+      catalogue_(&catalogue),
+      target_(&target),
+      hooks_(&hooks),
+      options_(std::move(options)) {
+  if (auto cache = linux_guest::PageCache::of(kernel)) cache_.emplace(*cache);
+}
+
+bool ModuleOracle::wants_modules() const {
+  return !options_.selection.apis.empty() || !options_.selection.exports.empty();
+}
+
+PageSites ModuleOracle::answer(const PageQuestion& question) {
+  const Gva task = task_of(question);
+  const auto mm = kernel_->pointer(task, kernel_->layout().task.mm);
+  if (!mm || mm->is_null()) {
+    ++unresolved_;
+    return {};
+  }
+  const CodePage page = linux_guest::code_page(*kernel_, *mm, question.address);
+  switch (page.kind) {
+    case CodePageKind::anonymous:
+      return {.entries = {}, .returns = {}, .report_placements = options_.report_unbacked};
+    case CodePageKind::file:
+    case CodePageKind::private_copy: {
+      if (!wants_modules()) return {};
+      const PageSites* sites = plan_for(page, task).page(page.file_offset / kPageSize);
+      return sites == nullptr ? PageSites{} : *sites;
+    }
+    case CodePageKind::vdso:
+      return {};
+    case CodePageKind::unknown:
+      break;
+  }
+  ++unresolved_;
+  return {};
+}
+
+const hook::ModulePlan& ModuleOracle::plan_for(const CodePage& page, Gva task) {
+  const FileKey key{page.device_major, page.device_minor, page.inode};
+  const auto known = plans_.find(key);
+  if (known != plans_.end()) return known->second;
+  if (plans_.size() >= kMaxModules) plans_.clear();
+  return plans_.emplace(key, make_plan(page, task)).first->second;
+}
+
+hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, Gva task) {
+  const auto& layout = kernel_->layout();
+  const auto mapping = kernel_->pointer(page.file, layout.file.mapping);
+  if (!cache_ || !mapping) {
+    ++unresolved_;
+    return {};
+  }
+  const std::string path =
+      linux_guest::file_path(*kernel_, page.file, linux_guest::root_of(*kernel_, task)).text;
+  const auto module =
+      elf::ElfModule::parse(std::make_shared<CachedFile>(*cache_, *mapping), elf::Layout::file);
+  if (!module) {
+    ++unresolved_;
+    return {};
+  }
+  if (!module->incomplete().empty()) ++unresolved_;
+  const std::string_view stem = api::module_stem(path);
+  return hook::ModulePlan::make(
+      *module, path, options_.selection, *catalogue_,
+      [this, stem](const hook::ModuleFunction& function) { return make_hook(function, stem); });
+}
+
+std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
+                                                          std::string_view module) {
+  const api::Signature* signature = function.signature;
+  if (signature == nullptr) {
+    made_up_.push_back(unknown_signature(module, function.name));
+    signature = &made_up_.back();
+  }
+  const auto programs =
+      hook::compile_signature(*signature, catalogue_->vocabulary(), hook::Abi::sysv_user, *target_,
+                              {.returns = function.options.returns,
+                               .rate_limiter = options_.limiter_of(function.options),
+                               .errno_slot_delta = function.errno_slot_delta,
+                               .errno_offset = function.errno_offset},
+                              hooks_->next_id());
+  if (!programs || !hooks_->add_user_api(*signature, *programs)) {
+    ++unresolved_;
+    return std::nullopt;
+  }
+  return programs->id;
+}
+
+}  // namespace glasshook::monitor
