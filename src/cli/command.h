@@ -38,6 +38,13 @@ struct CommandEntry {
 
 void add_apis(CLI::App& program, Invocation& invocation);
 void add_completion(CLI::App& program, Invocation& invocation);
+void add_maps(CLI::App& program, Invocation& invocation);
+void add_modules(CLI::App& program, Invocation& invocation);
+void add_ps(CLI::App& program, Invocation& invocation);
+void add_run(CLI::App& program, Invocation& invocation);
+void add_symbols(CLI::App& program, Invocation& invocation);
+void add_trace(CLI::App& program, Invocation& invocation);
 void add_version(CLI::App& program, Invocation& invocation);
+void add_watch(CLI::App& program, Invocation& invocation);
 
 }  // namespace glasshook::cli

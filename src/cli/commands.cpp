@@ -4,6 +4,13 @@ namespace glasshook::cli {
 
 std::span<const CommandEntry> commands() {
   static constexpr CommandEntry kCommands[] = {
+      {"run", add_run, kOwnFailure, kOwnFailure},
+      {"trace", add_trace, kOwnFailure, kOwnFailure},
+      {"watch", add_watch},
+      {"ps", add_ps},
+      {"maps", add_maps},
+      {"modules", add_modules},
+      {"symbols", add_symbols},
       {"apis", add_apis},
       {"completion", add_completion},
       {"version", add_version},

@@ -4,9 +4,7 @@
 
 namespace glasshook::cli {
 
-HelpFormatter::HelpFormatter() {
-  column_width(30);
-}
+HelpFormatter::HelpFormatter() { column_width(30); }
 
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
   std::string usage = fmt::format("Usage: {} [OPTIONS]", name);

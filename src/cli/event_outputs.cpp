@@ -1,0 +1,78 @@
+#include "cli/event_outputs.h"
+
+#include <unistd.h>
+
+#include <ranges>
+
+#include "cli/diagnostics.h"
+#include "cli/trace_output.h"
+#include "output/summary.h"
+
+namespace glasshook::cli {
+namespace {
+
+output::LineSink standard_error() {
+  return output::LineSink::borrow(STDERR_FILENO, "the standard error");
+}
+
+}  // namespace
+
+Result<EventOutputs> EventOutputs::open(const WatchOptions& options, Live live, ColorMode color,
+                                        const api::ApiCatalogue& catalogue) {
+  EventOutputs outputs;
+  outputs.options_ = options;
+  outputs.live_ = live;
+  outputs.color_ = use_color(color, STDERR_FILENO);
+  outputs.json_to_stdout_ = options.json == "-";
+  outputs.catalogue_ = &catalogue;
+  if (!options.json.empty()) {
+    auto sink = output::LineSink::open(options.json);
+    if (!sink) return std::unexpected(sink.error());
+    outputs.json_.emplace(std::move(*sink));
+  }
+  return outputs;
+}
+
+void EventOutputs::begin(const std::string& host_id) {
+  if (json_)
+    outputs_.push_back(output::make_json_output(
+        std::move(*json_), {.host_id = options_.host_id.empty() ? host_id : options_.host_id}));
+  if (options_.quiet) return;
+  outputs_.push_back(output::make_tree_output(standard_error(), tree_options()));
+  if (!options_.json.empty() && !options_.live) return;
+  const output::TextOptions text{
+      .color = color_, .wall_clock = options_.utc, .start = std::chrono::system_clock::now()};
+  outputs_.push_back(live_ == Live::trace ? make_trace_output(standard_error(), text, *catalogue_)
+                                          : output::make_text_output(standard_error(), text));
+}
+
+void EventOutputs::write(const behaviour::Event& event) {
+  if (failure_) return;
+  for (const auto& output : outputs_) keep(output->write(event));
+}
+
+void EventOutputs::flush() {
+  for (const auto& output : outputs_) keep(output->flush());
+}
+
+Result<> EventOutputs::finish(const output::Summary& summary) {
+  // Files and live text end before the tree is drawn.
+  for (const auto& output : std::views::reverse(outputs_)) keep(output->finish(summary));
+  if (options_.quiet && (summary.losses.any() || !summary.missing_hooks.empty()))
+    write_all(STDERR_FILENO, output::render_summary(summary, tree_options()));
+  if (failure_) return std::unexpected(*failure_);
+  return {};
+}
+
+output::TreeOptions EventOutputs::tree_options() const {
+  return {.color = color_,
+          .show_tree = live_ == Live::text,
+          .show_summary = true,
+          .show_hooks = options_.hooks};
+}
+
+void EventOutputs::keep(const Result<>& result) {
+  if (!result && !failure_) failure_ = result.error();
+}
+
+}  // namespace glasshook::cli

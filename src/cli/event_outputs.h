@@ -1,0 +1,57 @@
+// Where a command's events go, as its options say.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/catalogue.h"
+#include "base/result.h"
+#include "cli/command.h"
+#include "cli/watch_options.h"
+#include "output/output.h"
+
+namespace glasshook::cli {
+
+/// The outputs of one session. Text for people goes to the standard error, so that the standard
+/// output stays the guest command's, or that of `--json -`.
+class EventOutputs {
+ public:
+  enum class Live { text, trace };  ///< behaviours as lines, or calls as strace shows them
+
+  /// Creates the files at once, so that a wrong name is told before anything is started.
+  /// `catalogue` is borrowed.
+  [[nodiscard]] static Result<EventOutputs> open(const WatchOptions& options, Live live,
+                                                 ColorMode color,
+                                                 const api::ApiCatalogue& catalogue);
+
+  /// Times count from now. Call once, before the first write().
+  void begin(const std::string& host_id);
+  /// Takes an event; a failure is kept and ends the output.
+  void write(const behaviour::Event& event);
+  void flush();
+  /// The end of all files, then tree and summary; with --quiet the summary is shown only when
+  /// something was lost. The first failure there was.
+  Result<> finish(const output::Summary& summary);
+
+  [[nodiscard]] const std::optional<Error>& failure() const { return failure_; }
+  /// Whether the standard output is taken by JSON Lines.
+  [[nodiscard]] bool uses_stdout() const { return json_to_stdout_; }
+
+ private:
+  EventOutputs() = default;
+  [[nodiscard]] output::TreeOptions tree_options() const;
+  void keep(const Result<>& result);
+
+  WatchOptions options_;
+  Live live_ = Live::text;
+  bool color_ = false;
+  bool json_to_stdout_ = false;
+  const api::ApiCatalogue* catalogue_ = nullptr;
+  std::optional<output::LineSink> json_;
+  std::vector<std::unique_ptr<output::Output>> outputs_;
+  std::optional<Error> failure_;
+};
+
+}  // namespace glasshook::cli

@@ -1,0 +1,151 @@
+#include "cli/guest_options.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "cli/values.h"
+#include "machine/resources.h"
+
+namespace glasshook::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMinMemoryMib = 128;
+constexpr std::uint64_t kMaxMemoryMib = 1 << 20;
+constexpr std::uint32_t kMaxVcpus = 64;
+
+/// The first bytes of disk image formats (QEMU's block/*.c).
+struct Magic {
+  std::string_view bytes;
+  const char* format;
+};
+constexpr std::array kMagics{Magic{"QFI\xfb", "qcow2"}, Magic{"KDMV", "vmdk"},
+                             Magic{"conectix", "vpc"}, Magic{"vhdxfile", "vhdx"},
+                             Magic{"QED", "qed"}};
+
+Result<> check_readable(const std::string& file, std::string_view what) {
+  if (::access(file.c_str(), R_OK) == 0) return {};
+  return with_remedy(
+      fail(ErrorCode::not_found, "cannot read the {} {}: {}", what, file, std::strerror(errno)),
+      "check the path and its permissions");
+}
+
+Result<machine::MachineConfig> custom_machine(const GuestOptions& options) {
+  machine::MachineConfig config;
+  config.channel = false;
+  for (const auto& [file, what] : {std::pair{options.image, "disk image"},
+                                   {options.kernel, "kernel"},
+                                   {options.initrd, "initrd"}})
+    if (!file.empty())
+      if (auto ok = check_readable(file, what); !ok) return std::unexpected(ok.error());
+  config.kernel = options.kernel;
+  config.initrd = options.initrd;
+  config.append = options.append;
+  if (!options.image.empty()) {
+    const auto format = disk_format(options.image);
+    if (!format) return std::unexpected(format.error());
+    config.disks.push_back({.file = options.image, .format = *format});
+  }
+  return config;
+}
+
+Result<> check_combination(const GuestOptions& options) {
+  if (options.kernel.empty() && (!options.initrd.empty() || !options.append.empty()))
+    return with_remedy(fail(ErrorCode::invalid_argument, "--initrd and --append need --kernel"),
+                       "--kernel FILE");
+  if (options.smp < 1 || options.smp > kMaxVcpus)
+    return fail(ErrorCode::invalid_argument, "--smp {}: from 1 to {} virtual CPUs", options.smp,
+                kMaxVcpus);
+  return {};
+}
+
+}  // namespace
+
+void add_guest_options(CLI::App& command, GuestOptions& o) {
+  const std::string group = "Guest";
+  const auto text = [&](const char* name, std::string& into, const char* help, const char* type) {
+    return command.add_option(name, into, help)->type_name(type)->group(group);
+  };
+  CLI::Option* guest = text("--guest", o.guest, "A built image (default: linux)", "NAME");
+  text("--image", o.image, "Your own disk image instead, booted cold", "FILE")->excludes(guest);
+  text("--kernel", o.kernel, "Your own kernel instead, booted cold", "FILE")->excludes(guest);
+  text("--initrd", o.initrd, "Its initial RAM disk", "FILE");
+  text("--append", o.append, "Its command line", "TEXT");
+  command.add_option("--smp", o.smp, "Virtual CPUs (default: 1)")->type_name("N")->group(group);
+  text("--memory", o.memory, "RAM (default: 512M)", "SIZE");
+  command.add_flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot")
+      ->group(group);
+  command.add_option("--copy", o.copies, "Put a file or directory next to the command")
+      ->type_name("FILE")
+      ->allow_extra_args(false)
+      ->group(group);
+  text("--directory", o.directory, "Where the command starts (default: /root)", "DIR");
+  command.add_option("--env", o.environment, "Set a variable for the command")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false)
+      ->group(group);
+  text("--console", o.console, "Keep what the guest's console prints", "FILE");
+}
+
+Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
+                                                 const fs::path& socket) {
+  if (auto ok = check_combination(options); !ok) return std::unexpected(ok.error());
+  const auto bytes = parse_size(options.memory, 1 << 20);
+  if (!bytes) return std::unexpected(bytes.error());
+  const std::uint64_t mib = *bytes >> 20;
+  if (mib < kMinMemoryMib || mib > kMaxMemoryMib)
+    return fail(ErrorCode::invalid_argument, "--memory {}: from {}M to {}G", options.memory,
+                kMinMemoryMib, kMaxMemoryMib >> 10);
+  machine::GuestRequest request;
+  request.name = options.guest;
+  request.smp = options.smp;
+  request.memory_mib = mib;
+  request.cold_boot = options.cold_boot;
+  request.console_log = options.console;
+  if (!options.image.empty() || !options.kernel.empty()) {
+    auto config = custom_machine(options);
+    if (!config) return std::unexpected(config.error());
+    config->smp = options.smp;
+    config->memory_mib = mib;
+    request.custom = std::move(*config);
+  }
+  auto plugin = machine::plugin_file();
+  if (!plugin) return std::unexpected(plugin.error());
+  request.plugin = std::move(*plugin);
+  request.plugin_arguments = "socket=" + socket.native();
+  return request;
+}
+
+Result<machine::GuestCommand> make_guest_command(const GuestOptions& options,
+                                                 const std::vector<std::string>& words) {
+  machine::GuestCommand command{.argv = words,
+                                .directory = options.directory,
+                                .environment = options.environment,
+                                .copies = {}};
+  for (const std::string& assignment : options.environment)
+    if (assignment.find('=') == std::string::npos || assignment.front() == '=')
+      return fail(ErrorCode::invalid_argument, "--env {}: write NAME=VALUE", assignment);
+  for (const std::string& file : options.copies) {
+    if (auto ok = check_readable(file, "file to copy"); !ok) return std::unexpected(ok.error());
+    command.copies.emplace_back(file);
+  }
+  return command;
+}
+
+Result<std::string> disk_format(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string head(16, '\0');
+  stream.read(head.data(), static_cast<std::streamsize>(head.size()));
+  if (stream.gcount() == 0)
+    return fail(ErrorCode::io, "the disk image {} is empty or cannot be read", file.native());
+  for (const Magic& magic : kMagics)
+    if (head.starts_with(magic.bytes)) return magic.format;
+  return "raw";
+}
+
+}  // namespace glasshook::cli

@@ -1,0 +1,44 @@
+// Options that say which guest to start.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command.h"
+#include "machine/guest.h"
+
+namespace glasshook::cli {
+
+/// As the user wrote them.
+struct GuestOptions {
+  std::string guest = "linux";
+  std::string image, kernel, initrd, append;
+  std::string memory = "512M";
+  std::uint32_t smp = 1;
+  bool cold_boot = false;
+  std::vector<std::string> copies;
+  std::string directory = "/root";
+  std::vector<std::string> environment;
+  std::string console;
+};
+
+void add_guest_options(CLI::App& command, GuestOptions& options);
+
+/// What to start, with the plugin's socket at `socket`. Checks what can be checked without
+/// starting anything.
+[[nodiscard]] Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
+                                                               const std::filesystem::path& socket);
+
+/// The command for the guest's shell. Fails when a file to copy does not exist.
+[[nodiscard]] Result<machine::GuestCommand> make_guest_command(
+    const GuestOptions& options, const std::vector<std::string>& words);
+
+/// "raw", "qcow2", "vmdk", ... from the first bytes of a disk image.
+[[nodiscard]] Result<std::string> disk_format(const std::filesystem::path& file);
+
+}  // namespace glasshook::cli

@@ -1,0 +1,272 @@
+#include "cli/guest_run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/catalogue.h"
+#include "cli/diagnostics.h"
+#include "cli/interrupts.h"
+#include "cli/values.h"
+#include "cli/watch_loop.h"
+#include "guest/linux/process.h"
+#include "hypervisor/attached/probe_client.h"
+#include "machine/guest.h"
+
+namespace glasshook::cli {
+namespace {
+
+using machine::Clock;
+using machine::in;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kAttachTime = seconds(20);
+// Generous: a loaded host may be ten times slower than a quiet one.
+constexpr auto kReadyTime = seconds(60);
+constexpr auto kBootTime = std::chrono::minutes(5);
+constexpr auto kResumeTime = seconds(20);
+
+/// What was checked before anything is started.
+struct Plan {
+  std::filesystem::path socket;
+  machine::GuestRequest request;
+  machine::GuestCommand command;
+  std::optional<milliseconds> timeout;
+  milliseconds linger{};
+};
+
+Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::path& scratch) {
+  Plan plan;
+  plan.socket = scratch / "probe.sock";
+  auto request = make_guest_request(options.guest, plan.socket);
+  if (!request) return std::unexpected(request.error());
+  plan.request = std::move(*request);
+  if (options.command.empty() && !plan.request.custom)
+    return with_remedy(fail(ErrorCode::invalid_argument, "there is no command to run"),
+                       "glasshook run -- COMMAND ARGUMENT...");
+  if (!options.command.empty() && plan.request.custom)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "a guest of your own offers no shell to run '{}' in",
+             options.command.front()),
+        "leave the command out to watch everything that runs there");
+  auto command = make_guest_command(options.guest, options.command);
+  if (!command) return std::unexpected(command.error());
+  plan.command = std::move(*command);
+  const auto timeout = timeout_of(options.watch);
+  if (!timeout) return std::unexpected(timeout.error());
+  plan.timeout = *timeout;
+  if (!options.linger.empty()) {
+    const auto linger = parse_duration(options.linger);
+    if (!linger) return std::unexpected(linger.error());
+    plan.linger = *linger;
+  }
+  return plan;
+}
+
+/// The session's filter: the command's tree, unless the user says otherwise.
+monitor::SessionOptions scoped_session(const GuestRunOptions& options, std::string host_id) {
+  monitor::SessionOptions session = session_options(options.watch);
+  if (session.host_id.empty()) session.host_id = std::move(host_id);
+  if (!options.all_processes && !options.command.empty() && session.filter.selects_nothing())
+    session.filter.tree = true;
+  return session;
+}
+
+/// Why a VM that is gone has ended, from QEMU's last events.
+Error ending_of(machine::Machine& machine) {
+  std::string reason;
+  for (;;) {
+    auto event = machine.qmp().next_event(in(milliseconds(100)));
+    if (!event || !*event) break;
+    if ((*event)->name == "GUEST_PANICKED") reason = "the guest's kernel panicked";
+    if ((*event)->name == "SHUTDOWN" && reason.empty())
+      reason =
+          (*event)->text("reason") == "guest-reset" ? "the guest rebooted" : "the guest shut down";
+  }
+  if (reason.empty()) return machine.why_gone();
+  return {ErrorCode::closed, reason + " before the command ended",
+          "--console FILE keeps what its kernel says"};
+}
+
+/// One run, step by step.
+class GuestRun {
+ public:
+  GuestRun(const GuestRunOptions& options, Plan plan, const api::ApiCatalogue& catalogue,
+           EventOutputs& outputs, Interrupts& interrupts)
+      : options_(options),
+        plan_(std::move(plan)),
+        catalogue_(catalogue),
+        outputs_(outputs),
+        interrupts_(interrupts) {}
+
+  Result<int> run() {
+    if (auto ok = prepare(); !ok) return std::unexpected(explained(ok.error()));
+    auto status = watch_command();
+    const auto concluded = conclude(*session_, outputs_);
+    if (!status) return std::unexpected(explained(status.error()));
+    guest_.shell.reset();
+    guest_.machine.reset();  // before the session: no hook need be taken out of a VM that ends
+    if (!concluded) return std::unexpected(concluded.error());
+    return status;
+  }
+
+ private:
+  /// Until the command is about to run.
+  Result<> prepare() {
+    Progress progress;
+    auto guest =
+        machine::start_guest(plan_.request, [&](std::string_view step) { progress.step(step); });
+    if (!guest) return std::unexpected(guest.error());
+    guest_ = std::move(*guest);
+    progress.step("attaching to the guest");
+    if (auto ok = attach(progress); !ok) return ok;
+    if (!guest_.shell || options_.command.empty()) return {};
+    progress.step("preparing the command");
+    if (auto ok = guest_.shell->wait_ready(in(kReadyTime)); !ok) return ok;
+    const auto pid = guest_.shell->prepare(plan_.command, in(kReadyTime));
+    if (!pid) return std::unexpected(pid.error());
+    if (options_.all_processes) return {};
+    return session_->follow(*pid);
+  }
+
+  Result<> attach(Progress& progress) {
+    auto probe = hypervisor::ProbeClient::connect(plan_.socket.native(), "qemu-tcg", kAttachTime);
+    if (!probe) return std::unexpected(probe.error());
+    if (!guest_.restored)
+      if (auto ok = boot(**probe, progress); !ok) return ok;
+    const auto begun = Clock::now();
+    auto session = monitor::Session::start(
+        std::move(*probe), catalogue_, scoped_session(options_, host_id_of(plan_.socket)),
+        [this](const behaviour::Event& event) { outputs_.write(event); });
+    if (!session) return std::unexpected(session.error());
+    session_ = std::move(*session);
+    progress.clear();
+    if (!options_.watch.quiet)
+      announce(*session_, fmt::format("qemu-tcg, guest {}", guest_name()), Clock::now() - begun);
+    return guest_.restored ? guest_.machine->resume(in(kResumeTime)) : Result<>();
+  }
+
+  /// Runs the guest until its kernel is up and has started the first program.
+  Result<> boot(const hypervisor::Hypervisor& probe, Progress& progress) {
+    progress.step("booting the guest");
+    if (auto ok = guest_.machine->resume(in(kResumeTime)); !ok) return ok;
+    if (guest_.shell) return guest_.shell->wait_ready(in(kBootTime));
+    Error last;
+    for (const auto deadline = in(kBootTime); Clock::now() < deadline;) {
+      const auto kernel = linux_guest::LinuxKernel::find(probe.memory());
+      if (kernel) {
+        const auto init = linux_guest::find_process(*kernel, 1);
+        if (init && !init->mm.is_null()) return {};
+      }
+      if (!kernel) last = kernel.error();
+      if (guest_.machine->wait_exit(in(seconds(1)))) return std::unexpected(gone());
+    }
+    return with_remedy(
+        fail(ErrorCode::timeout, "the guest did not start a program in time: {}", last.message),
+        "--console FILE keeps what its kernel says; is it a Linux that can boot from this disk?");
+  }
+
+  /// Lets the command run, and watches.
+  Result<int> watch_command() {
+    outputs_.begin(host_id_of(plan_.socket));
+    if (guest_.shell && !options_.command.empty())
+      if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
+    std::optional<int> status;
+    Clock::time_point ended{};
+    const auto step = [&]() -> Result<bool> {
+      if (!guest_.shell) return false;
+      if (status) return Clock::now() - ended >= plan_.linger;
+      auto pumped = guest_.shell->pump(
+          [this](machine::Stream stream, std::string_view bytes) { pass_on(stream, bytes); }, {});
+      if (!pumped) return std::unexpected(pumped.error());
+      status = *pumped;
+      ended = Clock::now();
+      return status && plan_.linger.count() == 0;
+    };
+    const auto end = watch({*session_, outputs_, interrupts_, plan_.timeout}, step);
+    if (!end) return std::unexpected(end.error());
+    switch (*end) {
+      case WatchEnd::done:
+        explain(*status);
+        return *status;
+      case WatchEnd::timed_out:
+        if (!options_.watch.quiet)
+          print_note(fmt::format("ended after {}", options_.watch.timeout));
+        return status.value_or(kTimedOut);
+      case WatchEnd::interrupted:
+        return kInterrupted;
+      case WatchEnd::vm_gone:
+        break;
+    }
+    if (options_.command.empty()) return kSuccess;
+    return std::unexpected(gone());
+  }
+
+  void pass_on(machine::Stream stream, std::string_view bytes) const {
+    const bool out = stream == machine::Stream::out && !outputs_.uses_stdout();
+    write_all(out ? STDOUT_FILENO : STDERR_FILENO, bytes);
+  }
+
+  void explain(int status) const {
+    if (status != kNotFound && status != kCannotRun) return;
+    print_error({ErrorCode::not_found,
+                 fmt::format("status {}: the guest {} '{}'", status,
+                             status == kNotFound ? "seems to have no" : "cannot execute",
+                             options_.command.front()),
+                 "--copy FILE puts a file of yours next to the command; then run ./FILE"});
+  }
+
+  [[nodiscard]] std::string guest_name() const {
+    return plan_.request.custom ? "of your own" : plan_.request.name;
+  }
+
+  [[nodiscard]] Error gone() { return ending_of(*guest_.machine); }
+
+  /// A peer that hung up has its reason in the VM's end.
+  [[nodiscard]] Error explained(Error error) {
+    return error.code == ErrorCode::closed && guest_.machine ? gone() : error;
+  }
+
+  const GuestRunOptions& options_;
+  Plan plan_;
+  const api::ApiCatalogue& catalogue_;
+  EventOutputs& outputs_;
+  Interrupts& interrupts_;
+  std::unique_ptr<monitor::Session> session_;  ///< outlives the VM
+  machine::Guest guest_;
+};
+
+}  // namespace
+
+void add_guest_run_options(CLI::App& command, GuestRunOptions& options) {
+  command.prefix_command();
+  add_hook_options(command, options.watch);
+  add_filter_options(command, options.watch);
+  command
+      .add_flag("--all-processes", options.all_processes,
+                "Everything in the VM, not only what the command starts")
+      ->group("Which processes");
+  add_guest_options(command, options.guest);
+  add_output_options(command, options.watch);
+  command.add_option("--linger", options.linger, "Watch on after the command has ended")
+      ->type_name("TIME")
+      ->group("Output");
+}
+
+Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
+  Interrupts interrupts;
+  const auto scratch = machine::TempDir::create();
+  if (!scratch) return std::unexpected(scratch.error());
+  interrupts.set_scratch(scratch->path());
+  auto plan = make_plan(options, scratch->path());
+  if (!plan) return std::unexpected(plan.error());
+  const auto catalogue = load_catalogue();
+  if (!catalogue) return std::unexpected(catalogue.error());
+  if (auto ok = check_apis(options.watch, *catalogue); !ok) return std::unexpected(ok.error());
+  auto outputs = EventOutputs::open(options.watch, options.live, color, *catalogue);
+  if (!outputs) return std::unexpected(outputs.error());
+  GuestRun run(options, std::move(*plan), *catalogue, *outputs, interrupts);
+  return run.run();
+}
+
+}  // namespace glasshook::cli

@@ -1,0 +1,41 @@
+#include "cli/guest_view.h"
+
+#include <unistd.h>
+
+#include "cli/diagnostics.h"
+#include "cli/vm_locator.h"
+
+namespace glasshook::cli {
+namespace {
+
+Result<int> print_view(const GuestViewOptions& options, const LookAtGuest& look, ColorMode color) {
+  const auto hypervisor = attach_vm(options.vm);
+  if (!hypervisor) return std::unexpected(hypervisor.error());
+  const auto kernel = linux_guest::LinuxKernel::find((*hypervisor)->memory());
+  if (!kernel) return std::unexpected(kernel.error());
+  const auto view = look(*kernel);
+  if (!view) return std::unexpected(view.error());
+  view->listing.print(options.json, use_color(color, STDOUT_FILENO));
+  if (!view->incomplete) return kSuccess;
+  print_error({view->incomplete->code, "the list is incomplete: " + view->incomplete->message,
+               view->incomplete->remedy});
+  return kFailure;
+}
+
+}  // namespace
+
+CLI::App* add_guest_view(CLI::App& program, Invocation& invocation, const char* name,
+                         const char* description, LookAtGuest look) {
+  CLI::App* command = program.add_subcommand(name, description);
+  auto options = std::make_shared<GuestViewOptions>();
+  command->add_option("--vm", options->vm, kVmHelp)->type_name("VM");
+  command->add_flag("--json", options->json, "JSON Lines instead of a table");
+  command->callback([&invocation, options, look = std::move(look)] {
+    invocation.action = [&invocation, options, look] {
+      return print_view(*options, look, invocation.color);
+    };
+  });
+  return command;
+}
+
+}  // namespace glasshook::cli

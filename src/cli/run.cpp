@@ -1,0 +1,36 @@
+// glasshook run: a command in a fresh VM, and what its processes do.
+#include "cli/guest_run.h"
+
+namespace glasshook::cli {
+
+void add_run(CLI::App& program, Invocation& invocation) {
+  CLI::App* command =
+      program.add_subcommand("run", "Run a command in a fresh VM and show what its processes do");
+  auto options = std::make_shared<GuestRunOptions>();
+  command
+      ->add_option("--behaviours", options->watch.behaviours,
+                   "Behaviour families, with commas between them (see below)")
+      ->type_name("LIST")
+      ->group("What to watch");
+  add_guest_run_options(*command, *options);
+  command->footer(
+      behaviour_help() +
+      "\n"
+      "The VM is restored from a snapshot in about a second and thrown away at the end. The\n"
+      "command's output is passed on; events, process tree and summary go to the standard error.\n"
+      "The exit status is the command's; 124 after --timeout, 125 when Glasshook itself failed.\n"
+      "\n"
+      "Examples:\n"
+      "  glasshook run -- python3 -c 'import json'\n"
+      "  glasshook run --copy sample.sh --json events.jsonl -- sh ./sample.sh\n"
+      "  glasshook run -e 'libc!getaddrinfo' --timeout 30 -- curl http://example.com\n"
+      "  glasshook run --image disk.qcow2 --memory 2G --timeout 5m");
+  command->callback([&invocation, options] {
+    invocation.action = [&invocation, options] {
+      options->command = invocation.guest_command;
+      return run_in_guest(*options, invocation.color);
+    };
+  });
+}
+
+}  // namespace glasshook::cli

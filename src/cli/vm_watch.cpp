@@ -1,0 +1,47 @@
+#include "cli/vm_watch.h"
+
+#include "cli/catalogue.h"
+#include "cli/diagnostics.h"
+#include "cli/interrupts.h"
+#include "cli/vm_locator.h"
+#include "cli/watch_loop.h"
+
+namespace glasshook::cli {
+
+Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOutputs::Live live,
+                     ColorMode color) {
+  Interrupts interrupts;
+  const auto timeout = timeout_of(options);
+  if (!timeout) return std::unexpected(timeout.error());
+  const auto catalogue = load_catalogue();
+  if (!catalogue) return std::unexpected(catalogue.error());
+  if (auto ok = check_apis(options, *catalogue); !ok) return std::unexpected(ok.error());
+  const auto socket = locate_vm(vm);
+  if (!socket) return std::unexpected(socket.error());
+  auto outputs = EventOutputs::open(options, live, color, *catalogue);
+  if (!outputs) return std::unexpected(outputs.error());
+
+  const auto begun = std::chrono::steady_clock::now();
+  auto probe = attach_socket(*socket);
+  if (!probe) return std::unexpected(probe.error());
+  monitor::SessionOptions wanted = session_options(options);
+  if (wanted.host_id.empty()) wanted.host_id = host_id_of(*socket);
+  const std::string host_id = wanted.host_id;
+  const auto session =
+      monitor::Session::start(std::move(*probe), *catalogue, std::move(wanted),
+                              [&](const behaviour::Event& event) { outputs->write(event); });
+  if (!session) return std::unexpected(session.error());
+  if (!options.quiet)
+    announce(**session, "qemu-tcg, " + socket->native(), std::chrono::steady_clock::now() - begun);
+  interrupts.handle_in_order();
+
+  outputs->begin(host_id);
+  const auto end = watch({**session, *outputs, interrupts, *timeout}, [] { return false; });
+  const auto concluded = conclude(**session, *outputs);
+  if (!end) return std::unexpected(end.error());
+  if (!concluded) return std::unexpected(concluded.error());
+  if (*end == WatchEnd::vm_gone && !options.quiet) print_note("the VM has ended");
+  return kSuccess;
+}
+
+}  // namespace glasshook::cli

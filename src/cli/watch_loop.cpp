@@ -1,0 +1,57 @@
+#include "cli/watch_loop.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "cli/diagnostics.h"
+
+namespace glasshook::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPatience{10};
+
+}  // namespace
+
+Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& step) {
+  const auto deadline = w.timeout ? Clock::now() + *w.timeout : Clock::time_point::max();
+  for (;;) {
+    const auto handled = w.session.pump(kPatience);
+    if (!handled && handled.error().code == ErrorCode::closed) return WatchEnd::vm_gone;
+    if (!handled) return std::unexpected(handled.error());
+    w.outputs.flush();
+    if (w.outputs.failure()) return std::unexpected(*w.outputs.failure());
+    const auto done = step();
+    if (!done) return std::unexpected(done.error());
+    if (*done) return WatchEnd::done;
+    if (w.interrupts.pending()) return WatchEnd::interrupted;
+    if (Clock::now() >= deadline) return WatchEnd::timed_out;
+  }
+}
+
+Result<> conclude(monitor::Session& session, EventOutputs& outputs) {
+  const auto finished = session.finish();
+  const auto summary = session.summary();
+  const auto written = outputs.finish(summary ? *summary : output::Summary{});
+  if (!finished && finished.error().code != ErrorCode::closed)
+    return std::unexpected(finished.error());
+  if (!summary) return std::unexpected(summary.error());
+  return written;
+}
+
+void announce(monitor::Session& session, std::string_view what, Clock::duration attaching) {
+  const auto summary = session.summary();
+  print_note(fmt::format("{}, Linux {}, {} hooks, attached in {:.2f} s", what,
+                         session.kernel().release(), summary ? summary->hooks.size() : 0,
+                         std::chrono::duration<double>(attaching).count()));
+}
+
+std::string host_id_of(const std::filesystem::path& socket) {
+  struct stat info{};
+  if (::stat(socket.c_str(), &info) != 0) return "vm";
+  return fmt::format("vm-{:x}-{:x}{:08x}", info.st_ino, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+}
+
+}  // namespace glasshook::cli

@@ -1,0 +1,109 @@
+#include "cli/watch_options.h"
+
+#include <fmt/format.h>
+
+#include "behaviour/family.h"
+#include "cli/values.h"
+#include "hook/selector.h"
+
+namespace glasshook::cli {
+namespace {
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const auto comma = text.find(',');
+    if (comma != 0) parts.emplace_back(text.substr(0, comma));
+    text = comma == std::string_view::npos ? "" : text.substr(comma + 1);
+  }
+  return parts;
+}
+
+}  // namespace
+
+void add_hook_options(CLI::App& command, WatchOptions& o) {
+  command
+      .add_option("-e,--api", o.apis,
+                  "Show calls of these too: libc!open, 'kernel!vfs_*', @network; repeatable")
+      ->type_name("API")
+      ->allow_extra_args(false)
+      ->group("What to watch");
+  command.add_option("--rate", o.rate, "At most so many calls a second of each -e function")
+      ->type_name("N")
+      ->group("What to watch");
+}
+
+void add_filter_options(CLI::App& command, WatchOptions& o) {
+  const std::string group = "Which processes";
+  command.add_option("--pid", o.pids, "Only this process id; repeatable")
+      ->type_name("PID")
+      ->allow_extra_args(false)
+      ->group(group);
+  command.add_option("--comm", o.comms, "Only processes with this name (glob); repeatable")
+      ->type_name("GLOB")
+      ->allow_extra_args(false)
+      ->group(group);
+  command.add_option("--exe", o.exes, "Only processes that run this file (glob); repeatable")
+      ->type_name("GLOB")
+      ->allow_extra_args(false)
+      ->group(group);
+  command.add_flag("--tree", o.tree, "And what those start from now on")->group(group);
+}
+
+void add_output_options(CLI::App& command, WatchOptions& o) {
+  const std::string group = "Output";
+  command.add_option("--timeout", o.timeout, "Stop after this long: 30, 1.5m, 2h")
+      ->type_name("TIME")
+      ->group(group);
+  command.add_option("--json", o.json, "Write events as JSON Lines; - is the standard output")
+      ->type_name("FILE")
+      ->group(group);
+  command.add_flag("--live", o.live, "Show events as text too, beside --json")->group(group);
+  command.add_flag("--quiet", o.quiet, "No text: no events, tree or summary")->group(group);
+  command.add_flag("--hooks", o.hooks, "End with the counters of every hook")->group(group);
+  command.add_flag("--utc", o.utc, "Time of day instead of seconds since the start")->group(group);
+  command.add_option("--host-id", o.host_id, "host.id of the events (default: made up per VM)")
+      ->type_name("TEXT")
+      ->group(group);
+}
+
+std::string behaviour_help() {
+  std::string text = "Behaviour families (* on by default), for --behaviours; also: all, none\n";
+  for (const auto& family : behaviour::make_families())
+    text += fmt::format("  {:<10} {} {}\n", family->name(), family->on_by_default() ? '*' : ' ',
+                        family->description());
+  return text;
+}
+
+monitor::SessionOptions session_options(const WatchOptions& options) {
+  monitor::SessionOptions session;
+  session.behaviours = split_list(options.behaviours);
+  session.apis = options.apis;
+  session.filter.pids = options.pids;
+  session.filter.comms = options.comms;
+  session.filter.exes = options.exes;
+  session.filter.tree = options.tree;
+  session.host_id = options.host_id;
+  session.rate_limit = options.rate;
+  return session;
+}
+
+Result<> check_apis(const WatchOptions& options, const api::ApiCatalogue& catalogue) {
+  std::vector<hook::Selector> selectors;
+  for (const std::string& text : options.apis) {
+    auto selector = hook::parse_selector(text);
+    if (!selector) return std::unexpected(selector.error());
+    if (selector->module != "kernel") selectors.push_back(std::move(*selector));
+  }
+  const auto found = hook::resolve(selectors, catalogue, nullptr);
+  return found ? Result<>() : std::unexpected(found.error());
+}
+
+Result<std::optional<std::chrono::milliseconds>> timeout_of(const WatchOptions& options) {
+  if (options.timeout.empty()) return std::nullopt;
+  const auto timeout = parse_duration(options.timeout);
+  if (!timeout) return std::unexpected(timeout.error());
+  return *timeout;
+}
+
+}  // namespace glasshook::cli

@@ -1,0 +1,55 @@
+// Options that say what to watch and where the events go.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/catalogue.h"
+#include "base/result.h"
+#include "cli/command.h"
+#include "monitor/session.h"
+
+namespace glasshook::cli {
+
+/// As the user wrote them.
+struct WatchOptions {
+  std::vector<std::string> apis;
+  std::string behaviours;
+  std::vector<std::uint32_t> pids;
+  std::vector<std::string> comms, exes;
+  bool tree = false;
+  std::uint32_t rate = 0;
+  std::string timeout;
+  std::string json;
+  bool live = false;
+  bool quiet = false;
+  bool hooks = false;
+  bool utc = false;
+  std::string host_id;
+};
+
+/// -e, --behaviours, --rate.
+void add_hook_options(CLI::App& command, WatchOptions& options);
+/// --pid, --comm, --exe, --tree.
+void add_filter_options(CLI::App& command, WatchOptions& options);
+/// --timeout, --json, --live, --quiet, --hooks, --utc.
+void add_output_options(CLI::App& command, WatchOptions& options);
+
+/// A footer paragraph that lists the behaviour families.
+[[nodiscard]] std::string behaviour_help();
+
+/// What the session shall do.
+[[nodiscard]] monitor::SessionOptions session_options(const WatchOptions& options);
+
+/// Checks the -e arguments as far as that goes without a guest, so that a wrong name is told before
+/// one is started.
+[[nodiscard]] Result<> check_apis(const WatchOptions& options, const api::ApiCatalogue& catalogue);
+
+/// --timeout; nothing when it was not given.
+[[nodiscard]] Result<std::optional<std::chrono::milliseconds>> timeout_of(
+    const WatchOptions& options);
+
+}  // namespace glasshook::cli
