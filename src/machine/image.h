@@ -68,6 +68,10 @@ class ImageStore {
   std::filesystem::path images_;
 };
 
+/// File name of a snapshot: the size, and a hash of snapshot_identity().
+[[nodiscard]] std::string snapshot_name(std::uint32_t smp, std::uint64_t memory_mib,
+                                        std::string_view identity);
+
 /// Held while one process changes something others may be changing too.
 class FileLock {
  public:

@@ -20,8 +20,7 @@ namespace {
 constexpr std::size_t kMaxControl = 64 * 1024;
 constexpr std::size_t kMaxCommand = 128 * 1024;
 constexpr auto kSendTime = std::chrono::seconds(10);
-/// How long output may lag behind the end of the command while nothing, or something, arrives.
-constexpr auto kQuietDrain = std::chrono::seconds(2);
+constexpr int kMostDrains = 10;  // a guest that never stops talking
 constexpr auto kJobFile = "run/guest/job";
 
 std::string random_nonce() {
@@ -88,8 +87,8 @@ Result<GuestShell> GuestShell::open(Machine& machine) {
   return GuestShell(std::move(ports), machine.delivery_fd());
 }
 
-GuestShell::GuestShell(std::array<UniqueFd, kPorts> ports, int delivery_fd)
-    : ports_(std::move(ports)), delivery_fd_(delivery_fd), nonce_(random_nonce()) {}
+GuestShell::GuestShell(std::array<UniqueFd, kPorts> ports, int delivery_fd, Clock::duration drain)
+    : ports_(std::move(ports)), delivery_fd_(delivery_fd), drain_(drain), nonce_(random_nonce()) {}
 
 std::array<int, kPorts> GuestShell::fds() const {
   return {ports_[0].get(), ports_[1].get(), ports_[2].get()};
@@ -154,19 +153,22 @@ Result<std::optional<int>> GuestShell::pump(const StreamSink& sink,
   if (::poll(entries.data(), entries.size(), static_cast<int>(timeout.count())) < 0 &&
       errno != EINTR)
     return fail(ErrorCode::io, "poll: {}", std::strerror(errno));
-  if (auto got = receive(Port::control, Clock::now()); !got) return std::unexpected(got.error());
-  if (!status_) {
-    if (const auto reply = take_reply("status")) {
-      status_ = parse_number<int>(*reply);
-      if (!status_) return fail(ErrorCode::protocol, "the guest's shell sent a malformed status");
-      drain_until_ = in(kQuietDrain);
-    }
+  const bool progress = read_streams(sink);
+  if (auto got = receive(Clock::now()); !got) {
+    // What a machine said before it ended is still handed over.
+    if (progress) return std::optional<int>();
+    return std::unexpected(got.error());
   }
-  auto progress = read_streams(sink);
-  if (!progress) return std::unexpected(progress.error());
-  if (!status_) return std::optional<int>();
+  if (!status_) {
+    const auto reply = take_reply("status");
+    if (!reply) return std::optional<int>();
+    status_ = parse_number<int>(*reply);
+    if (!status_) return fail(ErrorCode::protocol, "the guest's shell sent a malformed status");
+    drain_until_ = in(drain_);
+    drain_end_ = in(kMostDrains * drain_);
+  }
   if (filters_[0].ended() && filters_[1].ended()) return status_;
-  if (*progress) return std::optional<int>();
+  if (progress) drain_until_ = std::min(in(drain_), drain_end_);
   if (Clock::now() < drain_until_) return std::optional<int>();
   for (const Stream stream : {Stream::out, Stream::err}) {
     const std::string rest = filters_[static_cast<std::size_t>(stream)].flush();
@@ -176,15 +178,13 @@ Result<std::optional<int>> GuestShell::pump(const StreamSink& sink,
 }
 
 /// Reads each stream once; whether there was anything.
-Result<bool> GuestShell::read_streams(const StreamSink& sink) {
+bool GuestShell::read_streams(const StreamSink& sink) {
   bool progress = false;
   std::array<char, 65536> chunk;
   for (const Stream stream : {Stream::out, Stream::err}) {
     const std::size_t index = static_cast<std::size_t>(stream);
     const ssize_t got = ::recv(ports_[index + 1].get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-      return fail(ErrorCode::closed, "the machine closed the guest's output");
-    if (got < 0) continue;
+    if (got <= 0) continue;
     progress = true;
     const std::string text = filters_[index].feed({chunk.data(), static_cast<std::size_t>(got)});
     if (!text.empty()) sink(stream, text);
@@ -213,8 +213,8 @@ Result<> GuestShell::send(std::string_view line) {
 }
 
 /// Reads what the control port has, waiting for it; false at the deadline.
-Result<bool> GuestShell::receive(Port port, Deadline deadline) {
-  const int fd = ports_[static_cast<std::size_t>(port)].get();
+Result<bool> GuestShell::receive(Deadline deadline) {
+  const int fd = ports_[0].get();
   std::array<char, 4096> chunk;
   for (;;) {
     const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), MSG_DONTWAIT);
@@ -257,7 +257,7 @@ Result<std::string> GuestShell::expect(std::string_view word, Deadline deadline)
     if (const auto status = take_reply("status"))
       return fail(ErrorCode::guest_fault, "the guest could not start the command (status {}){}",
                   to_printable(*status), heard());
-    auto got = receive(Port::control, deadline);
+    auto got = receive(deadline);
     if (!got) return std::unexpected(got.error());
     if (!*got)
       return fail(ErrorCode::timeout, "the guest's shell did not answer in time{}", heard());

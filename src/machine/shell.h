@@ -36,8 +36,10 @@ class GuestShell {
  public:
   /// Takes the machine's ports and delivery disk; the machine must outlive the shell.
   [[nodiscard]] static Result<GuestShell> open(Machine& machine);
-  /// For tests: control, stdout and stderr streams, and a file for deliveries.
-  GuestShell(std::array<UniqueFd, kPorts> ports, int delivery_fd);
+  /// Over any control, stdout and stderr streams, and a file for deliveries. `drain` is how long
+  /// output may lag behind a command's end while nothing arrives.
+  GuestShell(std::array<UniqueFd, kPorts> ports, int delivery_fd,
+             Clock::duration drain = std::chrono::seconds(2));
 
   /// Waits until the guest's shell answers.
   Result<> wait_ready(Deadline deadline);
@@ -60,19 +62,20 @@ class GuestShell {
 
  private:
   Result<> send(std::string_view line);
-  Result<bool> receive(Port port, Deadline deadline);
+  Result<bool> receive(Deadline deadline);
   Result<std::string> expect(std::string_view word, Deadline deadline);
   std::optional<std::string> take_reply(std::string_view word);
-  Result<bool> read_streams(const StreamSink& sink);
+  bool read_streams(const StreamSink& sink);
   std::string heard();
 
   std::array<UniqueFd, kPorts> ports_;
   int delivery_fd_;
+  Clock::duration drain_;
   std::string nonce_;
   std::string control_;  ///< what the control port said and nobody has looked at
   std::array<StreamFilter, 2> filters_;
   std::optional<int> status_;
-  Deadline drain_until_{};
+  Deadline drain_until_{}, drain_end_{};
 };
 
 }  // namespace glasshook::machine

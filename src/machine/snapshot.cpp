@@ -15,6 +15,10 @@ constexpr auto kBootTime = std::chrono::minutes(3);
 constexpr auto kWarmUpTime = std::chrono::minutes(5);
 constexpr auto kSaveTime = std::chrono::minutes(3);
 
+std::string snapshot_prefix(std::uint32_t smp, std::uint64_t memory_mib) {
+  return fmt::format("snapshot-{}cpu-{}M-", smp, memory_mib);
+}
+
 /// Removes snapshots of the same size that another QEMU or configuration made.
 void remove_outdated(const fs::path& directory, std::string_view prefix, const fs::path& keep) {
   std::error_code error;
@@ -26,6 +30,11 @@ void remove_outdated(const fs::path& directory, std::string_view prefix, const f
 
 }  // namespace
 
+std::string snapshot_name(std::uint32_t smp, std::uint64_t memory_mib, std::string_view identity) {
+  return fmt::format("{}{:016x}", snapshot_prefix(smp, memory_mib),
+                     XXH3_64bits(identity.data(), identity.size()));
+}
+
 Result<fs::path> ImageStore::snapshot(const Image& image, std::uint32_t smp,
                                       std::uint64_t memory_mib,
                                       const ProgressSink& progress) const {
@@ -33,10 +42,7 @@ Result<fs::path> ImageStore::snapshot(const Image& image, std::uint32_t smp,
   if (!config) return std::unexpected(config.error());
   auto identity = snapshot_identity(*config);
   if (!identity) return std::unexpected(identity.error());
-  const std::string prefix = fmt::format("snapshot-{}cpu-{}M-", smp, memory_mib);
-  const fs::path file =
-      image.directory /
-      fmt::format("{}{:016x}", prefix, XXH3_64bits(identity->data(), identity->size()));
+  const fs::path file = image.directory / snapshot_name(smp, memory_mib, *identity);
   if (fs::exists(file)) return file;
   auto lock = FileLock::acquire(image.directory / "snapshot.lock", in(kBootTime + kWarmUpTime),
                                 [&] { progress("waiting for another process that boots it"); });
@@ -44,7 +50,7 @@ Result<fs::path> ImageStore::snapshot(const Image& image, std::uint32_t smp,
   if (fs::exists(file)) return file;
   if (auto made = make_snapshot(*config, file, progress); !made)
     return std::unexpected(made.error());
-  remove_outdated(image.directory, prefix, file);
+  remove_outdated(image.directory, snapshot_prefix(smp, memory_mib), file);
   return file;
 }
 

@@ -73,10 +73,13 @@ Result<> TarWriter::add_directory(std::string_view name, unsigned mode) {
 }
 
 Result<> TarWriter::add_path(std::string_view name, const fs::path& path) {
-  struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return unreadable(path);
-  if (S_ISDIR(info.st_mode)) return add_below(name, path, 0);
-  return add_file(name, path);
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  if (error)
+    return fail(error == std::errc::no_such_file_or_directory ? ErrorCode::not_found
+                                                              : ErrorCode::io,
+                "cannot read {}: {}", to_printable(path.native()), error.message());
+  return add_below(name, real, 0);
 }
 
 Result<> TarWriter::add_below(std::string_view name, const fs::path& path, int depth) {

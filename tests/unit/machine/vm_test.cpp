@@ -1,0 +1,192 @@
+#include "machine/vm.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "scratch.h"
+
+namespace glasshook::machine {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+/// The value after the first `option`; empty when it is not there.
+std::string value_of(const std::vector<std::string>& args, std::string_view option) {
+  const auto at = std::ranges::find(args, option);
+  return at == args.end() || at + 1 == args.end() ? "" : *(at + 1);
+}
+
+MachineConfig sample() {
+  MachineConfig config;
+  config.kernel = "/images/vmlinuz";
+  config.initrd = "/images/initrd";
+  config.append = "quiet a,b";
+  config.disks = {{"/images/odd,name.qcow2", "qcow2"}};
+  return config;
+}
+
+TEST(QemuArguments, DescribeTheMachine) {
+  const MachineFds fds{.qmp = 7, .delivery = 8, .ports = {9, 10, 11}};
+  const auto args = qemu_arguments(sample(), fds, false);
+  EXPECT_EQ(args[0], "qemu-system-x86_64");
+  EXPECT_THAT(args, Contains("-S"));
+  EXPECT_THAT(args, Contains("-nodefaults"));
+  EXPECT_EQ(value_of(args, "-accel"), "tcg,thread=single");
+  EXPECT_EQ(value_of(args, "-kernel"), "/images/vmlinuz");
+  EXPECT_EQ(value_of(args, "-append"), "quiet a,b");
+  EXPECT_EQ(value_of(args, "-m"), "512M");
+  EXPECT_EQ(value_of(args, "-object"), "memory-backend-memfd,id=ram,size=512M,share=on");
+  EXPECT_EQ(value_of(args, "-drive"),
+            "if=none,id=disk0,file=/images/odd,,name.qcow2,format=qcow2,snapshot=on,cache=unsafe");
+  EXPECT_THAT(args, Contains("socket,id=qmp,fd=7"));
+  EXPECT_THAT(args, Contains("fd=8,set=1"));
+  EXPECT_THAT(args, Contains("socket,id=stderr,fd=11"));
+  EXPECT_THAT(args, Contains("virtserialport,nr=3,chardev=stderr,name=stderr"));
+  EXPECT_THAT(value_of(args, "-sandbox"), HasSubstr("spawn=deny"));
+  EXPECT_THAT(args, Not(Contains("-incoming")));
+  EXPECT_THAT(args, Not(Contains("-plugin")));
+}
+
+TEST(QemuArguments, FollowTheConfiguration) {
+  MachineConfig config = sample();
+  config.smp = 4;
+  config.memory_mib = 6144;
+  config.channel = false;
+  config.plugin = "/lib/plug,in.so";
+  config.plugin_arguments = "socket=/run/x";
+  config.console_log = "/tmp/console";
+  config.control_socket = "/run/vm.sock";
+  config.extra_arguments = {"-device", "virtio-rng-pci"};
+  const auto args = qemu_arguments(config, MachineFds{.qmp = 3}, true);
+  EXPECT_EQ(value_of(args, "-accel"), "tcg,thread=multi");
+  EXPECT_EQ(value_of(args, "-smp"), "4");
+  EXPECT_EQ(value_of(args, "-object"), "memory-backend-memfd,id=ram,size=6144M,share=on");
+  EXPECT_EQ(value_of(args, "-plugin"), "file=/lib/plug,,in.so,socket=/run/x");
+  EXPECT_EQ(value_of(args, "-incoming"), "defer");
+  EXPECT_EQ(value_of(args, "-qmp"), "unix:/run/vm.sock,server=on,wait=off");
+  EXPECT_THAT(args, Contains("file,id=console,path=/tmp/console"));
+  EXPECT_THAT(args, Contains("virtio-rng-pci"));
+  EXPECT_THAT(args, Not(Contains("-add-fd")));
+}
+
+TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
+  const Scratch scratch;
+  MachineConfig config = sample();
+  config.qemu = scratch.write("qemu", "#!/bin/sh\n", 0755);
+  const auto first = snapshot_identity(config);
+  ASSERT_TRUE(first) << first.error().message;
+  MachineConfig same = config;
+  same.plugin = "/plugin.so";
+  same.plugin_arguments = "socket=/x";
+  same.console_log = "/tmp/log";
+  same.control_socket = "/tmp/control";
+  EXPECT_EQ(snapshot_identity(same).value_or(""), *first);
+  MachineConfig other = config;
+  other.memory_mib = 1024;
+  EXPECT_NE(snapshot_identity(other).value_or(*first), *first);
+  other = config;
+  other.append += " nokaslr";
+  EXPECT_NE(snapshot_identity(other).value_or(*first), *first);
+  scratch.write("qemu", "#!/bin/sh\n# another version\n", 0755);
+  EXPECT_NE(snapshot_identity(config).value_or(*first), *first);
+  config.qemu = "/no/such/qemu";
+  const auto missing = snapshot_identity(config);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, ErrorCode::not_found);
+}
+
+/// A machine whose QEMU is a shell script.
+class FakeMachineTest : public ::testing::Test {
+ protected:
+  /// `script` may use $qmp, the number of the QMP descriptor.
+  MachineConfig config(std::string_view script) const {
+    MachineConfig config;
+    config.channel = false;
+    config.qemu =
+        scratch_.write("qemu",
+                       fmt::format("#!/bin/bash\nqmp=$(grep -ao 'socket,id=qmp,fd=[0-9]*' "
+                                   "/proc/$$/cmdline | grep -o '[0-9]*$')\n{}\n",
+                                   script),
+                       0755);
+    return config;
+  }
+  Scratch scratch_;
+};
+
+TEST_F(FakeMachineTest, SaysWhyQemuDidNotStart) {
+  const auto machine =
+      Machine::start(config("echo 'qemu: no such machine' >&2; exit 1"), std::nullopt, soon());
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().code, ErrorCode::closed);
+  EXPECT_THAT(machine.error().message, HasSubstr("exit status 1"));
+  EXPECT_THAT(machine.error().message, HasSubstr("no such machine"));
+}
+
+TEST_F(FakeMachineTest, AQemuThatSaysNothingIsATimeout) {
+  const auto machine =
+      Machine::start(config("sleep 1000"), std::nullopt, in(std::chrono::milliseconds(50)));
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().code, ErrorCode::timeout);
+}
+
+TEST_F(FakeMachineTest, NamesAFileThatIsMissing) {
+  MachineConfig missing = config("exit 0");
+  missing.disks = {{"/no/such/disk.raw"}};
+  const auto machine = Machine::start(missing, std::nullopt, soon());
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().code, ErrorCode::not_found);
+  EXPECT_THAT(machine.error().message, HasSubstr("/no/such/disk.raw"));
+}
+
+constexpr std::string_view kConversation = R"(
+say() { printf '%s\r\n' "$1" >&$qmp; }
+say '{"QMP": {}}'
+while read -r line <&$qmp; do
+  id=$(sed 's/.*"id":\([0-9]*\).*/\1/' <<<"$line")
+  case $line in
+    *query-migrate*) say "{\"return\": {\"status\": \"$state\", \"error-desc\": \"disk full\"}, \"id\": $id}" ;;
+    *quit*) say "{\"return\": {}, \"id\": $id}"; exit 0 ;;
+    *) say "{\"return\": {}, \"id\": $id}" ;;
+  esac
+done)";
+
+TEST_F(FakeMachineTest, StartsResumesSavesAndQuits) {
+  auto machine =
+      Machine::start(config(fmt::format("state=completed{}", kConversation)), std::nullopt, soon());
+  ASSERT_TRUE(machine) << machine.error().message;
+  EXPECT_TRUE((*machine)->resume(soon()));
+  EXPECT_TRUE((*machine)->pause(soon()));
+  EXPECT_TRUE((*machine)->save_snapshot("/tmp/x", soon()));
+  EXPECT_FALSE((*machine)->take_port(Port::control).valid());
+  (*machine)->quit(soon());
+  const auto status = (*machine)->wait_exit(soon());
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(status->success());
+}
+
+TEST_F(FakeMachineTest, ReportsASnapshotThatFails) {
+  auto machine =
+      Machine::start(config(fmt::format("state=failed{}", kConversation)), std::nullopt, soon());
+  ASSERT_TRUE(machine) << machine.error().message;
+  const auto saved = (*machine)->save_snapshot("/tmp/x", soon());
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message, HasSubstr("disk full"));
+}
+
+TEST_F(FakeMachineTest, NoticesThatQemuWasKilled) {
+  auto machine = Machine::start(
+      config("printf '{\"QMP\": {}}\\r\\n' >&$qmp; read -r line <&$qmp; "
+             "printf '{\"return\": {}, \"id\": 1}\\r\\n' >&$qmp; read -r line <&$qmp; kill -9 $$"),
+      std::nullopt, soon());
+  ASSERT_TRUE(machine) << machine.error().message;
+  const auto resumed = (*machine)->resume(soon());
+  ASSERT_FALSE(resumed);
+  EXPECT_EQ(resumed.error().code, ErrorCode::closed);
+  EXPECT_THAT(resumed.error().message, HasSubstr("signal 9"));
+}
+
+}  // namespace
+}  // namespace glasshook::machine
