@@ -169,7 +169,7 @@ void Decoder::decode_result() {
 
 void Decoder::judge_result(std::uint64_t error) {
   const std::uint64_t result = call_.result;
-  const auto negative = static_cast<std::uint64_t>(-static_cast<std::int64_t>(result));
+  const std::uint64_t negative = 0 - result;
   switch (signature_.convention) {
     case ResultConvention::plain:
       return;

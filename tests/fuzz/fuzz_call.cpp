@@ -18,7 +18,7 @@ enum signal_names { SIGHUP = 1 }
 enum e { X = -1 Y = 2 }
 struct s 24 { a: int @ 0 b: flags<f> @ 4 name: bytes[16] @ 8 }
 module m
-x: strings(a: string, b: path if f & B|C, f: flags<f>, c: strings, d: utf16) -> fd ! errno
+x: strings(a: string, f: flags<f>, b: path if f & B|C, c: strings, d: utf16) -> fd ! errno
 x: buffers(a: bytes[n], out b: bytes[ret], inout c: bytes[n * k], n: size, k: i16) -> ssize ! errno
 x: structs(a: s*, out b: s*[n], c: sockaddr*[n], out d: wait_status*, n: int) -> pointer ! null, errno
 x: scalars(a: bool, b: char, c: signal, d: mode, e: enum<e>, f: errno, g: hex32) -> int ! -errno

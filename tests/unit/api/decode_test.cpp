@@ -2,6 +2,8 @@
 #include <netinet/in.h>
 #include <sys/un.h>
 
+#include <limits>
+
 #include "api/call.h"
 #include "api/format.h"
 #include "api/structures.h"
@@ -144,6 +146,26 @@ TEST(DecodeCall, SaysWhatIsMissing) {
   EXPECT_FALSE(no_exit.returned);
   EXPECT_THAT(no_exit.incomplete, ::testing::Contains("the return was not seen"));
   EXPECT_EQ(decode_call(*call.vocabulary, *call.api, nullptr, nullptr).arguments.size(), 3u);
+}
+
+TEST(DecodeCall, ResultsAtTheEdge) {
+  Signature f;
+  f.name = "f";
+  f.result = {.kind = TypeKind::integer,
+              .is_signed = true,
+              .name = {},
+              .length_from = {},
+              .length_times = {},
+              .spelling = {}};
+  f.convention = ResultConvention::errno_if_negative;
+  const auto failed = [&](std::int64_t result) {
+    return Call(shipped().vocabulary(), f).returns(result).decode().failed;
+  };
+  EXPECT_FALSE(failed(0));
+  EXPECT_TRUE(failed(-1));
+  EXPECT_TRUE(failed(-4095));
+  EXPECT_FALSE(failed(-4096));
+  EXPECT_FALSE(failed(std::numeric_limits<std::int64_t>::min()));
 }
 
 TEST(DecodeCall, AGoodCallMissesNothing) {

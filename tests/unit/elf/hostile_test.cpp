@@ -232,7 +232,7 @@ TEST(Holes, AnyMissingPageOfARealModuleIsSurvivedAndSaid) {
   if (!std::filesystem::exists(kLibc)) GTEST_SKIP();
   const std::vector<std::byte> bytes = read_bytes(kLibc);
   const std::size_t all = parse_file(kLibc).exports().symbols().size();
-  for (std::uint64_t page = 1; page < 48; ++page) {
+  for (std::uint64_t page = 1; page < 48; page += 3) {
     const auto source = std::make_shared<TestSource>(bytes);
     source->remove_page(page);
     const Result<ElfModule> libc = ElfModule::parse(source, Layout::file);
