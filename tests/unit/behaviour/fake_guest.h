@@ -1,0 +1,241 @@
+// A made-up guest for family tests: builds records by capture name and notes what is published.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <concepts>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "behaviour/actions.h"
+#include "behaviour/family.h"
+
+namespace glasshook::behaviour::testing {
+
+/// Bytes of a record in the layout of capture/record.h.
+class RecordBuilder {
+ public:
+  RecordBuilder(capture::RecordKind kind, std::uint64_t call) {
+    header_.kind = kind;
+    header_.call = call;
+  }
+
+  RecordBuilder& words(std::uint16_t id, const std::vector<std::uint64_t>& values) {
+    return field(id, capture::FieldKind::words,
+                 {reinterpret_cast<const char*>(values.data()), values.size() * 8});
+  }
+  RecordBuilder& field(std::uint16_t id, capture::FieldKind kind, std::string_view data,
+                       std::uint8_t flags = 0) {
+    const capture::FieldHeader field{.id = id,
+                                     .kind = kind,
+                                     .flags = flags,
+                                     .length = static_cast<std::uint16_t>(data.size()),
+                                     .detail = 0,
+                                     .reserved = 0};
+    body_.append(reinterpret_cast<const char*>(&field), sizeof field);
+    body_ += data;
+    body_.resize((body_.size() + 7) & ~std::size_t{7});
+    return *this;
+  }
+
+  [[nodiscard]] std::vector<std::byte> build() {
+    header_.size = static_cast<std::uint32_t>(sizeof header_ + body_.size());
+    std::vector<std::byte> bytes(header_.size);
+    std::memcpy(bytes.data(), &header_, sizeof header_);
+    std::memcpy(bytes.data() + sizeof header_, body_.data(), body_.size());
+    return bytes;
+  }
+
+ private:
+  capture::RecordHeader header_;
+  std::string body_;
+};
+
+/// One captured value of a test call.
+struct Captured {
+  std::string name;
+  std::optional<std::uint64_t> word;
+  std::string text;
+  std::uint8_t flags = 0;
+
+  template <std::integral T>
+  Captured(std::string n, T value) : name(std::move(n)), word(static_cast<std::uint64_t>(value)) {}
+  Captured(std::string n, std::string value, std::uint8_t f = 0)
+      : name(std::move(n)), text(std::move(value)), flags(f) {}
+  Captured(std::string n, const char* value) : name(std::move(n)), text(value) {}
+};
+
+/// Who calls and when.
+struct Caller {
+  std::shared_ptr<const Process> process;
+  std::uint64_t syscall = ~std::uint64_t{0};
+  std::uint64_t user_ip = 0x401000;
+  std::uint64_t call = 1;
+  int seconds = 0;
+  std::uint64_t task = 0xffff'8880'0000'1000;
+};
+
+inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
+  auto p = std::make_shared<Process>();
+  p->pid = pid;
+  p->start_time = pid * 1000ull;
+  p->entity_id = "entity-" + std::to_string(pid);
+  p->name = name;
+  p->executable = "/usr/bin/" + name;
+  return p;
+}
+
+inline std::chrono::system_clock::time_point at_second(int seconds) {
+  return std::chrono::system_clock::time_point{std::chrono::seconds{1'000'000 + seconds}};
+}
+
+/// Runs one family against calls; notes events. Path and dentry captures are plain text here.
+class FakeGuest : public Context {
+ public:
+  explicit FakeGuest(std::string_view family) {
+    for (auto& candidate : make_families())
+      if (candidate->name() == family) family_ = std::move(candidate);
+    EXPECT_TRUE(family_) << family;
+    hooks_ = family_->hooks();
+  }
+
+  /// Sends the record of one hook. `which` chooses among hooks on the same function.
+  void call(std::string_view function, bool is_exit, const Caller& caller,
+            const std::vector<Captured>& captured, int which = 0) {
+    std::size_t index = 0;
+    for (; index < hooks_.size(); ++index)
+      if (hooks_[index].functions.front() == function && which-- == 0) break;
+    ASSERT_LT(index, hooks_.size()) << "no hook on " << function;
+    send(index, is_exit, caller, captured);
+  }
+
+  void send(std::size_t index, bool is_exit, const Caller& caller,
+            const std::vector<Captured>& captured) {
+    const hook::HookSpec& spec = hooks_[index];
+    ASSERT_TRUE(is_exit ? spec.exit.enabled : spec.entry.enabled);
+    RecordBuilder record(is_exit ? capture::RecordKind::exit : capture::RecordKind::entry,
+                         caller.call);
+    const std::uint64_t pid = caller.process ? caller.process->pid : 0;
+    record.words(hook::kContextField,
+                 {caller.task, pid << 32 | pid, caller.process ? caller.process->start_time : 0,
+                  caller.user_ip, caller.syscall, 0});
+    const auto& captures = is_exit ? spec.exit.captures : spec.entry.captures;
+    const std::size_t first = is_exit ? spec.entry.captures.size() : 0;
+    for (const Captured& value : captured) {
+      std::size_t at = 0;
+      // The same name may occur twice (two files of one call): the second use means the second.
+      int skip = used_before(captured, value);
+      for (; at < captures.size(); ++at)
+        if (captures[at].name == value.name && skip-- == 0) break;
+      ASSERT_LT(at, captures.size()) << "no capture " << value.name;
+      const auto id = static_cast<std::uint16_t>(hook::kFirstCapture + first + at);
+      if (value.word)
+        record.words(id, {*value.word});
+      else
+        record.field(id, capture::FieldKind::bytes, value.text, value.flags);
+    }
+    bytes_ = record.build();
+    capture::RecordView view;
+    ASSERT_TRUE(capture::RecordView::parse(bytes_, view));
+    const Call decoded(view, spec, index, at_second(caller.seconds), caller.process);
+    family_->on_any_call(decoded, *this);
+    family_->on_call(decoded, *this);
+  }
+
+  Family& family() { return *family_; }
+
+  /// The only event since the last look; fails the test when there is not exactly one.
+  Event only() {
+    EXPECT_EQ(events.size(), 1u);
+    Event event = events.empty() ? Event{} : events.front();
+    events.clear();
+    return event;
+  }
+  /// Actions since the last look.
+  std::vector<std::string> actions() {
+    std::vector<std::string> names;
+    for (const Event& event : events) names.emplace_back(event.action);
+    events.clear();
+    return names;
+  }
+
+  // Context
+  void emit(const Call& call, Event event) override {
+    if (!event.process) event.process = call.process();
+    if (event.time == std::chrono::system_clock::time_point{}) event.time = call.time();
+    emit(std::move(event));
+  }
+  void emit(Event event) override {
+    EXPECT_NE(find_action(event.action), nullptr) << event.action;
+    events.push_back(std::move(event));
+  }
+  std::string path(const Call& call, std::size_t capture) override {
+    return std::string{call.text(capture)};
+  }
+  std::string file_path(std::uint64_t file) override {
+    ++file_path_reads;
+    const auto found = files.find(file);
+    return found == files.end() ? "" : found->second;
+  }
+  CodePlace code_origin(const Call&) override { return origin; }
+  std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) override {
+    const auto found = processes.find(pid);
+    return found == processes.end() ? nullptr : found->second;
+  }
+  std::shared_ptr<const Process> process_forked(const Call& call, std::uint64_t,
+                                                std::uint32_t child_pid,
+                                                std::uint64_t child_start) override {
+    auto child = std::make_shared<Process>(call.process() ? *call.process() : Process{});
+    child->pid = child_pid;
+    child->start_time = child_start;
+    child->parent = call.process();
+    return child;
+  }
+  std::shared_ptr<const Process> process_executed(const Call&, Process image) override {
+    return std::make_shared<Process>(std::move(image));
+  }
+  void process_exited(const Call& call) override {
+    exited = call.process();
+    family_->on_process_exit(call.process(), *this);
+  }
+
+  std::vector<Event> events;
+  std::map<std::uint64_t, std::string> files;
+  std::map<std::uint32_t, std::shared_ptr<const Process>> processes;
+  CodePlace origin;
+  int file_path_reads = 0;
+  std::shared_ptr<const Process> exited;
+
+ private:
+  static int used_before(const std::vector<Captured>& all, const Captured& value) {
+    int count = 0;
+    for (const Captured& other : all) {
+      if (&other == &value) break;
+      count += other.name == value.name;
+    }
+    return count;
+  }
+
+  std::unique_ptr<Family> family_;
+  std::vector<hook::HookSpec> hooks_;
+  std::vector<std::byte> bytes_;
+};
+
+inline std::string text_of(const Event& event, std::string_view name) {
+  const Value* value = event.find(name);
+  if (value == nullptr) return "(none)";
+  if (const auto* text = std::get_if<std::string>(value)) return *text;
+  if (const auto* number = std::get_if<std::uint64_t>(value)) return std::to_string(*number);
+  if (const auto* flag = std::get_if<bool>(value)) return *flag ? "true" : "false";
+  std::string joined;
+  if (const auto* list = std::get_if<std::vector<std::string>>(value))
+    for (const std::string& one : *list) joined += (joined.empty() ? "" : ",") + one;
+  return joined;
+}
+
+}  // namespace glasshook::behaviour::testing
