@@ -39,10 +39,12 @@ std::vector<hook::Capture> socket_and(const std::string& sock, std::vector<hook:
   return captures;
 }
 
-hook::HookSpec connect_hook() {
-  return at_exit({"__sys_connect_file"}, {}, {},
-                 socket_and("((struct socket *)file->private_data)->sk",
-                            {bytes("address", "address", "addrlen", 128), word("result", "ret")}));
+/// One hook a kind of socket: what these share, __sys_connect_file(), leaves by a jump through a
+/// pointer, so its return cannot be seen.
+hook::HookSpec connect_hook(const char* function, const char* sock) {
+  return at_exit({function}, {}, {},
+                 socket_and(sock, {bytes("address", "uaddr ?? addr", "addr_len ?? alen", 128),
+                                   word("result", "ret")}));
 }
 
 hook::HookSpec transfer_hook(const char* function) {
@@ -88,7 +90,11 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
 
   static std::vector<Rule> rules() {
     std::vector<Rule> all = {
-        {connect_hook(), &NetworkFamily::on_connect},
+        {connect_hook("inet_stream_connect", "sock->sk"), &NetworkFamily::on_connect},
+        {connect_hook("ip4_datagram_connect", "sk"), &NetworkFamily::on_connect},
+        {optional(connect_hook("ip6_datagram_connect", "sk")), &NetworkFamily::on_connect},
+        {connect_hook("unix_stream_connect", "sock->sk"), &NetworkFamily::on_connect},
+        {connect_hook("unix_dgram_connect", "sock->sk"), &NetworkFamily::on_connect},
         {at_exit({"inet_csk_listen_start"}, {}, {"ret == 0"}, socket_captures("sk")),
          &NetworkFamily::on_listen},
         {at_exit({"inet_csk_accept"}, {}, {"ret != 0"}, socket_captures("ret")),
@@ -102,14 +108,14 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
     };
     // AF_INET and AF_INET6.
     for (const auto& [send, receive, bind, family] :
-         {std::array{"udp_sendmsg", "udp_recvmsg", "inet_bind", "2"},
-          std::array{"udpv6_sendmsg", "udpv6_recvmsg", "inet6_bind", "10"}}) {
+         {std::array{"udp_sendmsg", "udp_recvmsg", "__inet_bind", "2"},
+          std::array{"udpv6_sendmsg", "udpv6_recvmsg", "__inet6_bind", "10"}}) {
       all.push_back({datagram_hook(send, family), &NetworkFamily::on_sent});
       all.push_back({datagram_hook(receive, family), &NetworkFamily::on_received});
       all.push_back({dns_hook(send, family, true), &NetworkFamily::on_dns});
       all.push_back({dns_hook(send, family, false), &NetworkFamily::on_dns});
       all.push_back(
-          {at_exit({bind}, {"sock->type == 2"}, {"ret == 0"}, socket_captures("sock->sk")),
+          {at_exit({bind}, {"sk->sk_type == 2"}, {"ret == 0"}, socket_captures("sk")),
            &NetworkFamily::on_listen});
     }
     const std::string address = "((struct unix_sock *)sock->sk)->addr";

@@ -64,7 +64,7 @@ std::vector<Captured> operator+(std::vector<Captured> a, const std::vector<Captu
 class NetworkFamilyTest : public ::testing::Test {
  protected:
   void connect(std::uint64_t sock, const std::string& address, std::int64_t result) {
-    guest.call("__sys_connect_file", true, a,
+    guest.call("inet_stream_connect", true, a,
                sock4(sock, "10.0.2.15", 40000, "0.0.0.0", 0) +
                    std::vector<Captured>{{"address", address},
                                          {"result", static_cast<std::uint64_t>(result)}});

@@ -1,0 +1,75 @@
+"""Runs commands in watched VMs and reads back what Glasshook saw."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GLASSHOOK = os.environ.get("GLASSHOOK", str(ROOT / "build" / "glasshook"))
+
+
+class Run:
+    """One finished `glasshook` call."""
+
+    def __init__(self, code, stdout, stderr, events):
+        self.code, self.stdout, self.stderr, self.events = code, stdout, stderr, events
+
+    def actions(self, *names):
+        return [e for e in self.events if e["event"]["action"] in names]
+
+    def summary(self):
+        return self.actions("session_summary")[-1]
+
+
+def glasshook(*arguments, timeout=600, env=None, cwd=None):
+    """Runs glasshook with these arguments; stdout and stderr are bytes."""
+    done = subprocess.run([GLASSHOOK, *map(str, arguments)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
+                          env={**os.environ, **(env or {})}, cwd=cwd)
+    return done
+
+
+def read_events(path):
+    """Every line must be valid JSON in valid UTF-8."""
+    with open(path, "rb") as file:
+        return [json.loads(line.decode("utf-8", errors="strict")) for line in file]
+
+
+def run(command, *options, timeout=600, subcommand="run"):
+    """Runs a command in a fresh VM under `glasshook run` and collects its events."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
+        done = glasshook(subcommand, "--json", out.name, *options, "--", *command, timeout=timeout)
+        return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),
+                   read_events(out.name))
+
+
+class GuestTest(unittest.TestCase):
+    """Checks shared by guest tests."""
+
+    maxDiff = 4000
+
+    def assert_nothing_lost(self, result):
+        losses = result.summary()["glasshook"].get("losses", {})
+        lost = {k: v for k, v in losses.items()
+                if k in ("dropped", "budget", "malformed", "page_timeouts") and v}
+        self.assertEqual(lost, {}, result.stderr[-2000:])
+
+
+def compile_c(source, output, *flags):
+    """Compiles a C program that runs in the guest (same Debian release as the host)."""
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", str(output), str(source), *flags], check=True)
+
+
+def end(process):
+    """Ends a process that a test started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
