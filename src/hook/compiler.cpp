@@ -67,7 +67,8 @@ class CaptureCompiler {
     const auto type = expressions_.word(capture.expression, kValue);
     if (!type) return std::unexpected(type.error());
     const Label unreadable = builder_.new_label();
-    builder_.jump_fault(unreadable).emit_words(field, kValue, 1).bind(unreadable);
+    if (expressions_.may_fault()) builder_.jump_fault(unreadable);
+    builder_.emit_words(field, kValue, 1).bind(unreadable);
     return {};
   }
 
@@ -75,7 +76,7 @@ class CaptureCompiler {
   /// unreadable pointer becomes null, so that the field is marked as faulted.
   Result<ValueType> address(const Capture& capture) {
     auto type = expressions_.address(capture.expression, kValue);
-    if (!type) return type;
+    if (!type || !expressions_.may_fault()) return type;
     const Label faulted = builder_.new_label();
     const Label good = builder_.new_label();
     builder_.jump_fault(faulted).jump(good).bind(faulted).move(kValue, std::uint64_t{0}).bind(good);
@@ -112,8 +113,8 @@ class CaptureCompiler {
     const auto length = expressions_.word(capture.length, kLength);
     if (!length) return std::unexpected(length.error());
     const Label known = builder_.new_label();
-    builder_.jump_fault(known).bind(known).emit_bytes(field, kValue, kLength, capture.max,
-                                                      scope_.string_space);
+    if (expressions_.may_fault()) builder_.jump_fault(known).bind(known);
+    builder_.emit_bytes(field, kValue, kLength, capture.max, scope_.string_space);
     return {};
   }
 
@@ -219,25 +220,38 @@ class SpecCompiler {
     return {};
   }
 
-  static Result<> emit_conditions(Builder& builder, const Scope& scope,
-                                  const std::vector<std::string>& conditions, Label filtered) {
-    if (conditions.empty()) return {};
+  /// Looks the task up the first time it is needed: a call that a condition filters out before
+  /// costs nothing more.
+  void need_identity(Builder& builder) {
+    if (!identified_) emit_identity(builder, target_.layout);
+    identified_ = true;
+  }
+
+  Result<> emit_conditions(Builder& builder, const Scope& scope,
+                           const std::vector<std::string>& conditions, Label filtered) {
     ExpressionCompiler expressions(builder, scope);
-    for (const std::string& condition : conditions)
+    for (const std::string& condition : conditions) {
+      const Result<Needs> needs = expression_needs(scope, condition);
+      if (!needs) return std::unexpected(needs.error());
+      if (needs->current) need_identity(builder);
       if (auto emitted = expressions.jump_unless(condition, filtered); !emitted) return emitted;
+    }
     return {};
   }
 
   /// Adds to or removes from the sets of the process filter.
   Result<> emit_set_changes(Builder& builder) {
     ExpressionCompiler expressions(builder, scope_);
-    if (!spec_.follow_into.empty() && target_.filter.tree) {
+    const bool follows = !spec_.follow_into.empty() && target_.filter.tree;
+    const bool forgets = !spec_.forget.empty() && !target_.filter.is_empty();
+    if (follows || forgets) need_identity(builder);
+    if (follows) {
       const auto pid = expressions.word(spec_.follow_into, kValue);
       if (!pid) return in_context(pid.error(), "follow_into");
       const Label skip = builder.new_label();
       builder.jump_fault(skip).set_add(kValue, target_.filter.tree_set).bind(skip);
     }
-    if (!spec_.forget.empty() && !target_.filter.is_empty()) {
+    if (forgets) {
       const auto pid = expressions.word(spec_.forget, kValue);
       if (!pid) return in_context(pid.error(), "forget");
       const Label skip = builder.new_label();
@@ -262,6 +276,7 @@ class SpecCompiler {
     // What conditions and filters could not read is no fault of the captures.
     const Label clear = builder.new_label();
     builder.jump_fault(clear).bind(clear);
+    need_identity(builder);
     emit_context(builder, target_.layout, CodeMode::kernel);
     CaptureCompiler captures(builder, scope, target_);
     for (std::size_t i = 0; i < moment.captures.size(); ++i) {
@@ -276,8 +291,11 @@ class SpecCompiler {
   Result<capture::Program> entry_program() {
     Builder builder(ProgramRole::entry);
     const Label filtered = builder.new_label();
-    emit_identity(builder, target_.layout);
-    if (spec_.in_scope_only) emit_process_filter(builder, target_.filter, target_.layout, filtered);
+    identified_ = false;
+    if (spec_.in_scope_only && !target_.filter.is_empty()) {
+      need_identity(builder);
+      emit_process_filter(builder, target_.filter, target_.layout, filtered);
+    }
     for (const std::vector<std::string>* conditions :
          {&spec_.entry.when, &std::as_const(early_conditions_)})
       if (auto emitted = emit_conditions(builder, scope_, *conditions, filtered); !emitted)
@@ -293,7 +311,7 @@ class SpecCompiler {
   Result<capture::Program> exit_program() {
     Builder builder(ProgramRole::exit);
     const Label filtered = builder.new_label();
-    emit_identity(builder, target_.layout);
+    identified_ = false;
     if (auto emitted = emit_conditions(builder, exit_scope_, exit_conditions_, filtered); !emitted)
       return std::unexpected(emitted.error());
     if (auto emitted = emit_record(builder, exit_scope_, spec_.exit, spec_.entry.captures.size());
@@ -309,6 +327,7 @@ class SpecCompiler {
   std::vector<std::size_t> saved_;
   std::vector<std::string> early_conditions_;  ///< the exit's that are checked at entry
   std::vector<std::string> exit_conditions_;
+  bool identified_ = false;  ///< the program at work has looked the task up
 };
 
 }  // namespace

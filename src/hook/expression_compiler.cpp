@@ -47,6 +47,8 @@ void collect_needs(const Node& node, const Scope& scope, Needs& needs) {
       // An argument may be called `ret`; it hides the result.
       else if (node.text == "ret")
         needs.result = true;
+      else if (node.text == "current")
+        needs.current = true;
       break;
     case NodeKind::arrow:
     case NodeKind::member:
@@ -120,6 +122,7 @@ Result<Needs> expression_needs(const Scope& scope, std::string_view expression) 
 
 Result<std::unique_ptr<Node>> ExpressionCompiler::parse(std::string_view expression) {
   text_ = expression;
+  may_fault_ = false;
   return parse_expression(expression);
 }
 
@@ -241,6 +244,7 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::argument(const Node& node,
                      .type = argument.type,
                      .base = at,
                      .addend = argument.offset};
+      may_fault_ = true;
       builder_.load_memory(at, at, argument.offset, 8, Space::current);
       break;
     case Argument::Place::slot:
@@ -503,6 +507,7 @@ Result<> ExpressionCompiler::load(const Node& node, const Value& given, Reg into
     return error(node, fmt::format("{} ({} bytes) is not one word; name a member",
                                    scope_.types.spelling(value.type), size));
   const Reg base = fold_addend(value, into);
+  may_fault_ = true;
   builder_.load_memory(into, base, static_cast<std::int32_t>(value.addend),
                        static_cast<std::uint8_t>(size), Space::kernel);
   if (scope_.types.is_signed(value.type) && size < 8)
@@ -517,6 +522,7 @@ Result<> ExpressionCompiler::load_bits(const Node& node, const Value& given, Reg
   if (value.kind == Value::Kind::memory) {
     const std::uint8_t size = span <= 8 ? 1 : span <= 16 ? 2 : span <= 32 ? 4 : 8;
     const Reg base = fold_addend(value, into);
+    may_fault_ = true;
     builder_.load_memory(into, base, static_cast<std::int32_t>(value.addend), size, Space::kernel);
   } else if (value.base != into) {
     builder_.move(into, value.base);

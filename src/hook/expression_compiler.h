@@ -54,7 +54,8 @@ struct Scope {
 struct Needs {
   std::set<std::size_t> arguments;  ///< indices into Scope::arguments
   bool result = false;
-  bool memory = false;  ///< it reads guest memory
+  bool current = false;  ///< the running task
+  bool memory = false;   ///< it reads guest memory
 };
 [[nodiscard]] Result<Needs> expression_needs(const Scope& scope, std::string_view expression);
 
@@ -75,6 +76,9 @@ class ExpressionCompiler {
 
   /// Jumps to `target` when the condition does not hold. Uses the registers from r0.
   Result<> jump_unless(std::string_view condition, capture::Label target);
+
+  /// True when the code of the last expression can set the fault flag.
+  [[nodiscard]] bool may_fault() const { return may_fault_; }
 
  private:
   /// A value on its way: a constant, a register plus `addend`, or memory at register plus
@@ -131,6 +135,7 @@ class ExpressionCompiler {
   capture::Builder& builder_;
   const Scope& scope_;
   std::string_view text_;  ///< the expression at work
+  bool may_fault_ = false;
 };
 
 }  // namespace glasshook::hook

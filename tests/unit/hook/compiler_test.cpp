@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "capture/assembler.h"
 #include "hook/fake_kernel.h"
 
 namespace glasshook::hook {
@@ -280,6 +281,34 @@ TEST_F(Compiler, EntryAndExitBothRecord) {
   ASSERT_EQ(leave(2), Outcome::sent);
   EXPECT_EQ(kernel.record.find(kFirstCapture), nullptr);
   EXPECT_EQ(kernel.word(kFirstCapture + 1), 2u) << "exit ids follow on";
+}
+
+TEST_F(Compiler, ProgramsHoldNothingTheyDoNotNeed) {
+  HookSpec spec;
+  spec.functions = {"vfs_read"};
+  spec.entry.when = {"count > 4"};
+  spec.exit = {
+      .when = {"ret > 0"}, .captures = {{.name = "count", .expression = "count"}}, .enabled = true};
+  const auto compiled = kernel.compile(spec);
+  ASSERT_TRUE(compiled.has_value());
+  EXPECT_EQ(capture::disassemble(compiled->entry), R"(  load_cpu r0, rdx
+  jump_le r0, 4, L5
+  load_cpu r0, rdx
+  save 0, r0
+  arm_return
+L5:
+  stop
+)");
+  const std::string exit = capture::disassemble(*compiled->on_return);
+  EXPECT_TRUE(exit.starts_with(R"(  load_cpu r0, rax
+  move r1, 0
+  jump_signed_ge r1, r0, L)"))
+      << exit;
+  EXPECT_THAT(exit, HasSubstr(R"(  emit_words 1, r10, 6
+  load_saved r0, 0
+  emit_words 16, r0, 1
+  send
+)"));
 }
 
 TEST_F(Compiler, FunctionsWithoutAPrototypeHaveSixWords) {
