@@ -69,9 +69,7 @@ class HookSet {
   [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
   /// Null when there is no such hook.
   [[nodiscard]] std::shared_ptr<const HookMeaning> find(std::uint32_t id) const;
-  void note_missing(const std::string& name, const std::string& why) {
-    missing_.push_back(name + ": " + why);
-  }
+  void note_missing(std::string what) { missing_.push_back(std::move(what)); }
   /// What could not be hooked: "kernel!name: why".
   [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
 

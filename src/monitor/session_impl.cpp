@@ -147,6 +147,7 @@ Result<> Session::Impl::add_apis() {
   if (!selection) return std::unexpected(selection.error());
   for (const hook::SelectedKernelFunction& selected : selection->kernel)
     if (auto added = add_kernel_function(selected); !added) return added;
+  for (const std::string& note : selection->notes) hooks_->note_missing(note);
   selection_ = std::move(*selection);
   return {};
 }
@@ -165,7 +166,7 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
   const std::string& name = selected.symbol.name;
   auto described = api::signature_from_btf(*kernel_->types(), name);
   if (!described) {
-    hooks_->note_missing("kernel!" + name, described.error().message);
+    hooks_->note_missing("kernel!" + name + ": " + described.error().message);
     return {};
   }
   auto limiter = limiter_for(selected.options);
@@ -202,7 +203,19 @@ Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
 }
 
 Result<> Session::Impl::follow(std::uint32_t pid) {
+  followed_.insert(pid);
   return hypervisor_->set_add(options_.filter.tree_set, pid);
+}
+
+bool Session::Impl::is_followed(const ProcessPtr& process) const {
+  if (followed_.empty()) return true;
+  constexpr int kMaxGenerations = 256;
+  const behaviour::Process* ancestor = process.get();
+  for (int i = 0; ancestor != nullptr && i < kMaxGenerations; ++i) {
+    if (followed_.contains(ancestor->pid)) return true;
+    ancestor = ancestor->parent.get();
+  }
+  return false;
 }
 
 Result<> Session::Impl::finish() {
@@ -265,6 +278,8 @@ void Session::Impl::on_code_page(const RecordView& record) {
     return;
   }
   const auto process = processes_->resolve(actor);
+  // Page questions are asked for every process.
+  if (!is_followed(process)) return;
   const auto time = hypervisor_->wall_time(record.header().timestamp);
   for (auto& family : families_)
     family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time, *this);

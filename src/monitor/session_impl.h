@@ -53,6 +53,8 @@ class Session::Impl final : public behaviour::Context {
   void on_record(const capture::RecordView& record);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
   void on_code_page(const capture::RecordView& record);
+  /// True for followed processes and their descendants, and for all while none is followed.
+  [[nodiscard]] bool is_followed(const ProcessPtr& process) const;
   [[nodiscard]] Actor actor_of(const capture::RecordView& record) const;
 
   std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
@@ -72,6 +74,7 @@ class Session::Impl final : public behaviour::Context {
   std::vector<std::unique_ptr<api::Signature>> kernel_signatures_;
 
   hook::Selection selection_;
+  std::set<std::uint32_t> followed_;  ///< process ids
   std::atomic<std::uint32_t> next_limiter_{0};
 
   std::chrono::system_clock::time_point first_record_, last_record_;

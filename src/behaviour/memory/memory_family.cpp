@@ -18,6 +18,7 @@ class MemoryFamily final : public Family {
 
   [[nodiscard]] std::vector<hook::HookSpec> hooks() const override { return {}; }
   void on_call(const Call&, Context&) override {}
+  [[nodiscard]] bool wants_unbacked_code() const override { return true; }
 
   void on_unbacked_code(const std::shared_ptr<const Process>& process, std::uint64_t address,
                         std::chrono::system_clock::time_point time, Context& context) override {

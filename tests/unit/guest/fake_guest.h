@@ -1,9 +1,8 @@
 // A guest small enough to write by hand: RAM, page tables, a kernel image with kallsyms and BTF.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -80,7 +79,7 @@ class FakeGuest : public PhysicalMemory {
     heap_ = (heap_ + align - 1) & ~(align - 1);
     const Gva at = kDirectMap + heap_;
     heap_ += size;
-    EXPECT_LE(heap_, kImage);
+    require(heap_ <= kImage);
     return at;
   }
   Gva allocate_text(std::string_view text) {
@@ -113,7 +112,7 @@ class FakeGuest : public PhysicalMemory {
     }
     at = (at + 15) & ~std::uint64_t{15};
     const auto tables = kallsyms();
-    EXPECT_LT(at + tables.size(), variables_);
+    require(at + tables.size() < variables_);
     kallsyms_at = Gpa{kImage + at};
     kallsyms_size = tables.size();
     std::ranges::copy(tables, bytes(kallsyms_at, tables.size()).begin());
@@ -126,7 +125,7 @@ class FakeGuest : public PhysicalMemory {
   /// Finds the kernel, as a monitor would.
   [[nodiscard]] LinuxKernel kernel() const {
     auto found = LinuxKernel::find(*this);
-    EXPECT_TRUE(found) << found.error().message;
+    require(found.has_value());
     return std::move(*found);
   }
   [[nodiscard]] Gpa root() const { return {kImage + kRoot}; }
@@ -147,7 +146,14 @@ class FakeGuest : public PhysicalMemory {
     put(kDirectMap + table.value + ((at.value >> 12) & 511) * 8, to.value | 7);
   }
 
+  /// The heap as far as it is used.
+  [[nodiscard]] std::span<std::byte> heap() { return bytes(Gpa{kHeap}, heap_ - kHeap); }
+
  private:
+  /// A test that builds an impossible guest is wrong itself.
+  static void require(bool holds) {
+    if (!holds) std::abort();
+  }
   static constexpr std::uint64_t kRoot = 0x1000, kBannerAt = 0x2000, kTables = 0x4000;
 
   void entry(Gpa table, std::uint64_t index, std::uint64_t value) {

@@ -1,0 +1,88 @@
+#include "cli/guest_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "machine/process.h"
+
+namespace glasshook::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+class GuestOptionsTest : public ::testing::Test {
+ protected:
+  GuestOptionsTest() { ::setenv("GLASSHOOK_PLUGIN", file("plugin.so", "x").c_str(), 1); }
+  ~GuestOptionsTest() override { ::unsetenv("GLASSHOOK_PLUGIN"); }
+
+  std::string file(const char* name, std::string_view content) const {
+    const auto path = directory_.path() / name;
+    std::ofstream(path, std::ios::binary) << content;
+    return path;
+  }
+
+  machine::TempDir directory_ = machine::TempDir::create().value();
+  GuestOptions options_;
+};
+
+TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
+  const auto request = make_guest_request(options_, "/run/p.sock");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->name, "linux");
+  EXPECT_EQ(request->memory_mib, 512u);
+  EXPECT_FALSE(request->custom);
+  EXPECT_EQ(request->plugin_arguments, "socket=/run/p.sock");
+}
+
+TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
+  options_.memory = "2G";
+  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 2048u);
+  options_.memory = "1024";
+  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 1024u);
+  for (const char* wrong : {"1M", "4K", "9000T", "x"}) {
+    options_.memory = wrong;
+    EXPECT_FALSE(make_guest_request(options_, "s")) << wrong;
+  }
+}
+
+TEST_F(GuestOptionsTest, OwnImagesGetTheirFormat) {
+  options_.image = file("disk", std::string_view("QFI\xfb\0\0\0\3", 8));
+  options_.smp = 4;
+  const auto request = make_guest_request(options_, "s");
+  ASSERT_TRUE(request && request->custom);
+  EXPECT_EQ(request->custom->disks.at(0).format, "qcow2");
+  EXPECT_EQ(request->custom->smp, 4u);
+  EXPECT_FALSE(request->custom->channel);
+  EXPECT_EQ(disk_format(file("raw", std::string(512, '\0'))), "raw");
+  EXPECT_EQ(disk_format(file("vmdk", "KDMV....")), "vmdk");
+  EXPECT_FALSE(disk_format(file("empty", "")));
+}
+
+TEST_F(GuestOptionsTest, RefusesWhatDoesNotFitTogether) {
+  options_.append = "quiet";
+  EXPECT_THAT(make_guest_request(options_, "s").error().message, HasSubstr("need --kernel"));
+  options_.append.clear();
+  options_.kernel = "/nonexistent";
+  EXPECT_THAT(make_guest_request(options_, "s").error().message, HasSubstr("/nonexistent"));
+}
+
+TEST_F(GuestOptionsTest, ChecksFilesAndVariables) {
+  options_.copies = {"/nonexistent"};
+  EXPECT_FALSE(make_guest_command(options_, {"true"}));
+  options_.copies = {file("a", "x")};
+  options_.environment = {"A=b=c"};
+  const auto command = make_guest_command(options_, {"a", "b"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->argv, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(command->copies.size(), 1u);
+  for (const char* wrong : {"A", "=b", ""}) {
+    options_.environment = {wrong};
+    EXPECT_FALSE(make_guest_command(options_, {"true"})) << wrong;
+  }
+}
+
+}  // namespace
+}  // namespace glasshook::cli
