@@ -130,11 +130,14 @@ Result<std::uint32_t> GuestShell::prepare(const GuestCommand& command, Deadline 
 
   for (StreamFilter& filter : filters_) filter.reset(nonce_ + "-end");
   status_.reset();
-  if (auto ok = send(fmt::format("busybox mount -o remount,rw / && "
-                                 "tar -xf /run/guest/delivery -C / && sh /{1}\n"
-                                 "echo {0} status $?; printf %s {0}-end >/run/guest/stdout; "
-                                 "printf %s {0}-end >/run/guest/stderr",
-                                 nonce_, kJobFile));
+  // A restored guest's disk is still read-only, and its clock stands where the snapshot was made.
+  const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  if (auto ok =
+          send(fmt::format("busybox mount -o remount,rw / && busybox date -u -s @{2} >/dev/null "
+                           "&& tar -xf /run/guest/delivery -C / && sh /{1}\n"
+                           "echo {0} status $?; printf %s {0}-end >/run/guest/stdout; "
+                           "printf %s {0}-end >/run/guest/stderr",
+                           nonce_, kJobFile, now));
       !ok)
     return std::unexpected(ok.error());
   auto reply = expect("pid", deadline);

@@ -52,7 +52,7 @@ void put_octal(char (&field)[N], std::uint64_t value) {
 
 template <std::size_t N>
 void put_text(char (&field)[N], std::string_view text) {
-  std::memcpy(field, text.data(), std::min(N, text.size()));
+  text.copy(field, N);
 }
 
 std::unexpected<Error> unreadable(const fs::path& path) {
@@ -76,9 +76,9 @@ Result<> TarWriter::add_path(std::string_view name, const fs::path& path) {
   std::error_code error;
   const fs::path real = fs::canonical(path, error);
   if (error)
-    return fail(error == std::errc::no_such_file_or_directory ? ErrorCode::not_found
-                                                              : ErrorCode::io,
-                "cannot read {}: {}", to_printable(path.native()), error.message());
+    return fail(
+        error == std::errc::no_such_file_or_directory ? ErrorCode::not_found : ErrorCode::io,
+        "cannot read {}: {}", to_printable(path.native()), error.message());
   return add_below(name, real, 0);
 }
 

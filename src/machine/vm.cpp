@@ -103,17 +103,20 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
   machine->qmp_ = std::move(*client);
   if (snapshot) {
     if (auto restored = machine->restore(*snapshot, deadline); !restored)
-      return std::unexpected(restored.error());
+      return with_remedy(fail(restored.error().code, "the snapshot does not restore: {}",
+                              restored.error().message),
+                         fmt::format("remove {} (it is made anew)", snapshot->native()));
   }
   return machine;
 }
 
 Error Machine::why_gone() {
   const auto status = child_.wait(in(std::chrono::seconds(2)));
-  const std::string said = to_printable(child_.error_output(2000));
+  std::string said = child_.error_output(2000);
+  while (said.ends_with('\n')) said.pop_back();
   return Error{ErrorCode::closed,
                fmt::format("QEMU ended ({}){}{}", status ? status->text() : "still ending",
-                           said.empty() ? "" : ": ", said),
+                           said.empty() ? "" : ": ", to_printable(said)),
                {}};
 }
 
