@@ -33,6 +33,13 @@ Gva task_of(const PageQuestion& question) {
   return context == nullptr ? Gva{} : Gva{context->word(hook::kContextTask)};
 }
 
+/// Shared anonymous memory and memfds look like files, but no directory ever held them
+/// (mm/shmem.c: shmem_zero_setup, shmem_kernel_file_setup).
+bool is_memory_only(const linux_guest::FilePath& path) {
+  return (path.deleted && path.text == "/dev/zero") || path.text.starts_with("/memfd:") ||
+         path.text.starts_with("memfd:");
+}
+
 /// What is shown of an export without a signature: its first four argument registers.
 api::Signature unknown_signature(std::string_view module, const std::string& name) {
   api::Signature signature;
@@ -76,9 +83,11 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
       return {.entries = {}, .returns = {}, .report_placements = options_.report_unbacked};
     case CodePageKind::file:
     case CodePageKind::private_copy: {
-      if (!wants_modules()) return {};
-      const PageSites* sites = plan_for(page, task).page(page.file_offset / kPageSize);
-      return sites == nullptr ? PageSites{} : *sites;
+      const Module& module = module_of(page, task);
+      const PageSites* known = module.plan.page(page.file_offset / kPageSize);
+      PageSites sites = known == nullptr ? PageSites{} : *known;
+      sites.report_placements = module.memory_only && options_.report_unbacked;
+      return sites;
     }
     case CodePageKind::vdso:
       return {};
@@ -89,23 +98,25 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   return {};
 }
 
-const hook::ModulePlan& ModuleOracle::plan_for(const CodePage& page, Gva task) {
+const ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task) {
   const FileKey key{page.device_major, page.device_minor, page.inode};
-  const auto known = plans_.find(key);
-  if (known != plans_.end()) return known->second;
-  if (plans_.size() >= kMaxModules) plans_.clear();
-  return plans_.emplace(key, make_plan(page, task)).first->second;
+  const auto known = modules_.find(key);
+  if (known != modules_.end()) return known->second;
+  if (modules_.size() >= kMaxModules) modules_.clear();
+  const linux_guest::FilePath path =
+      linux_guest::file_path(*kernel_, page.file, linux_guest::root_of(*kernel_, task));
+  Module module;
+  module.memory_only = is_memory_only(path);
+  if (wants_modules()) module.plan = make_plan(page, path.text);
+  return modules_.emplace(key, std::move(module)).first->second;
 }
 
-hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, Gva task) {
-  const auto& layout = kernel_->layout();
-  const auto mapping = kernel_->pointer(page.file, layout.file.mapping);
+hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, const std::string& path) {
+  const auto mapping = kernel_->pointer(page.file, kernel_->layout().file.mapping);
   if (!cache_ || !mapping) {
     ++unresolved_;
     return {};
   }
-  const std::string path =
-      linux_guest::file_path(*kernel_, page.file, linux_guest::root_of(*kernel_, task)).text;
   const auto module =
       elf::ElfModule::parse(std::make_shared<CachedFile>(*cache_, *mapping), elf::Layout::file);
   if (!module) {

@@ -52,8 +52,15 @@ class ModuleOracle {
   using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  ///< device, inode
   static constexpr std::size_t kMaxModules = 4096;
 
-  const hook::ModulePlan& plan_for(const linux_guest::CodePage& page, Gva task);
-  [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page, Gva task);
+  /// One file that code runs from.
+  struct Module {
+    hook::ModulePlan plan;     ///< empty when the user wants nothing in modules
+    bool memory_only = false;  ///< no directory holds it
+  };
+
+  const Module& module_of(const linux_guest::CodePage& page, Gva task);
+  [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page,
+                                           const std::string& path);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function,
                                               std::string_view module);
   [[nodiscard]] bool wants_modules() const;
@@ -65,7 +72,7 @@ class ModuleOracle {
   HookSet* hooks_;
   Options options_;
   std::optional<linux_guest::PageCache> cache_;
-  std::map<FileKey, hook::ModulePlan> plans_;
+  std::map<FileKey, Module> modules_;
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
   std::atomic<std::uint64_t> unresolved_{0};
 };

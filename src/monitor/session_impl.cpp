@@ -177,8 +177,8 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
   compile_options.returns = selected.options.returns;
   compile_options.rate_limiter = *limiter;
   auto programs =
-      hook::compile_signature(signature, catalogue_->vocabulary(), hook::Abi::linux_kernel,
-                              target_, compile_options, hooks_->next_id());
+      hook::compile_signature(signature, catalogue_->vocabulary(), hook::Abi::linux_kernel, target_,
+                              compile_options, hooks_->next_id());
   if (!programs) return std::unexpected(programs.error());
   return hooks_->add_kernel_api(signature, selected.symbol, *programs);
 }
