@@ -34,15 +34,17 @@ class Planner {
         sites_(sites),
         notes_(notes) {}
 
+  /// Every version of a name: old programs call old versions.
   void add_api(const SelectedApi& api) {
-    const elf::Symbol* symbol = module_.exports().find(api.signature->name);
-    if (symbol != nullptr) add_symbol(*symbol, api.signature, api.options);
+    const std::string_view name = api.signature->name;
+    for (const elf::Symbol& symbol :
+         std::ranges::equal_range(module_.exports().symbols(), name, {}, &elf::Symbol::name))
+      add_symbol(symbol, api.signature, api.options);
   }
 
   void add_exports(const SelectedExport& selected) {
     for (const elf::Symbol& symbol : module_.exports().symbols())
-      if (symbol.is_default && glob_match(selected.function, symbol.name))
-        add_symbol(symbol, nullptr, selected.options);
+      if (glob_match(selected.function, symbol.name)) add_symbol(symbol, nullptr, selected.options);
   }
 
  private:

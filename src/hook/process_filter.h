@@ -17,8 +17,7 @@ namespace glasshook::hook {
 struct ProcessFilter {
   std::vector<std::uint32_t> pids;  ///< process ids; the monitor puts them into `pid_set`
   std::vector<std::string> comms;   ///< globs over the name (comm) of the process's main thread
-  /// Globs over the executable; only the file name behind the last `/` is compared here, so a
-  /// caller that wants the directory looks at the path too.
+  /// Globs over the executable; only the file name behind the last `/` is compared.
   std::vector<std::string> exes;
   /// Follow children. Without any of the above, only what is put into `tree_set` is in scope.
   bool tree = false;

@@ -175,6 +175,7 @@ file: open | open64 (path: path, flags: int) -> fd ! errno
 file: no_such_function(a: int) -> int
 process: exit(status: int) -> never
 memory: memcpy(to: pointer, from: pointer, n: size) -> pointer
+file: fmemopen(buffer: pointer, size: size, mode: string) -> pointer
 )"};
     auto made = api::ApiCatalogue::parse(std::span{&apis, 1});
     ASSERT_TRUE(made.has_value()) << made.error().message;
@@ -220,6 +221,11 @@ TEST_F(ModulePlans, PlaceFunctionsByFilePage) {
 TEST_F(ModulePlans, OneAddressIsHookedOnce) {
   plan({"libc!open*"});
   EXPECT_EQ(functions.size(), 1u) << "open64 is the same function";
+}
+
+TEST_F(ModulePlans, OldVersionsOfANameAreHookedToo) {
+  plan({"libc!fmemopen"});  // GLIBC_2.2.5 and GLIBC_2.22 differ
+  EXPECT_EQ(functions.size(), 2u);
 }
 
 TEST_F(ModulePlans, ImplementationsBehindIfuncsAreAllHooked) {
