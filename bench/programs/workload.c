@@ -1,0 +1,50 @@
+// Work to measure inside a guest: workload storm|cpu COUNT; prints the nanoseconds it took.
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+// open, read, close and stat of one small file, COUNT times.
+static void storm(long count) {
+  char buffer[512];
+  struct stat info;
+  for (long i = 0; i < count; ++i) {
+    const int fd = open("/etc/passwd", O_RDONLY);
+    if (fd < 0 || read(fd, buffer, sizeof buffer) <= 0 || close(fd) != 0) abort();
+    if (stat("/etc/passwd", &info) != 0) abort();
+  }
+}
+
+// Arithmetic and memory without system calls.
+static volatile unsigned sink;
+static void cpu(long count) {
+  static unsigned table[4096];
+  unsigned x = 1;
+  for (long i = 0; i < count; ++i)
+    for (int k = 0; k < 4096; ++k) {
+      x = x * 1103515245 + 12345;
+      table[x >> 20] += x;
+    }
+  sink = table[7];
+}
+
+int main(int argc, char **argv) {
+  if (argc != 3) return 2;
+  const long count = atol(argv[2]);
+  const long long begin = now();
+  if (strcmp(argv[1], "storm") == 0)
+    storm(count);
+  else
+    cpu(count);
+  printf("%lld\n", now() - begin);
+  return 0;
+}
