@@ -106,7 +106,7 @@ Result<> GuestShell::wait_ready(Deadline deadline) {
 
 Result<int> GuestShell::run_line(std::string_view line, Deadline deadline) {
   nonce_ = random_nonce();
-  if (auto ok = send(fmt::format("( {}\n) </dev/null; echo {} status $?", line, nonce_)); !ok)
+  if (auto ok = send(fmt::format("( {}; ) </dev/null; echo {} status $?", line, nonce_)); !ok)
     return std::unexpected(ok.error());
   auto reply = expect("status", deadline);
   if (!reply) return std::unexpected(reply.error());
@@ -131,13 +131,13 @@ Result<std::uint32_t> GuestShell::prepare(const GuestCommand& command, Deadline 
   for (StreamFilter& filter : filters_) filter.reset(nonce_ + "-end");
   status_.reset();
   // A restored guest's disk is still read-only, and its clock stands where the snapshot was made.
+  // All on one line: what comes after it is for the job to read.
   const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  if (auto ok =
-          send(fmt::format("busybox mount -o remount,rw / && busybox date -u -s @{2} >/dev/null "
-                           "&& tar -xf /run/guest/delivery -C / && sh /{1}\n"
-                           "echo {0} status $?; printf %s {0}-end >/run/guest/stdout; "
-                           "printf %s {0}-end >/run/guest/stderr",
-                           nonce_, kJobFile, now));
+  if (auto ok = send(
+          fmt::format("busybox mount -o remount,rw / && busybox date -u -s @{2} >/dev/null && "
+                      "tar -xf /run/guest/delivery -C / && sh /{1}; echo {0} status $?; "
+                      "printf %s {0}-end >/run/guest/stdout; printf %s {0}-end >/run/guest/stderr",
+                      nonce_, kJobFile, now));
       !ok)
     return std::unexpected(ok.error());
   auto reply = expect("pid", deadline);

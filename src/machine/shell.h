@@ -43,8 +43,8 @@ class GuestShell {
 
   /// Waits until the guest's shell answers.
   Result<> wait_ready(Deadline deadline);
-  /// Runs a shell command line of ours; its exit status. Not for a guest under watch: it starts
-  /// processes that belong to no command.
+  /// Runs one line of shell commands of ours; its exit status. Not for a guest under watch: it
+  /// starts processes that belong to no command.
   Result<int> run_line(std::string_view line, Deadline deadline);
 
   /// Delivers the files and starts the command's process, which waits before it becomes the

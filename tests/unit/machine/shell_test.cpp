@@ -48,7 +48,6 @@ class ShellTest : public ::testing::Test {
   }
   /// Answers prepare() as a guest would; the nonce.
   std::string announce(int pid) const {
-    hear();  // unpacking
     const std::string nonce = nonce_of(hear());
     say(Port::control, fmt::format("{} pid {}\n", nonce, pid));
     return nonce;
@@ -93,8 +92,9 @@ TEST_F(ShellTest, AGuestThatNeverAnswersIsATimeout) {
 
 TEST_F(ShellTest, ReturnsTheStatusOfALine) {
   play([this] {
-    EXPECT_EQ(hear(), "( mount x");
-    const std::string nonce = nonce_of(hear());
+    const std::string line = hear();
+    EXPECT_THAT(line, HasSubstr("mount x"));
+    const std::string nonce = nonce_of(line);
     // An earlier nonce, an unfinished line and an echo of the command are no answers.
     say(Port::control,
         fmt::format("{} status 1\nsh: {} status 2: not found\n", std::string(32, 'a'), nonce));
@@ -107,10 +107,7 @@ TEST_F(ShellTest, ReturnsTheStatusOfALine) {
 
 TEST_F(ShellTest, RefusesAMalformedStatus) {
   for (const char* text : {"", "x", "7x", "99999999999999999999", "-"}) {
-    play([&] {
-      hear();
-      say(Port::control, fmt::format("{} status {}\n", nonce_of(hear()), text));
-    });
+    play([&] { say(Port::control, fmt::format("{} status {}\n", nonce_of(hear()), text)); });
     const auto status = shell_->run_line("true", soon());
     ASSERT_FALSE(status) << text;
     EXPECT_EQ(status.error().code, ErrorCode::protocol);
@@ -220,7 +217,6 @@ TEST_F(ShellTest, DeliversTheCommandWithEveryByteIntact) {
 
 TEST_F(ShellTest, SaysWhatTheGuestComplainedAbout) {
   play([this] {
-    hear();
     const std::string nonce = nonce_of(hear());
     say(Port::control, "tar: \x1b[31mno space\n" + nonce + " status 2\n");
   });
@@ -249,7 +245,6 @@ TEST_F(ShellTest, RefusesCommandsThatCannotBe) {
 
 TEST_F(ShellTest, AFloodOnTheControlPortIsCapped) {
   play([this] {
-    hear();
     const std::string nonce = nonce_of(hear());
     const std::string noise(1 << 16, 'x');
     for (int i = 0; i < 64; ++i) say(Port::control, noise);
