@@ -1,0 +1,117 @@
+"""Watching a VM that somebody else started: attach late, lose the monitor, attach again."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from harness import GLASSHOOK, GuestTest, ROOT, end, glasshook
+
+CACHE = pathlib.Path(os.environ.get("GLASSHOOK_CACHE") or
+                     pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
+                                  pathlib.Path.home() / ".cache") / "glasshook")
+PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
+
+
+class WatchedByHand(GuestTest):
+    """QEMU is started as a user would; its init restarts programs all the time."""
+
+    memory, smp = "512M", "1"
+
+    def setUp(self):
+        image = max(CACHE.glob("images/linux-*/vmlinuz"), key=lambda p: p.stat().st_mtime).parent
+        self.folder = tempfile.TemporaryDirectory()
+        self.socket = f"{self.folder.name}/probe.sock"
+        self.qmp = f"{self.folder.name}/qmp.sock"
+        self.qemu = subprocess.Popen(
+            ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot",
+             "-accel", "tcg", "-cpu", "max", "-smp", self.smp, "-m", self.memory,
+             "-object", f"memory-backend-memfd,id=ram,size={self.memory},share=on",
+             "-machine", "q35,memory-backend=ram", "-nic", "none",
+             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
+             "-append", "console=ttyS0 quiet panic=-1 pti=on",
+             "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on",
+             "-qmp", f"unix:{self.qmp},server=on,wait=off",
+             "-plugin", f"{PLUGIN},socket={self.socket}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(self.folder.cleanup)
+        self.addCleanup(self.qemu.stderr.close)
+        self.addCleanup(end, self.qemu)
+        self.wait_for_processes()
+
+    def wait_for_processes(self):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            self.assertIsNone(self.qemu.poll(), "QEMU ended")
+            done = glasshook("ps", self.socket)
+            if done.returncode == 0 and b"init" in done.stdout:
+                return
+            time.sleep(1)
+        self.fail("the guest did not come up: " + done.stderr.decode())
+
+    def is_running(self):
+        with socket.socket(socket.AF_UNIX) as qmp:
+            qmp.settimeout(10)
+            qmp.connect(self.qmp)
+            stream = qmp.makefile("rw")
+            stream.readline()
+            for command in ("qmp_capabilities", "query-status"):
+                stream.write(json.dumps({"execute": command}) + "\n")
+                stream.flush()
+                reply = json.loads(stream.readline())
+            return reply["return"]["running"]
+
+    def watch_until_events(self, count):
+        """Starts `watch` and waits for that many events; the process still watches."""
+        path = f"{self.folder.name}/{time.monotonic()}.jsonl"
+        process = subprocess.Popen([GLASSHOOK, "watch", self.socket, "--json", path],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(end, process)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            file = pathlib.Path(path)
+            if file.exists() and file.read_bytes().count(b"\n") >= count:
+                return process
+            self.assertIsNone(process.poll(), "watch ended")
+            time.sleep(0.2)
+        self.fail("no events")
+
+    def test_attach_kill_the_monitor_and_attach_again(self):
+        first = self.watch_until_events(20)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        time.sleep(1)
+        self.assertTrue(self.is_running(), "the guest goes on without a monitor")
+        second = self.watch_until_events(20)
+        second.send_signal(signal.SIGINT)
+        self.assertEqual(second.wait(30), 130)
+        self.assertTrue(self.is_running())
+
+    def test_qemu_killed_under_the_monitor(self):
+        watching = self.watch_until_events(5)
+        self.qemu.kill()
+        self.qemu.wait()
+        self.assertNotEqual(watching.wait(30), None)
+
+    def test_looks_into_a_running_guest(self):
+        modules = glasshook("modules", self.socket)
+        self.assertIn(b"virtio_blk", modules.stdout)
+        symbols = glasshook("symbols", self.socket, "vfs_rea?")
+        self.assertIn(b"vfs_read", symbols.stdout)
+        maps = glasshook("maps", self.socket, "1")
+        self.assertEqual(maps.returncode, 0, maps.stderr)
+        self.assertIn(b"busybox", maps.stdout)
+
+
+class ManyProcessorsMuchMemory(WatchedByHand):
+    """The same with RAM above the PCI hole."""
+
+    memory, smp = "5G", "4"
+
+    def test_qemu_killed_under_the_monitor(self):
+        self.skipTest("the same whatever the size")

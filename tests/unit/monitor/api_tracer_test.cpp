@@ -1,0 +1,110 @@
+#include "monitor/api_tracer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "capture/record_writer.h"
+
+namespace glasshook::monitor {
+namespace {
+
+using behaviour::Event;
+using capture::RecordKind;
+
+std::vector<std::byte> record(RecordKind kind, std::uint64_t call, std::uint16_t field,
+                              std::initializer_list<std::uint64_t> words) {
+  alignas(8) static std::byte buffer[capture::kMaxRecordBytes];
+  capture::RecordWriter writer(buffer);
+  EXPECT_TRUE(writer.open(field, capture::FieldKind::words));
+  std::memcpy(writer.data(), words.begin(), words.size() * sizeof(std::uint64_t));
+  writer.close(words.size() * sizeof(std::uint64_t));
+  capture::RecordHeader header;
+  header.kind = kind;
+  header.call = call;
+  const auto size = writer.finish(header);
+  return {buffer, buffer + size};
+}
+
+class ApiTracerTest : public testing::Test {
+ protected:
+  ApiTracerTest() {
+    signature_.module = "libc";
+    signature_.name = "dup";
+    signature_.parameters.push_back(
+        {.name = "fd", .type = {.kind = api::TypeKind::descriptor, .size = 4, .is_signed = true}});
+    signature_.result = {.kind = api::TypeKind::descriptor, .size = 4, .is_signed = true};
+  }
+
+  static ProcessPtr process(const std::string& id) {
+    auto p = std::make_shared<behaviour::Process>();
+    p->entity_id = id;
+    return p;
+  }
+  void feed(const std::vector<std::byte>& bytes, const ProcessPtr& who, std::uint32_t thread = 1) {
+    capture::RecordView view;
+    ASSERT_TRUE(capture::RecordView::parse(bytes, view));
+    tracer_.on_record(signature_, true, view, {.time = {}, .process = who, .thread_id = thread});
+  }
+  void enter(std::uint64_t call, const ProcessPtr& who, std::uint32_t thread = 1) {
+    feed(record(RecordKind::entry, call, api::kArgumentsField, {5}), who, thread);
+  }
+  void leave(std::uint64_t call, std::uint64_t result, const ProcessPtr& who,
+             std::uint32_t thread = 1) {
+    feed(record(RecordKind::exit, call, api::kResultField, {result, api::kUnknownErrno}), who,
+         thread);
+  }
+
+  api::Vocabulary vocabulary_;
+  api::Signature signature_;
+  std::vector<Event> events_;
+  ApiTracer tracer_{vocabulary_, [this](Event event) { events_.push_back(std::move(event)); }};
+  ProcessPtr a_ = process("a"), b_ = process("b");
+};
+
+TEST_F(ApiTracerTest, JoinsEntryAndReturn) {
+  enter(1, a_);
+  EXPECT_TRUE(events_.empty());
+  leave(1, 7, a_);
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(std::get<std::string>(*events_[0].find("api.name")), "dup");
+  ASSERT_NE(events_[0].find("api.args.fd"), nullptr);
+  ASSERT_NE(events_[0].find("api.result"), nullptr);
+}
+
+TEST_F(ApiTracerTest, NestedCallsKnowTheirDepth) {
+  enter(1, a_);
+  enter(2, a_);
+  leave(2, 0, a_);
+  leave(1, 0, a_);
+  ASSERT_EQ(events_.size(), 2u);
+  EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("api.depth")), 1u);
+  EXPECT_EQ(std::get<std::uint64_t>(*events_[1].find("api.depth")), 0u);
+}
+
+TEST_F(ApiTracerTest, AReturnInAnotherThreadOrProcessIsNotThisCalls) {
+  enter(1, a_);
+  leave(1, 0, b_);
+  leave(1, 0, a_, 2);
+  EXPECT_TRUE(events_.empty());
+  EXPECT_EQ(tracer_.unjoined(), 2u);
+}
+
+TEST_F(ApiTracerTest, ACallThatNeverReturnsIsToldWhenItsProcessEnds) {
+  enter(1, a_);
+  enter(2, b_);
+  tracer_.on_process_exit(a_);
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].find("api.result"), nullptr);
+  tracer_.finish();
+  EXPECT_EQ(events_.size(), 2u);
+}
+
+TEST_F(ApiTracerTest, MemoryIsBoundedAndWhatIsGivenUpIsSaid) {
+  for (std::uint64_t i = 0; i < ApiTracer::kMaxPending + 5; ++i) enter(i, a_);
+  EXPECT_EQ(events_.size(), 5u);
+  EXPECT_EQ(tracer_.unjoined(), 5u);
+}
+
+}  // namespace
+}  // namespace glasshook::monitor
