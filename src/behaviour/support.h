@@ -147,6 +147,10 @@ struct FlagName {
 /// rest when the process is known.
 void add_target(Event& event, Context& context, std::uint32_t pid, std::string_view name);
 
+/// As /proc/PID/exe shows it: a memfd, which lies in no directory, has a slash in front all the
+/// same.
+[[nodiscard]] std::string rooted(std::string path);
+
 /// The bytes up to the first NUL.
 [[nodiscard]] std::string_view until_nul(std::string_view bytes);
 /// What stands between the NULs; an unfinished last piece counts.

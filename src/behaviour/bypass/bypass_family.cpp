@@ -53,6 +53,8 @@ class BypassFamily final : public Family {
   /// System calls told for one program.
   static constexpr std::size_t kMaxTold = 1024;
 
+  /// A static program makes every call itself, so the first tells all. Code from elsewhere is told
+  /// for each system call it makes.
   void look(const Call& call, Context& context) {
     const std::uint64_t syscall = call.context(hook::kContextSyscall);
     const std::uint64_t address = call.context(hook::kContextUserIp);
@@ -61,7 +63,8 @@ class BypassFamily final : public Family {
     const std::string_view origin = origin_name(place.origin);
     if (origin.empty()) return;
     Told& told = told_.of(call.process());
-    if (told.size() >= kMaxTold || !told.emplace(syscall, place.origin).second) return;
+    const bool itself = place.origin == CodeOrigin::main_executable;
+    if (told.size() >= kMaxTold || !told.emplace(itself ? 0 : syscall, place.origin).second) return;
 
     Event event = make_event("api_bypassed");
     add_known(event, "glasshook.syscall.name", syscall_name(syscall));

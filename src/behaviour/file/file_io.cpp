@@ -83,7 +83,7 @@ std::vector<FileFamily::Rule> FileFamily::io_rules() {
 }
 
 void FileFamily::on_open(const Call& call, Context& context) {
-  const std::string path = context.path(call, kOpenPath);
+  const std::string path = rooted(context.path(call, kOpenPath));
   const std::uint64_t inode = call.word(kOpenInode);
   const std::uint64_t mode = call.word(kOpenMode);
   open_files_.opened(call.word(kOpenFile), inode, path);

@@ -1,7 +1,7 @@
 #include "behaviour/injection/injection_family.h"
 
+#include <cstring>
 #include <map>
-#include <tuple>
 
 #include "behaviour/support.h"
 #include "behaviour/totals.h"
@@ -17,6 +17,13 @@ enum Poke { kPokePid, kPokeName, kPokeAddress, kPokeBytes };
 enum Access { kAccessPid, kAccessName };
 enum Writev { kWritevPid, kWritevAddress, kWritevBytes };
 enum MemWrite { kMemPid, kMemPosition, kMemBytes };
+
+/// The iovec is the program's own memory, so its first member comes as bytes.
+std::uint64_t word_of(std::string_view bytes) {
+  std::uint64_t value = 0;
+  if (bytes.size() == sizeof value) std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
 
 /// A write into another process's memory.
 struct Write {
@@ -59,7 +66,7 @@ class InjectionFamily final : public TableFamily<InjectionFamily> {
                   {word("pid", "task->tgid"), string("name", "task->comm")}),
          &InjectionFamily::on_access},
         {at_exit({"process_vm_rw"}, {"vm_write != 0"}, {"ret > 0"},
-                 {word("pid", "pid"), word("address", "rvec->iov_base"), word("bytes", "ret")}),
+                 {word("pid", "pid"), bytes("address", "rvec", "8", 8), word("bytes", "ret")}),
          &InjectionFamily::on_writev},
         {at_exit({"mem_rw", "mem_write"}, {"(write ?? 1) != 0"}, {"ret > 0"},
                  {word("pid",
@@ -125,7 +132,7 @@ class InjectionFamily final : public TableFamily<InjectionFamily> {
     wrote(call, context,
           {.pid = pid,
            .name = access.empty() ? std::string_view{} : access.mapped().second,
-           .address = call.word(kWritevAddress),
+           .address = word_of(call.text(kWritevAddress)),
            .bytes = call.word(kWritevBytes),
            .method = "process_vm_writev"});
   }

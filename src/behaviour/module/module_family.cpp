@@ -39,7 +39,7 @@ class ModuleFamily final : public TableFamily<ModuleFamily> {
   void on_map(const Call& call, Context& context) {
     const std::uint64_t syscall = call.context(hook::kContextSyscall);
     if (syscall == kSysExecve || syscall == kSysExecveat || !call.process()) return;
-    const std::string path = context.path(call, kMapPath);
+    const std::string path = rooted(context.path(call, kMapPath));
     if (path.empty() || path == call.process()->executable) return;
     std::unordered_set<std::string>& loaded = loaded_.of(call.process());
     if (loaded.size() >= kMaxLibraries || !loaded.insert(path).second) return;

@@ -71,7 +71,8 @@ Endpoint parse_sockaddr(std::string_view bytes) {
 }
 
 void add_endpoint(Event& event, const EndpointNames& names, const Endpoint& endpoint) {
-  if (!endpoint.ip.empty()) {
+  const bool unbound = endpoint.port == 0 && (endpoint.ip == "0.0.0.0" || endpoint.ip == "::");
+  if (!endpoint.ip.empty() && !unbound) {
     add(event, names.ip, endpoint.ip);
     add_number(event, names.port, endpoint.port);
   }

@@ -39,7 +39,7 @@ inline constexpr EndpointNames kDestination = {"destination.ip", "destination.po
                                                "destination.address"};
 inline constexpr EndpointNames kServer = {"server.ip", "server.port", "server.address"};
 
-/// Adds what is known of an endpoint.
+/// Adds what is known of an endpoint; a socket bound to nothing has none.
 void add_endpoint(Event& event, const EndpointNames& names, const Endpoint& endpoint);
 
 }  // namespace glasshook::behaviour

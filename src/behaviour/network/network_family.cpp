@@ -114,9 +114,8 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
       all.push_back({datagram_hook(receive, family), &NetworkFamily::on_received});
       all.push_back({dns_hook(send, family, true), &NetworkFamily::on_dns});
       all.push_back({dns_hook(send, family, false), &NetworkFamily::on_dns});
-      all.push_back(
-          {at_exit({bind}, {"sk->sk_type == 2"}, {"ret == 0"}, socket_captures("sk")),
-           &NetworkFamily::on_listen});
+      all.push_back({at_exit({bind}, {"sk->sk_type == 2"}, {"ret == 0"}, socket_captures("sk")),
+                     &NetworkFamily::on_listen});
     }
     const std::string address = "((struct unix_sock *)sock->sk)->addr";
     all.push_back({at_exit({"unix_listen"}, {}, {"ret == 0"},

@@ -116,10 +116,8 @@ hook::HookSpec signal_hook() {
                   {word("signal", "sig"), word("pid", "p->tgid"), string("name", "p->comm")});
 }
 
-/// The last component is what memfd_create made.
-bool is_memory_file(std::string_view path) {
-  return path.substr(path.rfind('/') + 1).starts_with("memfd:");
-}
+/// A file of memfd_create, whose path is its bare name.
+bool is_memory_file(std::string_view path) { return path.starts_with("/memfd:"); }
 
 void add_signal(Event& event, std::uint64_t number) {
   add(event, "glasshook.signal.name", signal_name(number));
@@ -163,7 +161,7 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
     image.pid = key.pid;
     image.start_time = key.start_time;
     image.name = call.text(kExecName);
-    image.executable = context.path(call, kExecFile);
+    image.executable = rooted(context.path(call, kExecFile));
     if (image.executable.empty()) image.executable = filename;
     image.arguments = split_nul(call.text(kExecArguments));
     image.user_id = static_cast<std::uint32_t>(call.word(kExecUid));

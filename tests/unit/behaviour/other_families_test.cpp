@@ -37,12 +37,14 @@ TEST(InjectionFamily, ProcessVmWritevFindsItsTargetAcrossPidNamespaces) {
   FakeGuest guest("injection");
   const Caller caller{.process = make_process(10)};
   guest.call("mm_access", false, caller, {{"pid", 4711}, {"name", "victim"}});
-  guest.call("process_vm_rw", true, caller, {{"pid", 3}, {"address", 0x1000}, {"bytes", 64}});
+  guest.call("process_vm_rw", true, caller,
+             {{"pid", 3}, {"address", std::string("\0\x10\0\0\0\0\0\0", 8)}, {"bytes", 64}});
   const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.address"), "0x1000");
   EXPECT_EQ(text_of(event, "glasshook.target.pid"), "4711");
   EXPECT_EQ(text_of(event, "glasshook.target.name"), "victim");
   guest.call("mm_access", false, caller, {{"pid", 10}, {"name", "self"}});
-  guest.call("process_vm_rw", true, caller, {{"pid", 1}, {"address", 0x1000}, {"bytes", 64}});
+  guest.call("process_vm_rw", true, caller, {{"pid", 1}, {"bytes", 64}});
   EXPECT_THAT(guest.events, IsEmpty());
 }
 
@@ -133,6 +135,12 @@ TEST(BypassFamily, SaysWhichCodeMadeTheCall) {
   guest.origin = {.origin = CodeOrigin::main_executable, .module = "/usr/bin/prog"};
   guest.call("security_bprm_creds_for_exec", false, caller, {});
   EXPECT_EQ(text_of(guest.only(), "glasshook.bypass.module"), "/usr/bin/prog");
+  caller.syscall = 322;
+  guest.call("security_bprm_creds_for_exec", false, caller, {});
+  EXPECT_THAT(guest.events, IsEmpty());  // a static program is told once
+  guest.origin = {.origin = CodeOrigin::anonymous, .module = ""};
+  guest.call("security_bprm_creds_for_exec", false, caller, {});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.syscall.name"), "execveat");
   caller.user_ip = 0;
   caller.process = make_process(12);
   guest.call("security_bprm_creds_for_exec", false, caller, {});

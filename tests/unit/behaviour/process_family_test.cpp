@@ -92,13 +92,14 @@ TEST(ProcessFamily, CutArgumentsAreSaid) {
 
 TEST(ProcessFamily, ExecutionFromAMemoryFile) {
   FakeGuest guest("process");
-  auto captured = exec_of("/memfd:payload", std::string("x\0", 2));
+  auto captured = exec_of("memfd:payload", std::string("x\0", 2));
   captured[7] = {"links", 0};
   guest.call("finalize_exec", false, {.process = make_process(10)}, captured);
   ASSERT_EQ(guest.events.size(), 2u);
   EXPECT_EQ(text_of(guest.events[0], "glasshook.exec.deleted"), "true");
   EXPECT_EQ(guest.events[1].action, "process_executed_from_memory");
   EXPECT_EQ(text_of(guest.events[1], "file.path"), "/memfd:payload");
+  EXPECT_EQ(guest.events[0].process->executable, "/memfd:payload");
   guest.events.clear();
 
   captured[7] = {"links", 1};  // a file of that name on a disk
