@@ -166,31 +166,26 @@ Result<int> show(const Options& options, ColorMode color) {
 
 }  // namespace
 
-void add_apis(CLI::App& program, Invocation& invocation) {
-  CLI::App* command = program.add_subcommand("apis", "List, show and search API signatures");
-  command->require_subcommand(1);
+void add_apis(CommandBuilder program) {
+  const CommandBuilder command = program.add("apis", "List, show and search API signatures");
+  command.needs_subcommand();
   auto options = std::make_shared<Options>();
-  const auto add = [&](const char* name, const char* description,
-                       Result<int> (*run)(const Options&, ColorMode)) {
-    CLI::App* sub = command->add_subcommand(name, description);
-    sub->add_flag("--json", options->json, "JSON Lines instead of a table");
-    sub->callback([&invocation, options, run] {
-      invocation.action = [&invocation, options, run] { return run(*options, invocation.color); };
-    });
+  const auto add = [&](const char* name, const char* description, auto run) {
+    const CommandBuilder sub = command.add(name, description);
+    sub.flag("--json", options->json, "JSON Lines instead of a table");
+    sub.runs([options, run](const Invocation& i) { return run(*options, i.color); });
     return sub;
   };
-  CLI::App* list_command = add("list", "All signatures", list);
-  list_command->add_option("--category", options->category, "Only that category")
-      ->type_name("NAME");
-  list_command->add_flag("--names", options->names, "Only the names, one a line");
+  const CommandBuilder lister = add("list", "All signatures", list);
+  lister.value("--category", options->category, "Only that category", "NAME");
+  lister.flag("--names", options->names, "Only the names, one a line");
   add("show", "Arguments, flags and result of an API", show)
-      ->add_option("NAME", options->name, "\"open\", \"libc!open\" or a glob: \"libc!*at\"")
-      ->required()
-      ->type_name("API");
+      .value("NAME", options->name, "\"open\", \"libc!open\" or a glob: \"libc!*at\"", "API")
+      .required();
   add("search", "Signatures that contain a text", search)
-      ->add_option("TEXT", options->text, "Part of a name, category or parameter")
-      ->required();
-  command->footer(
+      .value("TEXT", options->text, "Part of a name, category or parameter")
+      .required();
+  command.footer(
       "Functions that are not listed can be hooked too: any exported function of any library as\n"
       "MODULE!FUNCTION (arguments as plain words), any kernel function as kernel!FUNCTION\n"
       "(arguments typed from the guest's own BTF).\n"

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <ranges>
+#include <utility>
 
 #include "cli/diagnostics.h"
 #include "cli/trace_output.h"
@@ -33,21 +34,26 @@ Result<EventOutputs> EventOutputs::open(const WatchOptions& options, Live live, 
   return outputs;
 }
 
-void EventOutputs::begin(const std::string& host_id) {
+void EventOutputs::begin(const std::string& host_id, Start start) {
   if (json_)
     outputs_.push_back(output::make_json_output(
         std::move(*json_), {.host_id = options_.host_id.empty() ? host_id : options_.host_id}));
   if (options_.quiet) return;
   outputs_.push_back(output::make_tree_output(standard_error(), tree_options()));
   if (!options_.json.empty() && !options_.live) return;
-  const output::TextOptions text{
-      .color = color_, .wall_clock = options_.utc, .start = std::chrono::system_clock::now()};
+  awaits_first_event_ = start == Start::first_event;
+  if (start == Start::now) begin_text(std::chrono::system_clock::now());
+}
+
+void EventOutputs::begin_text(std::chrono::system_clock::time_point start) {
+  const output::TextOptions text{.color = color_, .wall_clock = options_.utc, .start = start};
   outputs_.push_back(live_ == Live::trace ? make_trace_output(standard_error(), text, *catalogue_)
                                           : output::make_text_output(standard_error(), text));
 }
 
 void EventOutputs::write(const behaviour::Event& event) {
   if (failure_) return;
+  if (std::exchange(awaits_first_event_, false)) begin_text(event.time);
   for (const auto& output : outputs_) keep(output->write(event));
 }
 

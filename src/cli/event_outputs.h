@@ -8,7 +8,6 @@
 
 #include "api/catalogue.h"
 #include "base/result.h"
-#include "cli/command.h"
 #include "cli/watch_options.h"
 #include "output/output.h"
 
@@ -26,8 +25,10 @@ class EventOutputs {
                                                  ColorMode color,
                                                  const api::ApiCatalogue& catalogue);
 
-  /// Times count from now. Call once, before the first write().
-  void begin(const std::string& host_id);
+  /// What times in the text are counted from.
+  enum class Start { now, first_event };
+  /// Call once, before the first write().
+  void begin(const std::string& host_id, Start start = Start::now);
   /// Takes an event; a failure is kept and ends the output.
   void write(const behaviour::Event& event);
   void flush();
@@ -42,12 +43,14 @@ class EventOutputs {
  private:
   EventOutputs() = default;
   [[nodiscard]] output::TreeOptions tree_options() const;
+  void begin_text(std::chrono::system_clock::time_point start);
   void keep(const Result<>& result);
 
   WatchOptions options_;
   Live live_ = Live::text;
   bool color_ = false;
   bool json_to_stdout_ = false;
+  bool awaits_first_event_ = false;
   const api::ApiCatalogue* catalogue_ = nullptr;
   std::optional<output::LineSink> json_;
   std::vector<std::unique_ptr<output::Output>> outputs_;

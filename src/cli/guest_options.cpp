@@ -66,30 +66,21 @@ Result<> check_combination(const GuestOptions& options) {
 
 }  // namespace
 
-void add_guest_options(CLI::App& command, GuestOptions& o) {
-  const std::string group = "Guest";
-  const auto text = [&](const char* name, std::string& into, const char* help, const char* type) {
-    return command.add_option(name, into, help)->type_name(type)->group(group);
-  };
-  CLI::Option* guest = text("--guest", o.guest, "A built image (default: linux)", "NAME");
-  text("--image", o.image, "Your own disk image instead, booted cold", "FILE")->excludes(guest);
-  text("--kernel", o.kernel, "Your own kernel instead, booted cold", "FILE")->excludes(guest);
-  text("--initrd", o.initrd, "Its initial RAM disk", "FILE");
-  text("--append", o.append, "Its command line", "TEXT");
-  command.add_option("--smp", o.smp, "Virtual CPUs (default: 1)")->type_name("N")->group(group);
-  text("--memory", o.memory, "RAM (default: 512M)", "SIZE");
-  command.add_flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot")
-      ->group(group);
-  command.add_option("--copy", o.copies, "Put a file or directory next to the command")
-      ->type_name("FILE")
-      ->allow_extra_args(false)
-      ->group(group);
-  text("--directory", o.directory, "Where the command starts (default: /root)", "DIR");
-  command.add_option("--env", o.environment, "Set a variable for the command")
-      ->type_name("NAME=VALUE")
-      ->allow_extra_args(false)
-      ->group(group);
-  text("--console", o.console, "Keep what the guest's console prints", "FILE");
+void add_guest_options(CommandBuilder command, GuestOptions& o) {
+  const CommandBuilder group = command.group("Guest");
+  const OptionRef guest = group.value("--guest", o.guest, "A built image (default: linux)", "NAME");
+  group.value("--image", o.image, "Your own disk image instead, booted cold", "FILE")
+      .excludes(guest);
+  group.value("--kernel", o.kernel, "Your own kernel instead, booted cold", "FILE").excludes(guest);
+  group.value("--initrd", o.initrd, "Its initial RAM disk", "FILE");
+  group.value("--append", o.append, "Its command line");
+  group.value("--smp", o.smp, "Virtual CPUs (default: 1)");
+  group.value("--memory", o.memory, "RAM (default: 512M)", "SIZE");
+  group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
+  group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
+  group.value("--directory", o.directory, "Where the command starts (default: /root)", "DIR");
+  group.values("--env", o.environment, "Set a variable for the command", "NAME=VALUE");
+  group.value("--console", o.console, "Keep what the guest's console prints", "FILE");
 }
 
 Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cli/command.h"
+#include "cli/command_builder.h"
 #include "machine/guest.h"
 
 namespace glasshook::cli {
@@ -27,7 +27,7 @@ struct GuestOptions {
   std::string console;
 };
 
-void add_guest_options(CLI::App& command, GuestOptions& options);
+void add_guest_options(CommandBuilder command, GuestOptions& options);
 
 /// What to start, with the plugin's socket at `socket`. Checks what can be checked without
 /// starting anything.

@@ -6,6 +6,7 @@
 #include "cli/catalogue.h"
 #include "cli/diagnostics.h"
 #include "cli/interrupts.h"
+#include "cli/session_note.h"
 #include "cli/values.h"
 #include "cli/watch_loop.h"
 #include "guest/linux/process.h"
@@ -135,9 +136,12 @@ class GuestRun {
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
-    auto session = monitor::Session::start(
-        std::move(*probe), catalogue_, scoped_session(options_, host_id_of(plan_.socket)),
-        [this](const behaviour::Event& event) { outputs_.write(event); });
+    monitor::SessionOptions wanted = scoped_session(options_, host_id_of(plan_.socket));
+    auto hypervisor = recorded(std::move(*probe), options_.watch.record, wanted);
+    if (!hypervisor) return std::unexpected(hypervisor.error());
+    auto session =
+        monitor::Session::start(std::move(*hypervisor), catalogue_, std::move(wanted),
+                                [this](const behaviour::Event& event) { outputs_.write(event); });
     if (!session) return std::unexpected(session.error());
     session_ = std::move(*session);
     progress.clear();
@@ -168,6 +172,7 @@ class GuestRun {
 
   /// Lets the command run, and watches.
   Result<int> watch_command() {
+    interrupts_.handle_in_order();
     outputs_.begin(host_id_of(plan_.socket));
     if (guest_.shell && !options_.command.empty())
       if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
@@ -238,19 +243,18 @@ class GuestRun {
 
 }  // namespace
 
-void add_guest_run_options(CLI::App& command, GuestRunOptions& options) {
-  command.prefix_command();
-  add_hook_options(command, options.watch);
+OptionRef add_guest_run_options(CommandBuilder command, GuestRunOptions& options) {
+  command.takes_guest_command();
+  const OptionRef api = add_hook_options(command, options.watch);
   add_filter_options(command, options.watch);
-  command
-      .add_flag("--all-processes", options.all_processes,
-                "Everything in the VM, not only what the command starts")
-      ->group("Which processes");
+  command.group("Which processes")
+      .flag("--all-processes", options.all_processes,
+            "Everything in the VM, not only what the command starts");
   add_guest_options(command, options.guest);
   add_output_options(command, options.watch);
-  command.add_option("--linger", options.linger, "Watch on after the command has ended")
-      ->type_name("TIME")
-      ->group("Output");
+  command.group("Output").value("--linger", options.linger, "Watch on after the command has ended",
+                                "TIME");
+  return api;
 }
 
 Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cli/command.h"
+#include "cli/command_builder.h"
 #include "cli/event_outputs.h"
 #include "cli/guest_options.h"
 #include "cli/watch_options.h"
@@ -24,8 +24,8 @@ struct GuestRunOptions {
   std::vector<std::string> command;
 };
 
-/// Adds what `run` and `trace` have in common.
-void add_guest_run_options(CLI::App& command, GuestRunOptions& options);
+/// Adds what `run` and `trace` have in common; gives --api.
+OptionRef add_guest_run_options(CommandBuilder command, GuestRunOptions& options);
 
 /// Starts the VM, attaches, runs the command, passes its output on, ends the VM. The command's exit
 /// status, kTimedOut or kInterrupted.

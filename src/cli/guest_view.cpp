@@ -24,16 +24,14 @@ Result<int> print_view(const GuestViewOptions& options, const LookAtGuest& look,
 
 }  // namespace
 
-CLI::App* add_guest_view(CLI::App& program, Invocation& invocation, const char* name,
-                         const char* description, LookAtGuest look) {
-  CLI::App* command = program.add_subcommand(name, description);
+CommandBuilder add_guest_view(CommandBuilder program, const char* name, const char* description,
+                              LookAtGuest look) {
+  const CommandBuilder command = program.add(name, description);
   auto options = std::make_shared<GuestViewOptions>();
-  command->add_option("--vm", options->vm, kVmHelp)->type_name("VM");
-  command->add_flag("--json", options->json, "JSON Lines instead of a table");
-  command->callback([&invocation, options, look = std::move(look)] {
-    invocation.action = [&invocation, options, look] {
-      return print_view(*options, look, invocation.color);
-    };
+  command.value("--vm", options->vm, kVmHelp, "VM");
+  command.flag("--json", options->json, "JSON Lines instead of a table");
+  command.runs([options, look = std::move(look)](const Invocation& invocation) {
+    return print_view(*options, look, invocation.color);
   });
   return command;
 }

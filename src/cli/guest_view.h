@@ -27,7 +27,7 @@ struct GuestView {
 using LookAtGuest = std::function<Result<GuestView>(const linux_guest::LinuxKernel&)>;
 
 /// Adds a command with --vm and --json that attaches, lets `look` read the guest, and prints.
-CLI::App* add_guest_view(CLI::App& program, Invocation& invocation, const char* name,
-                         const char* description, LookAtGuest look);
+CommandBuilder add_guest_view(CommandBuilder program, const char* name, const char* description,
+                              LookAtGuest look);
 
 }  // namespace glasshook::cli

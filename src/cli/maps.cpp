@@ -36,13 +36,13 @@ Result<GuestView> list_areas(const linux_guest::LinuxKernel& kernel, std::uint32
 
 }  // namespace
 
-void add_maps(CLI::App& program, Invocation& invocation) {
+void add_maps(CommandBuilder program) {
   auto pid = std::make_shared<std::uint32_t>(0);
-  CLI::App* command = add_guest_view(
-      program, invocation, "maps", "Show the memory map of a process in a running VM",
+  const CommandBuilder command = add_guest_view(
+      program, "maps", "Show the memory map of a process in a running VM",
       [pid](const linux_guest::LinuxKernel& kernel) { return list_areas(kernel, *pid); });
-  command->add_option("PID", *pid, "Process id in the guest, as glasshook ps shows it")->required();
-  command->footer(
+  command.value("PID", *pid, "Process id in the guest, as glasshook ps shows it").required();
+  command.footer(
       "Examples:\n"
       "  glasshook maps 1\n"
       "  glasshook maps 412 --json | jq -r 'select(.permissions[2:3] == \"x\").path'");

@@ -23,10 +23,9 @@ Result<GuestView> list_modules(const linux_guest::LinuxKernel& kernel) {
 
 }  // namespace
 
-void add_modules(CLI::App& program, Invocation& invocation) {
-  add_guest_view(program, invocation, "modules", "List the kernel modules of a running VM",
-                 list_modules)
-      ->footer("Examples:\n  glasshook modules\n  glasshook modules --vm /run/vm/glasshook.sock");
+void add_modules(CommandBuilder program) {
+  add_guest_view(program, "modules", "List the kernel modules of a running VM", list_modules)
+      .footer("Examples:\n  glasshook modules\n  glasshook modules --vm /run/vm/glasshook.sock");
 }
 
 }  // namespace glasshook::cli

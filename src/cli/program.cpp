@@ -96,8 +96,34 @@ const CommandEntry* entry_of(const CLI::App& program) {
   return found == commands().end() ? nullptr : &*found;
 }
 
-/// Parses into `invocation`; fails with a usage error. False: help was printed instead.
-Result<bool> parse(CLI::App& program, Invocation& invocation, std::vector<std::string> arguments) {
+}  // namespace
+
+std::unique_ptr<CLI::App> make_program(Invocation& invocation) {
+  auto program = std::make_unique<CLI::App>(kDescription, "glasshook");
+  program->formatter(std::make_shared<HelpFormatter>());
+  program->require_subcommand(1);
+  program->set_help_flag("-h,--help", "Show this help");
+  program
+      ->add_option_function<std::string>(
+          "--color",
+          [&invocation](const std::string& when) {
+            if (when != "auto" && when != "always" && when != "never")
+              throw CLI::ValidationError("--color", "'" + when + "' is not auto, always or never");
+            invocation.color = when == "always"  ? ColorMode::always
+                               : when == "never" ? ColorMode::never
+                                                 : ColorMode::automatic;
+          },
+          "Colour the text (default: on terminals)")
+      ->type_name("auto|always|never");
+  program->fallthrough();
+  for (const CommandEntry& command : commands()) command.add({*program, invocation});
+  for (CLI::App* sub : program->get_subcommands({})) sub->group("Commands");
+  program->footer(kExamples);  // last: subcommands would inherit it
+  return program;
+}
+
+Result<bool> parse_arguments(CLI::App& program, Invocation& invocation,
+                             std::vector<std::string> arguments) {
   // The parser would mix words behind `--` with those before it.
   const auto marker = std::ranges::find(arguments, "--");
   const bool has_marker = marker != arguments.end();
@@ -128,32 +154,6 @@ Result<bool> parse(CLI::App& program, Invocation& invocation, std::vector<std::s
   return true;
 }
 
-}  // namespace
-
-std::unique_ptr<CLI::App> make_program(Invocation& invocation) {
-  auto program = std::make_unique<CLI::App>(kDescription, "glasshook");
-  program->formatter(std::make_shared<HelpFormatter>());
-  program->require_subcommand(1);
-  program->set_help_flag("-h,--help", "Show this help");
-  program
-      ->add_option_function<std::string>(
-          "--color",
-          [&invocation](const std::string& when) {
-            if (when != "auto" && when != "always" && when != "never")
-              throw CLI::ValidationError("--color", "'" + when + "' is not auto, always or never");
-            invocation.color = when == "always"  ? ColorMode::always
-                               : when == "never" ? ColorMode::never
-                                                 : ColorMode::automatic;
-          },
-          "Colour the text (default: on terminals)")
-      ->type_name("auto|always|never");
-  program->fallthrough();
-  for (const CommandEntry& command : commands()) command.add(*program, invocation);
-  for (CLI::App* sub : program->get_subcommands({})) sub->group("Commands");
-  program->footer(kExamples);  // last: subcommands would inherit it
-  return program;
-}
-
 int run_program(std::vector<std::string> arguments) {
   Invocation invocation;
   const auto program = make_program(invocation);
@@ -162,7 +162,7 @@ int run_program(std::vector<std::string> arguments) {
     return kUsage;
   }
   if (arguments.front() == "--version") arguments.front() = "version";
-  const auto parsed = parse(*program, invocation, std::move(arguments));
+  const auto parsed = parse_arguments(*program, invocation, std::move(arguments));
   const CommandEntry* entry = entry_of(*program);
   if (!parsed) {
     print_error(parsed.error());

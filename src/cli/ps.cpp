@@ -42,9 +42,9 @@ Result<GuestView> list_processes(const linux_guest::LinuxKernel& kernel) {
 
 }  // namespace
 
-void add_ps(CLI::App& program, Invocation& invocation) {
-  add_guest_view(program, invocation, "ps", "List the processes of a running VM", list_processes)
-      ->footer(
+void add_ps(CommandBuilder program) {
+  add_guest_view(program, "ps", "List the processes of a running VM", list_processes)
+      .footer(
           "Read from the guest's memory; the guest is not stopped and nothing in it is changed.\n"
           "\n"
           "Examples:\n"

@@ -1,19 +1,16 @@
 // glasshook run: a command in a fresh VM, and what its processes do.
+#include "cli/command.h"
 #include "cli/guest_run.h"
 
 namespace glasshook::cli {
 
-void add_run(CLI::App& program, Invocation& invocation) {
-  CLI::App* command =
-      program.add_subcommand("run", "Run a command in a fresh VM and show what its processes do");
+void add_run(CommandBuilder program) {
+  const CommandBuilder command =
+      program.add("run", "Run a command in a fresh VM and show what its processes do");
   auto options = std::make_shared<GuestRunOptions>();
-  command
-      ->add_option("--behaviours", options->watch.behaviours,
-                   "Behaviour families, with commas between them (see below)")
-      ->type_name("LIST")
-      ->group("What to watch");
-  add_guest_run_options(*command, *options);
-  command->footer(
+  add_behaviour_option(command, options->watch);
+  add_guest_run_options(command, *options);
+  command.footer(
       behaviour_help() +
       "\n"
       "The VM is restored from a snapshot in about a second and thrown away at the end. The\n"
@@ -25,11 +22,9 @@ void add_run(CLI::App& program, Invocation& invocation) {
       "  glasshook run --copy sample.sh --json events.jsonl -- sh ./sample.sh\n"
       "  glasshook run -e 'libc!getaddrinfo' --timeout 30 -- curl http://example.com\n"
       "  glasshook run --image disk.qcow2 --memory 2G --timeout 5m");
-  command->callback([&invocation, options] {
-    invocation.action = [&invocation, options] {
-      options->command = invocation.guest_command;
-      return run_in_guest(*options, invocation.color);
-    };
+  command.runs([options](const Invocation& invocation) {
+    options->command = invocation.guest_command;
+    return run_in_guest(*options, invocation.color);
   });
 }
 

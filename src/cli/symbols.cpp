@@ -26,13 +26,13 @@ Result<GuestView> list_symbols(const linux_guest::LinuxKernel& kernel, const std
 
 }  // namespace
 
-void add_symbols(CLI::App& program, Invocation& invocation) {
+void add_symbols(CommandBuilder program) {
   auto glob = std::make_shared<std::string>("*");
-  CLI::App* command = add_guest_view(
-      program, invocation, "symbols", "List kernel symbols of a running VM",
+  const CommandBuilder command = add_guest_view(
+      program, "symbols", "List kernel symbols of a running VM",
       [glob](const linux_guest::LinuxKernel& kernel) { return list_symbols(kernel, *glob); });
-  command->add_option("GLOB", *glob, "Only names that match (default: all)");
-  command->footer(
+  command.value("GLOB", *glob, "Only names that match (default: all)");
+  command.footer(
       "Examples:\n"
       "  glasshook symbols 'vfs_*'\n"
       "  glasshook symbols do_exit --json");

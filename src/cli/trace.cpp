@@ -1,23 +1,20 @@
 // glasshook trace: API calls as strace shows them.
+#include "cli/command.h"
 #include "cli/guest_run.h"
-#include "cli/vm_locator.h"
 #include "cli/vm_watch.h"
 
 namespace glasshook::cli {
 
-void add_trace(CLI::App& program, Invocation& invocation) {
-  CLI::App* command =
-      program.add_subcommand("trace", "Show API calls with their arguments, like strace");
+void add_trace(CommandBuilder program) {
+  const CommandBuilder command =
+      program.add("trace", "Show API calls with their arguments, like strace");
   auto options = std::make_shared<GuestRunOptions>();
   auto vm = std::make_shared<std::string>();
   options->live = EventOutputs::Live::trace;
   options->watch.behaviours = "none";
-  add_guest_run_options(*command, *options);
-  command->get_option("--api")->required();
-  command->add_option("--vm", *vm, "Trace a VM that runs already, instead of a fresh one")
-      ->type_name("VM")
-      ->group("Guest");
-  command->footer(
+  add_guest_run_options(command, *options).required();
+  command.group("Guest").value("--vm", *vm, "Trace a VM that runs already, not a fresh one", "VM");
+  command.footer(
       "A function is named MODULE!FUNCTION, with globs; @CATEGORY takes all of a category.\n"
       "kernel!FUNCTION is any function of the guest's kernel. Behind a name, /rate=N limits how\n"
       "many calls a second are shown and /noret leaves the result out.\n"
@@ -28,17 +25,15 @@ void add_trace(CLI::App& program, Invocation& invocation) {
       "  glasshook trace -e @network -- curl http://example.com\n"
       "  glasshook trace -e 'kernel!vfs_unlink' -e 'libc!unlink*' -- rm -f x\n"
       "  glasshook trace -e 'kernel!do_filp_open/rate=100' --vm 4711 --comm nginx");
-  command->callback([&invocation, options, vm] {
-    invocation.action = [&invocation, options, vm]() -> Result<int> {
-      options->command = invocation.guest_command;
-      if (vm->empty()) return run_in_guest(*options, invocation.color);
-      if (!options->command.empty())
-        return with_remedy(
-            fail(ErrorCode::invalid_argument, "'{}' cannot be run in a VM that runs already",
-                 options->command.front()),
-            "leave out the command, or --vm");
-      return watch_vm(*vm, options->watch, options->live, invocation.color);
-    };
+  command.runs([options, vm](const Invocation& invocation) -> Result<int> {
+    options->command = invocation.guest_command;
+    if (vm->empty()) return run_in_guest(*options, invocation.color);
+    if (!options->command.empty())
+      return with_remedy(
+          fail(ErrorCode::invalid_argument, "'{}' cannot be run in a VM that runs already",
+               options->command.front()),
+          "leave out the command, or --vm");
+    return watch_vm(*vm, options->watch, options->live, invocation.color);
   });
 }
 

@@ -9,17 +9,14 @@
 
 namespace glasshook::cli {
 
-void add_version(CLI::App& program, Invocation& invocation) {
-  CLI::App* command =
-      program.add_subcommand("version", "Print the versions of program and formats");
-  command->callback([&invocation] {
-    invocation.action = [] -> Result<int> {
-      write_all(STDOUT_FILENO,
-                fmt::format("glasshook {}\nevent schema {}\nprobe protocol {}\n", GLASSHOOK_VERSION,
-                            output::kSchemaVersion, hypervisor::probe::kProtocolVersion));
-      return kSuccess;
-    };
-  });
+void add_version(CommandBuilder program) {
+  program.add("version", "Print the versions of program and formats")
+      .runs([](const Invocation&) -> Result<int> {
+        write_all(STDOUT_FILENO, fmt::format("glasshook {}\nevent schema {}\nprobe protocol {}\n",
+                                             GLASSHOOK_VERSION, output::kSchemaVersion,
+                                             hypervisor::probe::kProtocolVersion));
+        return kSuccess;
+      });
 }
 
 }  // namespace glasshook::cli

@@ -3,6 +3,7 @@
 #include "cli/catalogue.h"
 #include "cli/diagnostics.h"
 #include "cli/interrupts.h"
+#include "cli/session_note.h"
 #include "cli/vm_locator.h"
 #include "cli/watch_loop.h"
 
@@ -27,8 +28,10 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   monitor::SessionOptions wanted = session_options(options);
   if (wanted.host_id.empty()) wanted.host_id = host_id_of(*socket);
   const std::string host_id = wanted.host_id;
+  auto hypervisor = recorded(std::move(*probe), options.record, wanted);
+  if (!hypervisor) return std::unexpected(hypervisor.error());
   const auto session =
-      monitor::Session::start(std::move(*probe), *catalogue, std::move(wanted),
+      monitor::Session::start(std::move(*hypervisor), *catalogue, std::move(wanted),
                               [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   if (!options.quiet)

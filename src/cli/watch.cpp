@@ -1,23 +1,20 @@
 // glasshook watch: what the processes of a running VM do.
+#include "cli/command.h"
 #include "cli/vm_locator.h"
 #include "cli/vm_watch.h"
 
 namespace glasshook::cli {
 
-void add_watch(CLI::App& program, Invocation& invocation) {
-  CLI::App* command = program.add_subcommand("watch", "Show what the processes of a running VM do");
+void add_watch(CommandBuilder program) {
+  const CommandBuilder command = program.add("watch", "Show what the processes of a running VM do");
   auto options = std::make_shared<WatchOptions>();
   auto vm = std::make_shared<std::string>();
-  command->add_option("VM", *vm, kVmHelp)->type_name("VM");
-  command
-      ->add_option("--behaviours", options->behaviours,
-                   "Behaviour families, with commas between them (see below)")
-      ->type_name("LIST")
-      ->group("What to watch");
-  add_hook_options(*command, *options);
-  add_filter_options(*command, *options);
-  add_output_options(*command, *options);
-  command->footer(
+  command.value("VM", *vm, kVmHelp, "VM");
+  add_behaviour_option(command, *options);
+  add_hook_options(command, *options);
+  add_filter_options(command, *options);
+  add_output_options(command, *options);
+  command.footer(
       behaviour_help() +
       "\n"
       "The VM is a QEMU that was started with Glasshook's plugin:\n"
@@ -29,10 +26,8 @@ void add_watch(CLI::App& program, Invocation& invocation) {
       "  glasshook watch\n"
       "  glasshook watch /run/vm.sock --comm nginx --tree\n"
       "  glasshook watch 4711 --behaviours process,network --json events.jsonl");
-  command->callback([&invocation, options, vm] {
-    invocation.action = [&invocation, options, vm] {
-      return watch_vm(*vm, *options, EventOutputs::Live::text, invocation.color);
-    };
+  command.runs([options, vm](const Invocation& invocation) {
+    return watch_vm(*vm, *options, EventOutputs::Live::text, invocation.color);
   });
 }
 

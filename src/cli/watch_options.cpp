@@ -21,50 +21,40 @@ std::vector<std::string> split_list(std::string_view text) {
 
 }  // namespace
 
-void add_hook_options(CLI::App& command, WatchOptions& o) {
-  command
-      .add_option("-e,--api", o.apis,
-                  "Show calls of these too: libc!open, 'kernel!vfs_*', @network; repeatable")
-      ->type_name("API")
-      ->allow_extra_args(false)
-      ->group("What to watch");
-  command.add_option("--rate", o.rate, "At most so many calls a second of each -e function")
-      ->type_name("N")
-      ->group("What to watch");
+void add_behaviour_option(CommandBuilder command, WatchOptions& o) {
+  command.group("What to watch")
+      .value("--behaviours", o.behaviours,
+             "Behaviour families, with commas between them (see below)", "LIST");
 }
 
-void add_filter_options(CLI::App& command, WatchOptions& o) {
-  const std::string group = "Which processes";
-  command.add_option("--pid", o.pids, "Only this process id; repeatable")
-      ->type_name("PID")
-      ->allow_extra_args(false)
-      ->group(group);
-  command.add_option("--comm", o.comms, "Only processes with this name (glob); repeatable")
-      ->type_name("GLOB")
-      ->allow_extra_args(false)
-      ->group(group);
-  command.add_option("--exe", o.exes, "Only processes that run this file (glob); repeatable")
-      ->type_name("GLOB")
-      ->allow_extra_args(false)
-      ->group(group);
-  command.add_flag("--tree", o.tree, "And what those start from now on")->group(group);
+OptionRef add_hook_options(CommandBuilder command, WatchOptions& o) {
+  const CommandBuilder group = command.group("What to watch");
+  const OptionRef api = group.values(
+      "-e,--api", o.apis,
+      "Show calls of these too: libc!open, 'kernel!vfs_*', @network; repeatable", "API");
+  group.value("--rate", o.rate, "At most so many calls a second of each -e function");
+  command.group("Output").value("--record", o.record, "Keep all that glasshook replay needs",
+                                "FILE");
+  return api;
 }
 
-void add_output_options(CLI::App& command, WatchOptions& o) {
-  const std::string group = "Output";
-  command.add_option("--timeout", o.timeout, "Stop after this long: 30, 1.5m, 2h")
-      ->type_name("TIME")
-      ->group(group);
-  command.add_option("--json", o.json, "Write events as JSON Lines; - is the standard output")
-      ->type_name("FILE")
-      ->group(group);
-  command.add_flag("--live", o.live, "Show events as text too, beside --json")->group(group);
-  command.add_flag("--quiet", o.quiet, "No text: no events, tree or summary")->group(group);
-  command.add_flag("--hooks", o.hooks, "End with the counters of every hook")->group(group);
-  command.add_flag("--utc", o.utc, "Time of day instead of seconds since the start")->group(group);
-  command.add_option("--host-id", o.host_id, "host.id of the events (default: made up per VM)")
-      ->type_name("TEXT")
-      ->group(group);
+void add_filter_options(CommandBuilder command, WatchOptions& o) {
+  const CommandBuilder group = command.group("Which processes");
+  group.values("--pid", o.pids, "Only this process id; repeatable", "PID");
+  group.values("--comm", o.comms, "Only processes with this name (glob); repeatable", "GLOB");
+  group.values("--exe", o.exes, "Only processes that run this file (glob); repeatable", "GLOB");
+  group.flag("--tree", o.tree, "And what those start from now on");
+}
+
+void add_output_options(CommandBuilder command, WatchOptions& o) {
+  const CommandBuilder group = command.group("Output");
+  group.value("--timeout", o.timeout, "Stop after this long: 30, 1.5m, 2h", "TIME");
+  group.value("--json", o.json, "Write events as JSON Lines; - is the standard output", "FILE");
+  group.flag("--live", o.live, "Show events as text too, beside --json");
+  group.flag("--quiet", o.quiet, "No text: no events, tree or summary");
+  group.flag("--hooks", o.hooks, "End with the counters of every hook");
+  group.flag("--utc", o.utc, "Time of day instead of seconds since the start");
+  group.value("--host-id", o.host_id, "host.id of the events (default: made up per VM)");
 }
 
 std::string behaviour_help() {

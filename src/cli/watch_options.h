@@ -9,7 +9,7 @@
 
 #include "api/catalogue.h"
 #include "base/result.h"
-#include "cli/command.h"
+#include "cli/command_builder.h"
 #include "monitor/session.h"
 
 namespace glasshook::cli {
@@ -24,6 +24,7 @@ struct WatchOptions {
   std::uint32_t rate = 0;
   std::string timeout;
   std::string json;
+  std::string record;
   bool live = false;
   bool quiet = false;
   bool hooks = false;
@@ -31,12 +32,14 @@ struct WatchOptions {
   std::string host_id;
 };
 
-/// -e, --behaviours, --rate.
-void add_hook_options(CLI::App& command, WatchOptions& options);
+/// --behaviours.
+void add_behaviour_option(CommandBuilder command, WatchOptions& options);
+/// -e, --rate, --record; gives the first.
+OptionRef add_hook_options(CommandBuilder command, WatchOptions& options);
 /// --pid, --comm, --exe, --tree.
-void add_filter_options(CLI::App& command, WatchOptions& options);
+void add_filter_options(CommandBuilder command, WatchOptions& options);
 /// --timeout, --json, --live, --quiet, --hooks, --utc.
-void add_output_options(CLI::App& command, WatchOptions& options);
+void add_output_options(CommandBuilder command, WatchOptions& options);
 
 /// A footer paragraph that lists the behaviour families.
 [[nodiscard]] std::string behaviour_help();

@@ -20,6 +20,8 @@ class Session::Impl final : public behaviour::Context {
  public:
   Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::ApiCatalogue& catalogue,
        SessionOptions options, EventSink sink);
+  /// The hypervisor goes first: its thread asks the oracle.
+  ~Impl() override { hypervisor_.reset(); }
 
   Result<> start();
   Result<std::size_t> pump(std::chrono::milliseconds timeout);

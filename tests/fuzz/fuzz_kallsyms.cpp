@@ -1,7 +1,6 @@
 // Kernel symbol tables: any bytes as guest memory, and any places of tables in them.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "guest/linux/kallsyms.h"
@@ -16,9 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (auto at = bytes.begin();;) {
     at = std::search(at, bytes.end(), mark.begin(), mark.end());
     if (at == bytes.end()) break;
-    if (const auto tables =
-            find_tables(bytes, static_cast<std::size_t>(at - bytes.begin()), budget))
-      if (!decode_symbols(bytes.subspan(tables->begin.value, tables->size), *tables)) std::abort();
+    const auto tables = find_tables(bytes, static_cast<std::size_t>(at - bytes.begin()), budget);
+    if (tables) (void)decode_symbols(bytes.subspan(tables->begin.value, tables->size), *tables);
     ++at;
   }
   KallsymsTables tables;

@@ -47,7 +47,7 @@ class WatchedByHand(GuestTest):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             self.assertIsNone(self.qemu.poll(), "QEMU ended")
-            done = glasshook("ps", self.socket)
+            done = glasshook("ps", "--vm", self.socket)
             if done.returncode == 0 and b"init" in done.stdout:
                 return
             time.sleep(1)
@@ -89,7 +89,7 @@ class WatchedByHand(GuestTest):
         self.assertTrue(self.is_running(), "the guest goes on without a monitor")
         second = self.watch_until_events(20)
         second.send_signal(signal.SIGINT)
-        self.assertEqual(second.wait(30), 130)
+        self.assertEqual(second.wait(30), 0)
         self.assertTrue(self.is_running())
 
     def test_qemu_killed_under_the_monitor(self):
@@ -99,11 +99,11 @@ class WatchedByHand(GuestTest):
         self.assertNotEqual(watching.wait(30), None)
 
     def test_looks_into_a_running_guest(self):
-        modules = glasshook("modules", self.socket)
+        modules = glasshook("modules", "--vm", self.socket)
         self.assertIn(b"virtio_blk", modules.stdout)
-        symbols = glasshook("symbols", self.socket, "vfs_rea?")
+        symbols = glasshook("symbols", "--vm", self.socket, "vfs_rea?")
         self.assertIn(b"vfs_read", symbols.stdout)
-        maps = glasshook("maps", self.socket, "1")
+        maps = glasshook("maps", "--vm", self.socket, "1")
         self.assertEqual(maps.returncode, 0, maps.stderr)
         self.assertIn(b"busybox", maps.stdout)
 

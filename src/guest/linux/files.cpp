@@ -112,9 +112,14 @@ Result<Listing<OpenFile>> open_files(const LinuxKernel& kernel, Gva task) {
     listing.incomplete =
         fail(ErrorCode::limit, "only {} of {} descriptors were read", got, *count).error();
   const PathRef root = root_of(kernel, task);
-  for (std::uint32_t i = 0; i < got; ++i)
-    if (Gva{pointers[i]}.is_kernel())
-      listing.items.push_back(read_open_file(kernel, i, Gva{pointers[i]}, root));
+  ListingBudget budget;
+  for (std::uint32_t i = 0; i < got; ++i) {
+    if (!Gva{pointers[i]}.is_kernel()) continue;
+    listing.items.push_back(read_open_file(kernel, i, Gva{pointers[i]}, root));
+    if (budget.take(listing.items.back().path.cost())) continue;
+    listing.incomplete = ListingBudget::used_up();
+    break;
+  }
   return listing;
 }
 

@@ -21,6 +21,11 @@ std::unexpected<Error> too_many(std::size_t limit) {
 
 }  // namespace
 
+Error ListingBudget::used_up() {
+  return fail(ErrorCode::limit, "the guest's paths and arguments are too long to list them all")
+      .error();
+}
+
 Listing<Gva> walk_list(const LinuxKernel& kernel, Gva head, Offset link, std::size_t limit) {
   Listing<Gva> walk;
   if (!link.present()) {

@@ -16,6 +16,21 @@ struct Listing {
   std::optional<Error> incomplete;  ///< set when the guest's structures broke off or ran on
 };
 
+/// Work a listing may spend on the variable parts of its items, so that a guest whose every path is
+/// long or endless costs seconds, not hours, and bounded memory.
+class ListingBudget {
+ public:
+  /// Takes `bytes` of text; false when the budget is used up.
+  [[nodiscard]] bool take(std::size_t bytes) {
+    bytes_ = bytes < bytes_ ? bytes_ - bytes : 0;
+    return bytes_ != 0;
+  }
+  [[nodiscard]] static Error used_up();
+
+ private:
+  std::size_t bytes_ = 32u << 20;
+};
+
 /// Walks a circular `struct list_head`. The items are the addresses of the objects that hold the
 /// links at `link` bytes; `head` itself is not one. Ends at `limit` objects and when the list runs
 /// into itself, in time linear in the number of different objects.

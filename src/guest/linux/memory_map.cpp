@@ -9,7 +9,7 @@
 namespace glasshook::linux_guest {
 namespace {
 
-constexpr std::size_t kMaxAreas = 1u << 20;
+constexpr std::size_t kMaxAreas = 1u << 18;
 constexpr std::size_t kMaxVmaBytes = 1024;
 constexpr int kMaxTreeDepth = 64;
 /// include/linux/mm.h
@@ -172,6 +172,7 @@ Result<Listing<MemoryArea>> areas(const LinuxKernel& kernel, Gva mm, PathRef roo
   if (auto ok = kernel.require_types(); !ok) return std::unexpected(ok.error());
   auto vmas = all_vmas(kernel, mm);
   Listing<MemoryArea> listing{.items = {}, .incomplete = std::move(vmas.incomplete)};
+  ListingBudget budget;
   for (const Gva vma : vmas.items) {
     auto area = read_area(kernel, mm, vma);
     if (!area) {
@@ -181,7 +182,12 @@ Result<Listing<MemoryArea>> areas(const LinuxKernel& kernel, Gva mm, PathRef roo
     const bool same = !listing.items.empty() && listing.items.back().file == area->file;
     if (!area->file.is_null())
       area->path = same ? listing.items.back().path : file_path(kernel, area->file, root);
+    const bool enough = budget.take(area->path.cost());
     listing.items.push_back(std::move(*area));
+    if (!enough) {
+      listing.incomplete = ListingBudget::used_up();
+      break;
+    }
   }
   return listing;
 }

@@ -24,7 +24,7 @@ struct MemoryArea {
   std::string special;  ///< "[stack]", "[heap]", "[vdso]", "[vvar]", "[anon:name]" or empty
 };
 
-/// All areas of a struct mm_struct in address order. At most 2^20.
+/// All areas of a struct mm_struct in address order. At most 2^18.
 [[nodiscard]] Result<Listing<MemoryArea>> areas(const LinuxKernel& kernel, Gva mm, PathRef root);
 
 /// The area that holds an address, without its path: some microseconds. `not_found` when nothing

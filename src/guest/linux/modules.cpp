@@ -31,7 +31,8 @@ ModuleInfo read_module(const LinuxKernel& kernel, Gva module) {
   const auto& l = kernel.layout().module;
   ModuleInfo info{.address = module, .name = {}, .base = {}};
   info.name = kernel.text(module + l.name.bytes(), l.name_size);
-  info.references = kernel.read<std::int32_t>(module, l.refcnt).value_or(0) - kOwnReference;
+  info.references =
+      std::int64_t{kernel.read<std::int32_t>(module, l.refcnt).value_or(0)} - kOwnReference;
   info.live = kernel.read<std::uint32_t>(module, l.state) == 0u;  // MODULE_STATE_LIVE
   if (l.mem.present()) {
     read_sections(kernel, info);
@@ -40,6 +41,34 @@ ModuleInfo read_module(const LinuxKernel& kernel, Gva module) {
     info.size = kernel.read<std::uint32_t>(module, l.core_size).value_or(0);
   }
   return info;
+}
+
+/// Appends the symbols of a module, looking at no more than `limit` entries of its table. Returns
+/// how many it looked at.
+std::size_t append_symbols(const LinuxKernel& kernel, Gva module, std::size_t limit,
+                           std::vector<Symbol>& symbols) {
+  const auto& l = kernel.layout().mod_kallsyms;
+  const auto tables = kernel.pointer(module, kernel.layout().module.kallsyms);
+  if (!tables || tables->is_null()) return 0;
+  const auto symtab = kernel.pointer(*tables, l.symtab);
+  const auto strtab = kernel.pointer(*tables, l.strtab);
+  const auto typetab = kernel.pointer(*tables, l.typetab);
+  const auto count = kernel.read<std::uint32_t>(*tables, l.count);
+  if (!symtab || !strtab || !typetab || !count) return 0;
+  std::vector<Elf64_Sym> entries(std::min<std::size_t>(*count, limit));
+  std::vector<char> kinds(entries.size());
+  const VirtualMemory memory = kernel.virtual_memory();
+  if (!memory.read(*symtab, std::as_writable_bytes(std::span{entries})) ||
+      !memory.read(*typetab, std::as_writable_bytes(std::span{kinds})))
+    return 0;
+  for (std::size_t i = 1; i < entries.size(); ++i) {
+    if (entries[i].st_shndx == SHN_UNDEF || !Gva{entries[i].st_value}.is_kernel()) continue;
+    std::string name = kernel.text(*strtab + entries[i].st_name, kMaxSymbolName);
+    if (!name.empty())
+      symbols.push_back(
+          {.address = {entries[i].st_value}, .type = kinds[i], .name = std::move(name)});
+  }
+  return entries.size();
 }
 
 }  // namespace
@@ -55,28 +84,8 @@ Result<Listing<ModuleInfo>> modules(const LinuxKernel& kernel) {
 }
 
 std::vector<Symbol> module_symbols(const LinuxKernel& kernel, Gva module) {
-  const auto& l = kernel.layout().mod_kallsyms;
   std::vector<Symbol> symbols;
-  const auto tables = kernel.pointer(module, kernel.layout().module.kallsyms);
-  if (!tables || tables->is_null()) return symbols;
-  const auto symtab = kernel.pointer(*tables, l.symtab);
-  const auto strtab = kernel.pointer(*tables, l.strtab);
-  const auto typetab = kernel.pointer(*tables, l.typetab);
-  const auto count = kernel.read<std::uint32_t>(*tables, l.count);
-  if (!symtab || !strtab || !typetab || !count) return symbols;
-  std::vector<Elf64_Sym> entries(std::min(*count, kMaxModuleSymbols));
-  std::vector<char> kinds(entries.size());
-  const VirtualMemory memory = kernel.virtual_memory();
-  if (!memory.read(*symtab, std::as_writable_bytes(std::span{entries})) ||
-      !memory.read(*typetab, std::as_writable_bytes(std::span{kinds})))
-    return symbols;
-  for (std::size_t i = 1; i < entries.size(); ++i) {
-    if (entries[i].st_shndx == SHN_UNDEF || !Gva{entries[i].st_value}.is_kernel()) continue;
-    std::string name = kernel.text(*strtab + entries[i].st_name, kMaxSymbolName);
-    if (!name.empty())
-      symbols.push_back(
-          {.address = {entries[i].st_value}, .type = kinds[i], .name = std::move(name)});
-  }
+  (void)append_symbols(kernel, module, kMaxModuleSymbols, symbols);
   return symbols;
 }
 
@@ -85,12 +94,18 @@ Result<KernelSymbols> symbols_with_modules(const LinuxKernel& kernel) {
   if (!loaded) return std::unexpected(loaded.error());
   const auto core = kernel.core_symbols();
   std::vector<Symbol> all{core.begin(), core.end()};
-  for (const ModuleInfo& module : loaded->items) {
-    for (Symbol& symbol : module_symbols(kernel, module.address))
-      if (core.empty() || symbol.address > core.back().address) all.push_back(std::move(symbol));
-    if (all.size() > core.size() + kMaxAllSymbols)
-      return fail(ErrorCode::limit, "the modules have more than {} symbols", kMaxAllSymbols);
-  }
+  std::size_t left = kMaxAllSymbols;
+  for (const ModuleInfo& module : loaded->items)
+    left -=
+        append_symbols(kernel, module.address, std::min<std::size_t>(left, kMaxModuleSymbols), all);
+  if (left == 0)
+    return fail(ErrorCode::limit, "the modules have more than {} symbols", kMaxAllSymbols);
+  // A module names nothing of the core kernel.
+  const auto own = all.begin() + static_cast<std::ptrdiff_t>(core.size());
+  const auto foreign = [&](const Symbol& symbol) {
+    return !core.empty() && symbol.address <= core.back().address;
+  };
+  all.erase(std::remove_if(own, all.end(), foreign), all.end());
   std::ranges::stable_sort(all.begin() + static_cast<std::ptrdiff_t>(core.size()), all.end(), {},
                            &Symbol::address);
   return KernelSymbols{std::move(all)};

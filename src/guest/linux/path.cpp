@@ -9,8 +9,10 @@
 namespace glasshook::linux_guest {
 namespace {
 
-constexpr std::size_t kMaxComponents = 8192;
-constexpr std::size_t kMaxMounts = 65536;
+constexpr std::size_t kMaxComponents = 2048;  // as many as fit PATH_MAX
+constexpr std::size_t kMaxMounts = 131072;
+/// Mounts of one file system whose paths are compared.
+constexpr int kMaxMountPoints = 64;
 constexpr std::uint32_t kNameMax = 255;
 constexpr std::uint32_t kFmodeBacking = 1u << 25;  // include/linux/fs.h, from 6.5 on
 
@@ -220,10 +222,11 @@ Result<MountPoint> mount_point_of(const LinuxKernel& kernel, Gva super_block, Gv
   const PathRef root = root_of(kernel, task);
   const auto whole = kernel.pointer(super_block, l.super_block.root);
   std::optional<MountPoint> best;
-  int best_score = -1;
+  int best_score = -1, looked_at = 0;
   for (const Gva mount : mounts_of(kernel, *mnt_ns).items) {
     const Gva mnt = mount + l.mount.mnt.bytes();
     if (kernel.pointer(mnt, l.vfsmount.sb) != super_block) continue;
+    if (++looked_at > kMaxMountPoints) break;
     const auto shown = kernel.pointer(mnt, l.vfsmount.root);
     if (!shown) continue;
     MountPoint point{.root = {.mnt = mnt, .dentry = *shown}, .path = {}, .part = {}};

@@ -29,6 +29,8 @@ struct FilePath {
   bool truncated = false;  ///< the beginning is missing: too deep, or memory was unreadable
   bool pseudo = false;     ///< not in the file tree: socket, pipe, anonymous inode, memfd
 
+  /// What reading it may have cost, in bytes of text; see ListingBudget.
+  [[nodiscard]] std::size_t cost() const { return truncated ? kMaxPathBytes : text.size(); }
   /// As /proc shows it: with " (deleted)".
   [[nodiscard]] std::string display() const { return deleted ? text + " (deleted)" : text; }
 };

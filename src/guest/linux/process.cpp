@@ -9,7 +9,7 @@
 namespace glasshook::linux_guest {
 namespace {
 
-constexpr std::size_t kMaxTasks = 4u << 20;           // PID_MAX_LIMIT on 64 bit
+constexpr std::size_t kMaxTasks = 1u << 20;
 constexpr std::size_t kCommBytes = 16;                // TASK_COMM_LEN
 constexpr std::uint32_t kKernelThread = 0x0020'0000;  // PF_KTHREAD
 constexpr std::uint32_t kMaxPidLevel = 32;            // MAX_PID_NS_LEVEL
@@ -120,6 +120,14 @@ class TaskReader {
   Gva leader_;
 };
 
+/// What the variable parts of a process may have cost to read.
+std::size_t cost_of(const ProcessInfo& info) {
+  std::size_t cost = sizeof info + info.executable.cost() + info.working_directory.cost();
+  cost += info.cgroup.size() + info.arguments.size() * sizeof(std::string);
+  for (const std::string& argument : info.arguments) cost += argument.size();
+  return cost;
+}
+
 Result<Listing<Gva>> leaders(const LinuxKernel& kernel) {
   if (auto ok = kernel.require_types(); !ok) return std::unexpected(ok.error());
   const auto init = kernel.symbol("init_task");
@@ -135,12 +143,19 @@ Result<Listing<ProcessInfo>> processes(const LinuxKernel& kernel) {
   auto walk = leaders(kernel);
   if (!walk) return std::unexpected(walk.error());
   Listing<ProcessInfo> listing{.items = {}, .incomplete = std::move(walk->incomplete)};
+  ListingBudget budget;
   for (const Gva task : walk->items) {
     auto info = TaskReader{kernel, task}.read();
-    if (info)
-      listing.items.push_back(std::move(*info));
-    else if (!listing.incomplete)
-      listing.incomplete = info.error();
+    if (!info) {
+      if (!listing.incomplete) listing.incomplete = info.error();
+      continue;
+    }
+    const bool enough = budget.take(cost_of(*info));
+    listing.items.push_back(std::move(*info));
+    if (!enough) {
+      listing.incomplete = ListingBudget::used_up();
+      break;
+    }
   }
   return listing;
 }

@@ -35,14 +35,22 @@ class NameTable {
   void add(std::string_view name, Value value) {
     if (!name.empty()) entries_.emplace_back(name, value);
   }
-  void sort() { std::ranges::stable_sort(entries_, {}, &Entry::first); }
-  /// Everything of that name, in the order it was added.
-  [[nodiscard]] auto all(std::string_view name) const {
-    return std::ranges::equal_range(entries_, name, {}, &Entry::first) | std::views::values;
+  /// Makes find() work. Of entries with one name the first stays, by `rank` and then as added.
+  template <class Rank>
+  void sort(Rank&& rank) {
+    std::ranges::stable_sort(entries_, [&](const Entry& a, const Entry& b) {
+      return a.first != b.first ? a.first < b.first : rank(a.second) < rank(b.second);
+    });
+    const auto rest = std::ranges::unique(entries_, {}, &Entry::first);
+    entries_.erase(rest.begin(), rest.end());
   }
-  [[nodiscard]] std::optional<Value> first(std::string_view name) const {
-    const auto found = all(name);
-    return found.empty() ? std::nullopt : std::optional<Value>{*found.begin()};
+  void sort() {
+    sort([](const Value&) { return 0; });
+  }
+  [[nodiscard]] std::optional<Value> find(std::string_view name) const {
+    const auto at = std::ranges::lower_bound(entries_, name, {}, &Entry::first);
+    if (at == entries_.end() || at->first != name) return std::nullopt;
+    return at->second;
   }
 
  private:
@@ -57,7 +65,7 @@ class KernelTypes::Index {
  public:
   explicit Index(BtfPointer parsed) : btf_(std::move(parsed)) {
     for (std::uint32_t id = 1; id < count(); ++id) add_names({id});
-    structs.sort();
+    structs.sort([this](TypeId id) { return ~type(id)->size; });  // the largest
     typedefs.sort();
     functions.sort();
     enumerators.sort();
@@ -187,18 +195,15 @@ KernelTypes::~KernelTypes() = default;
 std::size_t KernelTypes::type_count() const { return index_->count(); }
 
 std::optional<TypeId> KernelTypes::find_struct(std::string_view name) const {
-  std::optional<TypeId> best;
-  for (const TypeId id : index_->structs.all(name))
-    if (!best || index_->type(id)->size > index_->type(*best)->size) best = id;
-  return best;
+  return index_->structs.find(name);
 }
 
 std::optional<TypeId> KernelTypes::find_typedef(std::string_view name) const {
-  return index_->typedefs.first(name);
+  return index_->typedefs.find(name);
 }
 
 std::optional<Prototype> KernelTypes::find_function(std::string_view name) const {
-  const auto id = index_->functions.first(name);
+  const auto id = index_->functions.find(name);
   if (!id) return std::nullopt;
   const btf_type* proto = index_->type({index_->type(*id)->type});
   Prototype result{.parameters = {}, .result = {proto->type}};
@@ -211,7 +216,7 @@ std::optional<Prototype> KernelTypes::find_function(std::string_view name) const
 }
 
 std::optional<std::int64_t> KernelTypes::find_enumerator(std::string_view name) const {
-  return index_->enumerators.first(name);
+  return index_->enumerators.find(name);
 }
 
 std::optional<Member> KernelTypes::member(TypeId structure, std::string_view name) const {

@@ -138,13 +138,14 @@ Result<> ProbeClient::greet() {
 }
 
 ProbeClient::~ProbeClient() {
-  // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
-  socket_.reset();
   if (oracle_thread_.joinable()) {
     oracle_thread_.request_stop();
     region_.header().question_bell.fetch_add(1);
     probe::futex_wake(region_.header().question_bell);
+    oracle_thread_.join();
   }
+  // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
+  socket_.reset();
 }
 
 Capabilities ProbeClient::capabilities() const {

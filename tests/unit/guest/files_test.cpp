@@ -155,6 +155,12 @@ TEST_P(ModulesTest, AddsSymbolsThatLieInModules) {
   EXPECT_LT(module_symbols(kernel, module).size(), 65536u);
 }
 
+TEST_P(ModulesTest, CountsReferencesOfAnyNumber) {
+  guest_.put(add_module("x"), "module", "refcnt", 0x8000'0000u);
+  guest_.finish();
+  EXPECT_EQ(modules(guest_.kernel())->items.at(0).references, -2147483649ll);
+}
+
 TEST_P(ModulesTest, SeesAListInACircle) {
   const Gva first = add_module("a"), last = add_module("b");
   const auto list = guest_.offset("module", "list");

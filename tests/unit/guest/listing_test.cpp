@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "fake_kernel.h"
+#include "guest/linux/path.h"
 
 namespace glasshook::linux_guest {
 namespace {
@@ -59,6 +60,16 @@ TEST_F(WalkTest, KeepsWhatComesBeforeAWildPointer) {
 
 TEST_F(WalkTest, SaysThatAKernelLacksTheList) {
   EXPECT_EQ(walk_list(guest_.kernel(), head_, {}, 9).incomplete->code, ErrorCode::unsupported);
+}
+
+TEST(ListingBudget, IsUsedUpByText) {
+  ListingBudget budget;
+  EXPECT_TRUE(budget.take(1000));
+  int paths = 0;
+  while (budget.take(kMaxPathBytes)) ++paths;
+  EXPECT_LT(paths, 1000) << "endless paths must not be listed for long";
+  EXPECT_FALSE(budget.take(0));
+  EXPECT_EQ(ListingBudget::used_up().code, ErrorCode::limit);
 }
 
 /// A balanced tree of seven nodes with the link at byte 16.
