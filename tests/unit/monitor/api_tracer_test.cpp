@@ -31,9 +31,15 @@ class ApiTracerTest : public testing::Test {
   ApiTracerTest() {
     signature_.module = "libc";
     signature_.name = "dup";
-    signature_.parameters.push_back(
-        {.name = "fd", .type = {.kind = api::TypeKind::descriptor, .size = 4, .is_signed = true}});
-    signature_.result = {.kind = api::TypeKind::descriptor, .size = 4, .is_signed = true};
+    api::Type descriptor;
+    descriptor.kind = api::TypeKind::descriptor;
+    descriptor.size = 4;
+    descriptor.is_signed = true;
+    api::Parameter fd;
+    fd.name = "fd";
+    fd.type = descriptor;
+    signature_.parameters.push_back(fd);
+    signature_.result = descriptor;
   }
 
   static ProcessPtr process(const std::string& id) {
