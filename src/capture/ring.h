@@ -63,6 +63,9 @@ class RingProducer {
     return timestamp;
   }
 
+  /// True when a record of that size would fit now.
+  [[nodiscard]] bool has_room(std::size_t bytes) noexcept;
+
   /// Numbers the record (RecordHeader::sequence) and publishes it. False when there is no room:
   /// the record is lost and counted, and its number is used up.
   bool push(std::span<std::byte> record) noexcept;
@@ -79,7 +82,6 @@ class RingProducer {
  private:
   RingProducer(RingHeader* header, std::byte* data, std::uint64_t data_size, Doorbell* doorbell)
       : header_(header), data_(data), data_size_(data_size), doorbell_(doorbell) {}
-  [[nodiscard]] bool has_room(std::size_t bytes) noexcept;
 
   // Own copies: what stands in shared memory is for the other side to read.
   RingHeader* header_;

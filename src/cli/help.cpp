@@ -12,7 +12,7 @@ std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) con
     if (option->get_positional())
       usage += option->get_required() ? " " + option->get_name(true)
                                       : " [" + option->get_name(true) + "]";
-  if (app->get_prefix_command()) usage += " [--] COMMAND [ARGUMENT...]";
+  if (app->get_prefix_command()) usage += " -- COMMAND [ARGUMENT...]";
   if (has_subcommands(*app)) usage += " COMMAND";
   return "\n" + usage + "\n";
 }

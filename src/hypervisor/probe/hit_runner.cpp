@@ -154,7 +154,24 @@ void HitRunner::report_code_page(const capture::CpuState& cpu,
   push(vcpu, size);
 }
 
+void HitRunner::wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
+  constexpr std::uint64_t kLongestWaitMs = 200, kGiveUpMs = 2000;
+  const std::uint64_t per_ms = region_.ticks_per_second() / 1000;
+  const std::uint64_t begin = ticks();
+  if (begin < vcpu.no_wait_until) return;
+  while (!vcpu.ring->has_room(size) && enabled_.load(std::memory_order_relaxed)) {
+    if (ticks() - begin > kLongestWaitMs * per_ms) {
+      vcpu.no_wait_until = ticks() + kGiveUpMs * per_ms;
+      return;
+    }
+    nanosleep(&kPause, nullptr);
+  }
+}
+
 bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
+  if (!vcpu.ring->has_room(size)) [[unlikely]]
+    wait_for_room(vcpu, size);
   const std::uint64_t timestamp = vcpu.ring->begin(ticks);
   std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
               sizeof timestamp);

@@ -51,11 +51,15 @@ class HitRunner {
     std::optional<capture::RingProducer> ring;
     std::vector<std::byte> buffer;
     std::uint64_t calls = 0;
+    std::uint64_t no_wait_until = 0;  ///< ticks; the monitor was found not to read
     HookCell* hooks = nullptr;
     ProbeCell* probe = nullptr;
   };
 
   bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
+  /// A monitor that falls behind slows the guest down before anything is lost; one that does not
+  /// read at all costs 200 ms in two seconds.
+  void wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept;
   std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
   void run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept;
   capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Program& program,

@@ -17,7 +17,7 @@ TEST(ErrorText, SaysWhatAndWhatToDo) {
 
 TEST(ErrorText, CannotBeForgedOrDriveTheTerminal) {
   EXPECT_EQ(error_text({ErrorCode::io, "file \x1b[2J\r", "a\x07"}),
-            "glasshook: file \\x1b[2J\\r\n  try: a\\a\n");
+            "glasshook: file \\x1b[2J\\r\n  try: a\\x07\n");
   EXPECT_EQ(error_text({ErrorCode::io, "one\ntwo", ""}), "glasshook: one\n  two\n");
 }
 

@@ -19,8 +19,8 @@ Listing sample() {
 
 TEST(Listing, AlignsColumnsAndKeepsGuestsFromForgingLines) {
   EXPECT_EQ(sample().table(false),
-            " PID  NAME                AT\n"
-            "   7  init            0x1000\n"
+            " PID  NAME                 AT\n"
+            "   7  init             0x1000\n"
             "1234  a\\nb\\x1b[2J\\xff       -\n");
 }
 
