@@ -1,6 +1,8 @@
 // What families share: writing hook specs and events, joining entries with returns.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <compare>
 #include <cstdint>
 #include <deque>
@@ -46,10 +48,24 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
 /// Marks a spec as one that not every kernel has.
 [[nodiscard]] hook::HookSpec optional(hook::HookSpec spec);
 
+/// A family that tells totals. They are told under the time of the telling, so that times go
+/// forward; when it began and ended is in their fields.
+class TimedFamily : public Family {
+ public:
+  void on_any_call(const Call& call, Context&) override { now_ = std::max(now_, call.time()); }
+
+ protected:
+  /// Of the latest call of any family.
+  [[nodiscard]] std::chrono::system_clock::time_point now() const { return now_; }
+
+ private:
+  std::chrono::system_clock::time_point now_;
+};
+
 /// A family whose hooks and handlers stand side by side in one table. `Derived` has
 /// `static std::vector<Rule> rules()`.
 template <class Derived>
-class TableFamily : public Family {
+class TableFamily : public TimedFamily {
  public:
   struct Rule {
     hook::HookSpec spec;

@@ -27,14 +27,12 @@ struct Totals {
   [[nodiscard]] bool empty() const { return operations == 0; }
 };
 
-/// Fields glasshook.bytes, glasshook.operations, event.start, event.end; the event's time is that
-/// of the last operation.
+/// Fields glasshook.bytes, glasshook.operations, event.start, event.end.
 inline void add_totals(Event& event, const Totals& totals) {
   add_number(event, "glasshook.bytes", totals.bytes);
   add_number(event, "glasshook.operations", totals.operations);
   add(event, "event.start", iso_time(totals.first));
   add(event, "event.end", iso_time(totals.last));
-  event.time = totals.last;
 }
 
 }  // namespace glasshook::behaviour

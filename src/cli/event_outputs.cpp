@@ -64,7 +64,7 @@ void EventOutputs::flush() {
 Result<> EventOutputs::finish(const output::Summary& summary) {
   // Files and live text end before the tree is drawn.
   for (const auto& output : std::views::reverse(outputs_)) keep(output->finish(summary));
-  if (options_.quiet && (summary.losses.any() || !summary.missing_hooks.empty()))
+  if (options_.quiet && summary.losses.any())
     write_all(STDERR_FILENO, output::render_summary(summary, tree_options()));
   if (failure_) return std::unexpected(*failure_);
   return {};

@@ -89,6 +89,8 @@ Error ending_of(machine::Machine& machine) {
           "--console FILE keeps what its kernel says"};
 }
 
+Error vm_ended() { return {ErrorCode::closed, "the VM ended", ""}; }
+
 /// One run, step by step.
 class GuestRun {
  public:
@@ -163,7 +165,7 @@ class GuestRun {
         if (init && !init->mm.is_null()) return {};
       }
       if (!kernel) last = kernel.error();
-      if (guest_.machine->wait_exit(in(seconds(1)))) return std::unexpected(gone());
+      if (guest_.machine->wait_exit(in(seconds(1)))) return std::unexpected(vm_ended());
     }
     return with_remedy(
         fail(ErrorCode::timeout, "the guest did not start a program in time: {}", last.message),
@@ -204,7 +206,7 @@ class GuestRun {
         break;
     }
     if (options_.command.empty()) return kSuccess;
-    return std::unexpected(gone());
+    return std::unexpected(vm_ended());
   }
 
   void pass_on(machine::Stream stream, std::string_view bytes) const {
@@ -225,11 +227,9 @@ class GuestRun {
     return plan_.request.custom ? "of your own" : plan_.request.name;
   }
 
-  [[nodiscard]] Error gone() { return ending_of(*guest_.machine); }
-
-  /// A peer that hung up has its reason in the VM's end.
+  /// A peer that hung up has its reason in the VM's end. Asked once: QEMU's events are used up.
   [[nodiscard]] Error explained(Error error) {
-    return error.code == ErrorCode::closed && guest_.machine ? gone() : error;
+    return error.code == ErrorCode::closed && guest_.machine ? ending_of(*guest_.machine) : error;
   }
 
   const GuestRunOptions& options_;
@@ -254,6 +254,7 @@ OptionRef add_guest_run_options(CommandBuilder command, GuestRunOptions& options
   add_output_options(command, options.watch);
   command.group("Output").value("--linger", options.linger, "Watch on after the command has ended",
                                 "TIME");
+  add_record_option(command, options.watch);
   return api;
 }
 

@@ -6,6 +6,13 @@ namespace glasshook::cli {
 
 HelpFormatter::HelpFormatter() { column_width(30); }
 
+std::string HelpFormatter::make_group(std::string group, bool is_positional,
+                                      std::vector<const CLI::Option*> options) const {
+  // A group that follows another one would have two blank lines before it.
+  const bool first = is_positional || group == "Options";
+  return CLI::Formatter::make_group(group, is_positional, std::move(options)).substr(first ? 0 : 1);
+}
+
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
   std::string usage = fmt::format("Usage: {} [OPTIONS]", name);
   for (const CLI::Option* option : app->get_options())

@@ -13,6 +13,8 @@ namespace glasshook::cli {
 class HelpFormatter final : public CLI::Formatter {
  public:
   HelpFormatter();
+  [[nodiscard]] std::string make_group(std::string group, bool is_positional,
+                                       std::vector<const CLI::Option*> options) const override;
   [[nodiscard]] std::string make_usage(const CLI::App* app, std::string name) const override;
   [[nodiscard]] std::string make_option_opts(const CLI::Option* option) const override;
 };

@@ -16,6 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kPatience = 2s;
+constexpr auto kTick = 500ms;
 constexpr std::string_view kEraseLine = "\r\x1b[K";
 
 }  // namespace
@@ -46,10 +47,11 @@ Progress::~Progress() {
 void Progress::step(std::string_view text) {
   const std::lock_guard lock(mutex_);
   if (text_ == text) return;
+  if (drawn_) write_all(STDERR_FILENO, kEraseLine);
+  drawn_ = false;
   text_ = to_printable(text);
   step_begun_ = std::chrono::steady_clock::now();
   pending_ = true;
-  changed_.notify_one();
 }
 
 void Progress::clear() {
@@ -61,19 +63,17 @@ void Progress::clear() {
 
 void Progress::run(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, stop, begun_ + kPatience, [] { return false; });
   while (!stop.stop_requested()) {
-    if (!text_.empty()) draw();
-    changed_.wait_for(lock, stop, 500ms, [this] { return pending_; });
+    if (!text_.empty() && std::chrono::steady_clock::now() - step_begun_ >= kPatience) draw();
+    changed_.wait_for(lock, stop, kTick, [] { return false; });
   }
 }
 
 void Progress::draw() {
   if (terminal_) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(
-                             std::chrono::steady_clock::now() - step_begun_)
-                             .count();
-    const std::string line = seconds < 2 ? text_ : fmt::format("{} ({} s)", text_, seconds);
+        std::chrono::steady_clock::now() - step_begun_);
+    const std::string line = fmt::format("{} ({} s)", text_, seconds.count());
     const std::size_t columns = terminal_columns(STDERR_FILENO, 80) - 1;
     write_all(STDERR_FILENO, fmt::format("{}{}", kEraseLine, output::cut_to(line, columns)));
     drawn_ = true;

@@ -20,8 +20,8 @@ enum class ColorMode { automatic, always, never };
 /// Columns of the terminal behind `fd`, or `otherwise`.
 [[nodiscard]] std::size_t terminal_columns(int fd, std::size_t otherwise);
 
-/// Says on the standard error what long work is at. Quiet for the first two seconds; then one line
-/// that is redrawn on a terminal, and a line a step elsewhere. Safe from any thread.
+/// Says on the standard error what long work is at, once a step takes more than two seconds: one
+/// line that is redrawn on a terminal, a line a step elsewhere. Safe from any thread.
 class Progress {
  public:
   Progress();
@@ -35,12 +35,11 @@ class Progress {
   void run(const std::stop_token& stop);
   void draw();
 
-  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   const bool terminal_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::string text_;
-  std::chrono::steady_clock::time_point step_begun_ = begun_;
+  std::chrono::steady_clock::time_point step_begun_;
   bool pending_ = false;  ///< a step that no line was written for yet
   bool drawn_ = false;    ///< a line stands on the terminal
   std::jthread thread_;   ///< last: ends before the rest is gone

@@ -14,6 +14,7 @@ void add_watch(CommandBuilder program) {
   add_hook_options(command, *options);
   add_filter_options(command, *options);
   add_output_options(command, *options);
+  add_record_option(command, *options);
   command.footer(
       behaviour_help() +
       "\n"

@@ -33,8 +33,6 @@ OptionRef add_hook_options(CommandBuilder command, WatchOptions& o) {
       "-e,--api", o.apis,
       "Show calls of these too: libc!open, 'kernel!vfs_*', @network; repeatable", "API");
   group.value("--rate", o.rate, "At most so many calls a second of each -e function");
-  command.group("Output").value("--record", o.record, "Keep all that glasshook replay needs",
-                                "FILE");
   return api;
 }
 
@@ -55,6 +53,11 @@ void add_output_options(CommandBuilder command, WatchOptions& o) {
   group.flag("--hooks", o.hooks, "End with the counters of every hook");
   group.flag("--utc", o.utc, "Time of day instead of seconds since the start");
   group.value("--host-id", o.host_id, "host.id of the events (default: made up per VM)");
+}
+
+void add_record_option(CommandBuilder command, WatchOptions& o) {
+  command.group("Output").value("--record", o.record, "Keep all that glasshook replay needs",
+                                "FILE");
 }
 
 std::string behaviour_help() {

@@ -34,12 +34,14 @@ struct WatchOptions {
 
 /// --behaviours.
 void add_behaviour_option(CommandBuilder command, WatchOptions& options);
-/// -e, --rate, --record; gives the first.
+/// -e, --rate; gives the first.
 OptionRef add_hook_options(CommandBuilder command, WatchOptions& options);
 /// --pid, --comm, --exe, --tree.
 void add_filter_options(CommandBuilder command, WatchOptions& options);
 /// --timeout, --json, --live, --quiet, --hooks, --utc.
 void add_output_options(CommandBuilder command, WatchOptions& options);
+/// --record, for sessions of a live VM.
+void add_record_option(CommandBuilder command, WatchOptions& options);
 
 /// A footer paragraph that lists the behaviour families.
 [[nodiscard]] std::string behaviour_help();

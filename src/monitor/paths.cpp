@@ -40,18 +40,27 @@ std::string PathResolver::file(Gva file) const {
   return linux_guest::file_path(*kernel_, file, linux_guest::first_root(*kernel_)).text;
 }
 
-const MountPoint* PathResolver::mount_of(Gva super_block, Gva task) {
+std::optional<std::uint64_t> PathResolver::mount_namespace_of(Gva task) const {
   const auto& layout = kernel_->layout();
   const auto nsproxy = kernel_->pointer(task, layout.task.nsproxy);
-  if (!nsproxy || nsproxy->is_null()) return nullptr;
+  if (!nsproxy || nsproxy->is_null()) return std::nullopt;
   const auto space = kernel_->pointer(*nsproxy, layout.nsproxy.mnt_ns);
-  if (!space) return nullptr;
-  const MountKey key{space->value, super_block.value};
+  return space ? std::optional(space->value) : std::nullopt;
+}
+
+const MountPoint* PathResolver::mount_of(Gva super_block, Gva task) {
+  // A short-lived process may have given up its namespaces by now: then the mount by which others
+  // saw that file system has to do.
+  const auto space = mount_namespace_of(task);
+  const auto usual = usual_space_.find(super_block.value);
+  if (!space && usual == usual_space_.end()) return nullptr;
+  const MountKey key{space ? *space : usual->second, super_block.value};
   const auto known = mounts_.find(key);
   if (known != mounts_.end()) return &known->second;
   auto found = linux_guest::mount_point_of(*kernel_, super_block, task);
   if (!found) return nullptr;
-  if (mounts_.size() >= kMaxMounts) mounts_.clear();
+  if (mounts_.size() >= kMaxMounts) forget_mounts();
+  usual_space_[super_block.value] = key.first;
   return &mounts_.emplace(key, std::move(*found)).first->second;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -28,16 +29,21 @@ class PathResolver {
   [[nodiscard]] std::string file(Gva file) const;
 
   /// Mounts have changed.
-  void forget_mounts() { mounts_.clear(); }
+  void forget_mounts() {
+    mounts_.clear();
+    usual_space_.clear();
+  }
 
  private:
   static constexpr std::size_t kMaxMounts = 4096;
   using MountKey = std::pair<std::uint64_t, std::uint64_t>;  ///< mount namespace, super block
 
   [[nodiscard]] const linux_guest::MountPoint* mount_of(Gva super_block, Gva task);
+  [[nodiscard]] std::optional<std::uint64_t> mount_namespace_of(Gva task) const;
 
   const linux_guest::LinuxKernel* kernel_;
   std::map<MountKey, linux_guest::MountPoint> mounts_;
+  std::map<std::uint64_t, std::uint64_t> usual_space_;  ///< super block, mount namespace
 };
 
 }  // namespace glasshook::monitor

@@ -145,6 +145,11 @@ void destination(const Event& e, Description& d) {
   d.result = field_text(e, "glasshook.error");
 }
 
+void connected(const Event& e, Description& d) {
+  destination(e, d);
+  if (field_text(e, "event.outcome") == "failure") d.words = "cannot connect to";
+}
+
 void source(const Event& e, Description& d) {
   d.target = spaced(field_text(e, "network.transport"), endpoint(e, "source"));
 }
@@ -227,7 +232,7 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"file_owner_changed", owner},
       {"file_attribute_changed", attribute},
       {"filesystem_mounted", mounted},
-      {"network_connected", destination},
+      {"network_connected", connected},
       {"network_listening", local},
       {"network_accepted", source},
       {"network_closed", closed},

@@ -53,7 +53,7 @@ class GuestTest(unittest.TestCase):
     maxDiff = 4000
 
     def assert_nothing_lost(self, result):
-        losses = result.summary()["glasshook"].get("losses", {})
+        losses = result.summary()["glasshook"]["summary"]["losses"]
         lost = {k: v for k, v in losses.items()
                 if k in ("dropped", "budget", "malformed", "page_timeouts") and v}
         self.assertEqual(lost, {}, result.stderr[-2000:])

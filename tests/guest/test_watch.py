@@ -111,7 +111,7 @@ class WatchedByHand(GuestTest):
 class ManyProcessorsMuchMemory(WatchedByHand):
     """The same with RAM above the PCI hole."""
 
-    memory, smp = "5G", "4"
+    memory, smp = "5G", "2"
 
     def test_qemu_killed_under_the_monitor(self):
         self.skipTest("the same whatever the size")

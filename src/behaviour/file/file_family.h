@@ -21,7 +21,7 @@ class FileFamily final : public TableFamily<FileFamily> {
   static std::vector<Rule> rules();
 
   void on_process_exit(const std::shared_ptr<const Process>& process, Context& context) override;
-  void on_end(Context& context) override { totals_.tell_all(context); }
+  void on_end(Context& context) override { totals_.tell_all(now(), context); }
 
  private:
   // Opening, reading, writing, closing: file_io.cpp

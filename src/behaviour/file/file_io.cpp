@@ -132,7 +132,7 @@ void FileFamily::on_io_uring(const Call& call, Context& context) {
 
 void FileFamily::on_close(const Call& call, Context& context) {
   const std::uint64_t file = call.word(kCloseFile);
-  totals_.closed(file, context);
+  totals_.closed(file, now(), context);
   open_files_.closed(file);
 }
 
@@ -143,7 +143,7 @@ void FileFamily::on_memory_file(const Call& call, Context& context) {
 }
 
 void FileFamily::on_process_exit(const std::shared_ptr<const Process>& process, Context& context) {
-  if (process) totals_.process_exited(*process, context);
+  if (process) totals_.process_exited(*process, now(), context);
 }
 
 }  // namespace glasshook::behaviour

@@ -14,7 +14,7 @@ FileTotals::OfProcess& FileTotals::find_or_add(const Call& call, const Operation
   const auto found = std::ranges::find(users, key, &OfProcess::key);
   if (found != users.end() && found->inode == operation.inode) return *found;
   // The address can belong to another file now.
-  if (found != users.end()) tell(take(operation.file, users, found), context);
+  if (found != users.end()) tell(take(operation.file, users, found), call.time(), context);
   ++held_;
   files_of_[key].insert(operation.file);
   OfProcess& user = users.emplace_back();
@@ -36,7 +36,7 @@ FileTotals::OfProcess FileTotals::take(std::uint64_t file, Users& users, Users::
 
 void FileTotals::count(const Call& call, const Operation& operation, const std::string& path,
                        Context& context) {
-  if (held_ >= kMost) tell_all(context);
+  if (held_ >= kMost) tell_all(call.time(), context);
   OfProcess& user = find_or_add(call, operation, path, context);
   user.process = call.process();
   user.thread_id = call.thread_id();
@@ -44,17 +44,17 @@ void FileTotals::count(const Call& call, const Operation& operation, const std::
   (operation.write ? user.written : user.read).count(operation.bytes, call.time());
 }
 
-void FileTotals::closed(std::uint64_t file, Context& context) {
+void FileTotals::closed(std::uint64_t file, Time now, Context& context) {
   const auto found = files_.find(file);
   if (found == files_.end()) return;
   Users closing;
   while (!found->second.empty())
     closing.push_back(take(file, found->second, std::prev(found->second.end())));
   files_.erase(found);
-  tell_in_order(std::move(closing), context);
+  tell_in_order(std::move(closing), now, context);
 }
 
-void FileTotals::process_exited(const Process& process, Context& context) {
+void FileTotals::process_exited(const Process& process, Time now, Context& context) {
   const auto of = files_of_.find(key_of(process));
   if (of == files_of_.end()) return;
   const std::unordered_set<std::uint64_t> files = of->second;
@@ -65,32 +65,33 @@ void FileTotals::process_exited(const Process& process, Context& context) {
     gone.push_back(take(file, found->second, user));
     if (found->second.empty()) files_.erase(found);
   }
-  tell_in_order(std::move(gone), context);
+  tell_in_order(std::move(gone), now, context);
 }
 
-void FileTotals::tell_all(Context& context) {
+void FileTotals::tell_all(Time now, Context& context) {
   Users all;
   for (auto& [file, users] : files_) std::ranges::move(users, std::back_inserter(all));
   files_.clear();
   files_of_.clear();
   held_ = 0;
-  tell_in_order(std::move(all), context);
+  tell_in_order(std::move(all), now, context);
 }
 
-void FileTotals::tell_in_order(Users users, Context& context) {
+void FileTotals::tell_in_order(Users users, Time now, Context& context) {
   const auto last = [](const OfProcess& user) {
     return std::max(user.read.last, user.written.last);
   };
   std::ranges::sort(users, {}, last);
-  for (const OfProcess& user : users) tell(user, context);
+  for (const OfProcess& user : users) tell(user, now, context);
 }
 
-void FileTotals::tell(const OfProcess& user, Context& context) {
+void FileTotals::tell(const OfProcess& user, Time now, Context& context) {
   for (const Totals* totals : {&user.read, &user.written}) {
     if (totals->empty()) continue;
     Event event = make_event(totals == &user.read ? "file_read" : "file_written");
     event.process = user.process;
     event.thread_id = user.thread_id;
+    event.time = now;
     add_known(event, "file.path", user.path);
     add(event, "file.inode", std::to_string(user.inode));
     add_number(event, "file.size", user.size);

@@ -1,6 +1,7 @@
 // Reads and writes, added up for each process and file.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@ namespace glasshook::behaviour {
 class FileTotals {
  public:
   static constexpr std::size_t kMost = 50'000;
+  using Time = std::chrono::system_clock::time_point;
 
   /// One operation of the process that made `call` on the file at address `file`.
   struct Operation {
@@ -32,9 +34,9 @@ class FileTotals {
              Context& context);
 
   /// The last reference to a file is gone.
-  void closed(std::uint64_t file, Context& context);
-  void process_exited(const Process& process, Context& context);
-  void tell_all(Context& context);
+  void closed(std::uint64_t file, Time now, Context& context);
+  void process_exited(const Process& process, Time now, Context& context);
+  void tell_all(Time now, Context& context);
 
   [[nodiscard]] std::size_t size() const { return held_; }
 
@@ -54,8 +56,8 @@ class FileTotals {
                          Context& context);
   /// Takes what a process did on a file out of the tables.
   [[nodiscard]] OfProcess take(std::uint64_t file, Users& users, Users::iterator user);
-  static void tell(const OfProcess& user, Context& context);
-  static void tell_in_order(Users users, Context& context);
+  static void tell(const OfProcess& user, Time now, Context& context);
+  static void tell_in_order(Users users, Time now, Context& context);
 
   std::unordered_map<std::uint64_t, Users> files_;
   std::map<ProcessKey, std::unordered_set<std::uint64_t>> files_of_;

@@ -183,6 +183,7 @@ class InjectionFamily final : public TableFamily<InjectionFamily> {
       if (!f.totals.empty()) {
         Event event = make_event("process_memory_written");
         event.process = f.writer;
+        event.time = now();
         add_target(event, context, it->first.target, f.target_name);
         add(event, "glasshook.method", std::string{it->first.method});
         add(event, "glasshook.address", hex(f.lowest));

@@ -9,7 +9,7 @@ namespace {
 
 /// The first such page of a program is told at once, the number of all when the process ends:
 /// a just-in-time compiler makes thousands.
-class MemoryFamily final : public Family {
+class MemoryFamily final : public TimedFamily {
  public:
   [[nodiscard]] std::string_view name() const override { return "memory"; }
   [[nodiscard]] std::string_view description() const override {
@@ -32,7 +32,7 @@ class MemoryFamily final : public Family {
   void on_process_exit(const std::shared_ptr<const Process>& process, Context& context) override {
     if (!process) return;
     if (const Seen* seen = seen_.find(*process); seen != nullptr && seen->pages > 1)
-      context.emit(describe(process, seen->lowest, seen->pages, seen->last));
+      context.emit(describe(process, seen->lowest, seen->pages, std::max(seen->last, now())));
     seen_.forget(*process);
   }
 

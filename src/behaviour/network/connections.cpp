@@ -15,7 +15,7 @@ void add_connection(Event& event, const SocketView& socket, bool ingress) {
 
 Connections::Connection& Connections::touch(const Call& call, const SocketView& socket,
                                             Context& context) {
-  if (open_.size() >= kMost && !open_.contains(socket.address)) tell_all(context);
+  if (open_.size() >= kMost && !open_.contains(socket.address)) tell_all(call.time(), context);
   const auto [found, is_new] = open_.try_emplace(socket.address);
   Connection& connection = found->second;
   if (is_new) {
@@ -36,7 +36,7 @@ Connections::Connection& Connections::touch(const Call& call, const SocketView& 
 
 void Connections::opened(const Call& call, const SocketView& socket, bool ingress,
                          Context& context) {
-  closed(socket.address, context);  // one whose closing was not seen
+  closed(socket.address, call.time(), context);  // one whose closing was not seen
   touch(call, socket, context).ingress = ingress;
 }
 
@@ -73,35 +73,35 @@ Connections::Connection Connections::take(
   return connection;
 }
 
-void Connections::closed(std::uint64_t sock, Context& context) {
+void Connections::closed(std::uint64_t sock, Time now, Context& context) {
   const auto found = open_.find(sock);
-  if (found != open_.end()) tell(take(found), context);
+  if (found != open_.end()) tell(take(found), now, context);
 }
 
-void Connections::process_exited(const Process& process, Context& context) {
+void Connections::process_exited(const Process& process, Time now, Context& context) {
   const auto of = sockets_of_.find(key_of(process));
   if (of == sockets_of_.end()) return;
   std::vector<Connection> gone;
   const std::unordered_set<std::uint64_t> sockets = of->second;
   for (const std::uint64_t sock : sockets) gone.push_back(take(open_.find(sock)));
   std::ranges::sort(gone, {}, &Connection::begun);
-  for (const Connection& connection : gone) tell(connection, context);
+  for (const Connection& connection : gone) tell(connection, now, context);
 }
 
-void Connections::tell_all(Context& context) {
+void Connections::tell_all(Time now, Context& context) {
   std::vector<Connection> all;
   for (auto& [sock, connection] : open_) all.push_back(std::move(connection));
   open_.clear();
   sockets_of_.clear();
   std::ranges::sort(all, {}, &Connection::begun);
-  for (const Connection& connection : all) tell(connection, context);
+  for (const Connection& connection : all) tell(connection, now, context);
 }
 
-void Connections::tell(const Connection& c, Context& context) {
+void Connections::tell(const Connection& c, Time now, Context& context) {
   Event event = make_event("network_closed");
   event.process = c.process;
   event.thread_id = c.thread_id;
-  event.time = c.used;
+  event.time = now;
   add_connection(event, c.socket, c.ingress);
   add_number(event, "source.bytes", c.ingress ? c.received : c.sent);
   add_number(event, "destination.bytes", c.ingress ? c.sent : c.received);

@@ -23,14 +23,15 @@ void add_connection(Event& event, const SocketView& socket, bool ingress);
 class Connections {
  public:
   static constexpr std::size_t kMost = 50'000;
+  using Time = std::chrono::system_clock::time_point;
 
   /// A connection stands; told as closed even when nothing goes over it.
   void opened(const Call& call, const SocketView& socket, bool ingress, Context& context);
   void sent(const Call& call, const SocketView& socket, std::uint64_t bytes, Context& context);
   void received(const Call& call, const SocketView& socket, std::uint64_t bytes, Context& context);
-  void closed(std::uint64_t sock, Context& context);
-  void process_exited(const Process& process, Context& context);
-  void tell_all(Context& context);
+  void closed(std::uint64_t sock, Time now, Context& context);
+  void process_exited(const Process& process, Time now, Context& context);
+  void tell_all(Time now, Context& context);
 
   /// True when the socket is known to be on its way to that peer.
   [[nodiscard]] bool is_open(std::uint64_t sock, const Endpoint& remote) const;
@@ -42,14 +43,14 @@ class Connections {
     std::uint32_t thread_id = 0;
     SocketView socket;
     bool ingress = false;
-    std::chrono::system_clock::time_point begun, used;
+    Time begun, used;
     std::uint64_t sent = 0, received = 0;
   };
 
   Connection& touch(const Call& call, const SocketView& socket, Context& context);
   Connection take(std::unordered_map<std::uint64_t, Connection>::iterator at);
   void forget_user(const Connection& connection);
-  static void tell(const Connection& connection, Context& context);
+  static void tell(const Connection& connection, Time now, Context& context);
 
   std::unordered_map<std::uint64_t, Connection> open_;
   std::map<ProcessKey, std::unordered_set<std::uint64_t>> sockets_of_;

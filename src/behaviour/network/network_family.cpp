@@ -127,9 +127,9 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
   }
 
   void on_process_exit(const std::shared_ptr<const Process>& process, Context& context) override {
-    if (process) connections_.process_exited(*process, context);
+    if (process) connections_.process_exited(*process, now(), context);
   }
-  void on_end(Context& context) override { connections_.tell_all(context); }
+  void on_end(Context& context) override { connections_.tell_all(now(), context); }
 
  private:
   void on_connect(const Call& call, Context& context) {
@@ -142,6 +142,8 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
     if (!socket.remote.known() || again || result == -ENOTSOCK) return;
 
     const bool pending = result == -EINPROGRESS || result == -EINTR;
+    // Programs look for local services that are not there all the time.
+    if (socket.remote.is_unix && result != 0 && !pending) return;
     Event event = make_event("network_connected");
     if (socket.remote.is_unix) {
       add(event, "network.transport", "unix");
@@ -196,7 +198,7 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
   }
 
   void on_release(const Call& call, Context& context) {
-    connections_.closed(call.word(kReleaseSock), context);
+    connections_.closed(call.word(kReleaseSock), call.time(), context);
   }
 
   void on_dns(const Call& call, Context& context) {

@@ -124,6 +124,8 @@ TEST_F(NetworkFamilyTest, UnixSockets) {
   EXPECT_EQ(text_of(event, "network.transport"), "unix");
   EXPECT_EQ(text_of(event, "destination.address"), "/run/x.sock");
   EXPECT_EQ(event.find("source.ip"), nullptr);
+  connect(1, bytes_of(address), -ENOENT);
+  EXPECT_THAT(guest.events, IsEmpty());
   guest.call("unix_listen", true, a, {{"address", bytes_of(address)}});
   event = guest.only();
   EXPECT_EQ(text_of(event, "server.address"), "/run/x.sock");

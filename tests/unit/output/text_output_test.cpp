@@ -118,6 +118,12 @@ TEST(Describe, ActionsOfEveryKind) {
                                        {"destination.ip", "::1"},
                                        {"destination.port", std::uint64_t{443}}}),
             "connected to|tcp [::1]:443|");
+  EXPECT_EQ(says("network_connected", {{"network.transport", "tcp"},
+                                       {"destination.ip", "1.2.3.4"},
+                                       {"destination.port", std::uint64_t{443}},
+                                       {"event.outcome", "failure"},
+                                       {"glasshook.error", "ECONNREFUSED"}}),
+            "cannot connect to|tcp 1.2.3.4:443|ECONNREFUSED");
   EXPECT_EQ(says("signal_sent", {{"glasshook.target.pid", std::uint64_t{3}},
                                  {"glasshook.target.name", "cat"},
                                  {"glasshook.signal.name", "SIGTERM"}}),
