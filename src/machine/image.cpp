@@ -97,7 +97,7 @@ Result<> run_recipe(const fs::path& script, const fs::path& out, const ProgressS
   const UniqueFd read_end(pipe[0]);
   UniqueFd write_end(pipe[1]);
   const Deadline deadline = in(kBuildTime);
-  auto child = Child::start({{script.native(), out.native()}, {}, write_end.get(), {}});
+  auto child = Child::start({{script.native(), out.native()}, {}, write_end.get()});
   if (!child) return std::unexpected(child.error());
   write_end.reset();
   if (auto ok = follow_lines(read_end.get(), progress, deadline); !ok) return ok;

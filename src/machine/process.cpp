@@ -23,7 +23,7 @@ namespace {
 struct Launch {
   std::string program;
   std::vector<char*> argv;
-  std::vector<char*> envp;
+  envp.reserve(first.size() + 1);
   std::vector<int> inherit;
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, report_fd = -1;
   pid_t parent = 0;
@@ -48,25 +48,8 @@ struct Launch {
     report_and_exit(launch);
   for (const int fd : launch.inherit)
     if (::fcntl(fd, F_SETFD, 0) < 0) report_and_exit(launch);
-  ::execve(launch.program.c_str(), launch.argv.data(), launch.envp.data());
+  ::execve(launch.program.c_str(), launch.argv.data(), environ);
   report_and_exit(launch);
-}
-
-std::string_view variable_name(std::string_view assignment) {
-  return assignment.substr(0, assignment.find('='));
-}
-
-std::vector<char*> merged_environment(const std::vector<std::string>& first) {
-  std::vector<char*> envp;
-  for (const std::string& entry : first) envp.push_back(const_cast<char*>(entry.c_str()));
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    bool replaced = false;
-    for (const std::string& mine : first)
-      replaced = replaced || variable_name(mine) == variable_name(*entry);
-    if (!replaced) envp.push_back(*entry);
-  }
-  envp.push_back(nullptr);
-  return envp;
 }
 
 ExitStatus from_wait(const siginfo_t& info) {
@@ -108,7 +91,6 @@ Result<Child> Child::start(const ChildOptions& options) {
   for (const std::string& argument : options.argv)
     launch.argv.push_back(const_cast<char*>(argument.c_str()));
   launch.argv.push_back(nullptr);
-  launch.envp = merged_environment(options.environment);
   launch.inherit = options.inherit;
   launch.parent = ::getpid();
 
@@ -196,7 +178,7 @@ Result<std::string> run_program(const std::vector<std::string>& argv, Deadline d
                                 std::size_t limit) {
   UniqueFd output(::memfd_create("stdout", MFD_CLOEXEC));
   if (!output.valid()) return fail(ErrorCode::io, "memfd_create: {}", std::strerror(errno));
-  auto child = Child::start({argv, {}, output.get(), {}});
+  auto child = Child::start({argv, {}, output.get()});
   if (!child) return std::unexpected(child.error());
   const auto status = child->wait(deadline);
   if (!status) return std::unexpected(status.error());

@@ -27,10 +27,9 @@ struct ExitStatus {
 
 /// What to start, and what it gets.
 struct ChildOptions {
-  std::vector<std::string> argv;         ///< argv[0] is looked up in PATH unless it has a slash
-  std::vector<int> inherit;              ///< descriptors kept open under the same number
-  int stdout_fd = -1;                    ///< -1: /dev/null
-  std::vector<std::string> environment;  ///< "NAME=value" put before this process's own
+  std::vector<std::string> argv;  ///< argv[0] is looked up in PATH unless it has a slash
+  std::vector<int> inherit;       ///< descriptors kept open under the same number
+  int stdout_fd = -1;             ///< -1: /dev/null
 };
 
 /// A running child in its own session (a terminal's Ctrl-C does not reach it). It is killed when

@@ -28,7 +28,7 @@ fs::path from_environment(const char* variable) {
 }  // namespace
 
 fs::path find_data_directory(const fs::path& executable, std::string_view name) {
-  const fs::path installed = executable.parent_path().parent_path() / "share/glasshook" / name;
+  fs::path installed = executable.parent_path().parent_path() / "share/glasshook" / name;
   if (present(installed)) return installed;
   fs::path place = executable.parent_path();
   for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
@@ -40,13 +40,13 @@ fs::path find_data_directory(const fs::path& executable, std::string_view name) 
 }
 
 fs::path find_plugin(const fs::path& executable) {
-  const fs::path beside = executable.parent_path() / kPluginName;
+  fs::path beside = executable.parent_path() / kPluginName;
   if (present(beside)) return beside;
-  const fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / kPluginName;
+  fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / kPluginName;
   if (present(installed)) return installed;
   fs::path place = executable.parent_path();
   for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
-    const fs::path built = place / "src/hypervisor" / kPluginName;
+    fs::path built = place / "src/hypervisor" / kPluginName;
     if (present(built) && present(place / "CMakeCache.txt")) return built;
     place = place.parent_path();
   }

@@ -17,8 +17,8 @@ namespace glasshook::machine {
 namespace {
 
 /// The control port is for short replies; a guest that says more is not listened to.
-constexpr std::size_t kMaxControl = 64 * 1024;
-constexpr std::size_t kMaxCommand = 128 * 1024;
+constexpr std::size_t kMaxControl = std::size_t{64} * 1024;
+constexpr std::size_t kMaxCommand = std::size_t{128} * 1024;
 constexpr auto kSendTime = std::chrono::seconds(10);
 constexpr int kMostDrains = 10;  // a guest that never stops talking
 constexpr auto kJobFile = "run/guest/job";

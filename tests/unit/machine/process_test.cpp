@@ -12,7 +12,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Child, ReportsExitStatusAndSignal) {
-  auto child = Child::start({{"sh", "-c", "exit 7"}, {}, -1, {}});
+  auto child = Child::start({{"sh", "-c", "exit 7"}, {}, -1});
   ASSERT_TRUE(child) << child.error().message;
   auto status = child->wait(soon());
   ASSERT_TRUE(status);
@@ -20,7 +20,7 @@ TEST(Child, ReportsExitStatusAndSignal) {
   EXPECT_FALSE(status->success());
   EXPECT_EQ(status->text(), "exit status 7");
 
-  child = Child::start({{"sh", "-c", "kill -TERM $$"}, {}, -1, {}});
+  child = Child::start({{"sh", "-c", "kill -TERM $$"}, {}, -1});
   ASSERT_TRUE(child);
   status = child->wait(soon());
   ASSERT_TRUE(status);
@@ -29,7 +29,7 @@ TEST(Child, ReportsExitStatusAndSignal) {
 }
 
 TEST(Child, NamesAProgramThatIsNotThere) {
-  const auto child = Child::start({{"glasshook-no-such-program"}, {}, -1, {}});
+  const auto child = Child::start({{"glasshook-no-such-program"}, {}, -1});
   ASSERT_FALSE(child);
   EXPECT_EQ(child.error().code, ErrorCode::not_found);
   EXPECT_THAT(child.error().message, HasSubstr("glasshook-no-such-program"));
@@ -38,7 +38,7 @@ TEST(Child, NamesAProgramThatIsNotThere) {
 TEST(Child, SaysWhyAProgramDoesNotStart) {
   const Scratch scratch;
   const auto program = scratch.write("broken", "#!/no/such/interpreter\n", 0755);
-  const auto child = Child::start({{program.native()}, {}, -1, {}});
+  const auto child = Child::start({{program.native()}, {}, -1});
   ASSERT_FALSE(child);
   EXPECT_THAT(child.error().message, HasSubstr("No such file"));
 }
@@ -46,7 +46,7 @@ TEST(Child, SaysWhyAProgramDoesNotStart) {
 TEST(Child, WaitEndsAtTheDeadlineAndTheDestructorKills) {
   pid_t pid = -1;
   {
-    auto child = Child::start({{"sleep", "1000"}, {}, -1, {}});
+    auto child = Child::start({{"sleep", "1000"}, {}, -1});
     ASSERT_TRUE(child);
     pid = child->pid();
     const auto status = child->wait(in(std::chrono::milliseconds(10)));
@@ -57,7 +57,7 @@ TEST(Child, WaitEndsAtTheDeadlineAndTheDestructorKills) {
 }
 
 TEST(Child, KeepsTheEndOfItsErrorOutput) {
-  auto child = Child::start({{"sh", "-c", "echo beginning >&2; echo end >&2"}, {}, -1, {}});
+  auto child = Child::start({{"sh", "-c", "echo beginning >&2; echo end >&2"}, {}, -1});
   ASSERT_TRUE(child);
   ASSERT_TRUE(child->wait(soon()));
   EXPECT_EQ(child->error_output(), "beginning\nend\n");
@@ -68,7 +68,7 @@ TEST(Child, InheritsOnlyWhatItIsGiven) {
   const Sockets given, kept;
   const auto script = fmt::format("printf hello >&{}; [ ! -e /proc/self/fd/{} ]",
                                   given.theirs.get(), kept.theirs.get());
-  auto child = Child::start({{"bash", "-c", script}, {given.theirs.get()}, -1, {}});
+  auto child = Child::start({{"bash", "-c", script}, {given.theirs.get()}, -1});
   ASSERT_TRUE(child);
   const auto status = child->wait(soon());
   ASSERT_TRUE(status);
