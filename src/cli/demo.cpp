@@ -27,6 +27,7 @@ Result<int> play(const std::string& json, ColorMode color) {
   run.guest.copies = {*guests / "demo/story.sh"};
   run.watch.json = json;
   run.watch.live = true;
+  run.watch.show = "changes";
   run.watch.timeout = "2m";
   run.command = {"sh", "./story.sh"};
   auto status = run_in_guest(run, color);

@@ -16,6 +16,14 @@ output::LineSink standard_error() {
   return output::LineSink::borrow(STDERR_FILENO, "the standard error");
 }
 
+Result<behaviour::Weight> least_shown(std::string_view show) {
+  if (show == "all") return behaviour::Weight::routine;
+  if (show == "changes") return behaviour::Weight::change;
+  if (show == "notable") return behaviour::Weight::notable;
+  return with_remedy(fail(ErrorCode::invalid_argument, "--show '{}' is not known", show),
+                     "all, changes or notable");
+}
+
 }  // namespace
 
 Result<EventOutputs> EventOutputs::open(const WatchOptions& options, Live live, ColorMode color,
@@ -26,6 +34,9 @@ Result<EventOutputs> EventOutputs::open(const WatchOptions& options, Live live, 
   outputs.color_ = use_color(color, STDERR_FILENO);
   outputs.json_to_stdout_ = options.json == "-";
   outputs.catalogue_ = &catalogue;
+  const auto least = least_shown(options.show);
+  if (!least) return std::unexpected(least.error());
+  outputs.least_shown_ = *least;
   if (!options.json.empty()) {
     auto sink = output::LineSink::open(options.json);
     if (!sink) return std::unexpected(sink.error());
@@ -54,20 +65,27 @@ void EventOutputs::begin_text(std::chrono::system_clock::time_point start) {
 void EventOutputs::write(const behaviour::Event& event) {
   if (failure_) return;
   if (std::exchange(awaits_first_event_, false)) begin_text(event.time);
+  if (text_ && is_shown(event)) keep(text_->write(event));
   for (const auto& output : outputs_) keep(output->write(event));
 }
 
 void EventOutputs::flush() {
+  if (text_) keep(text_->flush());
   for (const auto& output : outputs_) keep(output->flush());
 }
 
 Result<> EventOutputs::finish(const output::Summary& summary) {
-  // Files and live text end before the tree is drawn.
-  for (const auto& output : std::views::reverse(outputs_)) keep(output->finish(summary));
+  if (text_) keep(text_->finish(summary));
+  for (const auto& output : outputs_) keep(output->finish(summary));
   if (options_.quiet && summary.losses.any())
     write_all(STDERR_FILENO, output::render_summary(summary, tree_options()));
   if (failure_) return std::unexpected(*failure_);
   return {};
+}
+
+bool EventOutputs::is_shown(const behaviour::Event& event) const {
+  const behaviour::ActionInfo* action = behaviour::find_action(event.action);
+  return action == nullptr || action->weight >= least_shown_ || event.action == "api_called";
 }
 
 output::TreeOptions EventOutputs::tree_options() const {

@@ -8,6 +8,7 @@
 
 #include "api/catalogue.h"
 #include "base/result.h"
+#include "behaviour/actions.h"
 #include "cli/watch_options.h"
 #include "output/output.h"
 
@@ -44,6 +45,8 @@ class EventOutputs {
   EventOutputs() = default;
   [[nodiscard]] output::TreeOptions tree_options() const;
   void begin_text(std::chrono::system_clock::time_point start);
+  /// Whether --show lets it through.
+  [[nodiscard]] bool is_shown(const behaviour::Event& event) const;
   void keep(const Result<>& result);
 
   WatchOptions options_;
@@ -53,7 +56,9 @@ class EventOutputs {
   bool awaits_first_event_ = false;
   const api::ApiCatalogue* catalogue_ = nullptr;
   std::optional<output::LineSink> json_;
-  std::vector<std::unique_ptr<output::Output>> outputs_;
+  behaviour::Weight least_shown_ = behaviour::Weight::routine;
+  std::unique_ptr<output::Output> text_;
+  std::vector<std::unique_ptr<output::Output>> outputs_;  ///< the others
   std::optional<Error> failure_;
 };
 

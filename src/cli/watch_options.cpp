@@ -49,6 +49,9 @@ void add_output_options(CommandBuilder command, WatchOptions& o) {
   group.value("--timeout", o.timeout, "Stop after this long: 30, 1.5m, 2h", "TIME");
   group.value("--json", o.json, "Write events as JSON Lines; - is the standard output", "FILE");
   group.flag("--live", o.live, "Show events as text too, beside --json");
+  group.value("--show", o.show,
+              "What to show as text: what changes something, or only what is rare",
+              "all|changes|notable");
   group.flag("--quiet", o.quiet, "No text: no events, tree or summary");
   group.flag("--hooks", o.hooks, "End with the counters of every hook");
   group.flag("--utc", o.utc, "Time of day instead of seconds since the start");

@@ -25,6 +25,7 @@ struct WatchOptions {
   std::string timeout;
   std::string json;
   std::string record;
+  std::string show = "all";
   bool live = false;
   bool quiet = false;
   bool hooks = false;
@@ -38,7 +39,7 @@ void add_behaviour_option(CommandBuilder command, WatchOptions& options);
 OptionRef add_hook_options(CommandBuilder command, WatchOptions& options);
 /// --pid, --comm, --exe, --tree.
 void add_filter_options(CommandBuilder command, WatchOptions& options);
-/// --timeout, --json, --live, --quiet, --hooks, --utc.
+/// --timeout, --json, --live, --show, --quiet, --hooks, --utc, --host-id.
 void add_output_options(CommandBuilder command, WatchOptions& options);
 /// --record, for sessions of a live VM.
 void add_record_option(CommandBuilder command, WatchOptions& options);

@@ -23,7 +23,6 @@ namespace {
 struct Launch {
   std::string program;
   std::vector<char*> argv;
-  envp.reserve(first.size() + 1);
   std::vector<int> inherit;
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, report_fd = -1;
   pid_t parent = 0;
