@@ -89,14 +89,20 @@ std::size_t RingMerger::drain(const Sink& sink, std::size_t limit) {
 
 std::size_t RingMerger::poll(const Sink& sink, Doorbell& doorbell,
                              std::chrono::milliseconds timeout) {
-  using SteadyClock = std::chrono::steady_clock;
   const auto deadline = SteadyClock::now() + timeout;
   while (true) {
-    if (const std::size_t count = drain(sink)) return count;
-    const auto left = deadline - SteadyClock::now();
+    const std::size_t count = drain(sink);
+    const auto now = SteadyClock::now();
+    if (count > 0) {
+      last_busy_ = now;
+      return count;
+    }
+    const SteadyClock::duration left = deadline - now;
     if (left.count() <= 0) return 0;
     if (anything_there())
       std::this_thread::sleep_for(std::chrono::microseconds(50));  // held back by a watermark
+    else if (now - last_busy_ < kBusy)
+      std::this_thread::sleep_for(std::min(left, kNap));
     else
       doorbell.wait(left, [this] { return anything_there(); });
   }

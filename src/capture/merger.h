@@ -44,7 +44,13 @@ class RingMerger {
   [[nodiscard]] const std::vector<RingConsumer>& rings() const { return rings_; }
 
  private:
+  using SteadyClock = std::chrono::steady_clock;
+
   static constexpr std::size_t kDefaultLimit = 16384;
+  /// While records keep coming the reader looks by itself: being woken for each would cost the
+  /// guest more than the record.
+  static constexpr SteadyClock::duration kBusy = std::chrono::milliseconds(50);
+  static constexpr SteadyClock::duration kNap = std::chrono::milliseconds(1);
   static constexpr int kMaxSkipped = 64;
 
   /// A ring's oldest record, copied and checked.
@@ -70,6 +76,7 @@ class RingMerger {
   std::uint64_t patience_;
   std::uint64_t now_ = 0;  ///< the clock as last read
   std::uint64_t last_timestamp_ = 0;
+  SteadyClock::time_point last_busy_{};  ///< when records were last handed over
   Counters counters_;
 };
 

@@ -124,6 +124,18 @@ ProgressSink timed(const ProgressSink& progress) {
   };
 }
 
+/// "linux-image-6.1.0-56-cloud-amd64 6.1.192-2" from the fields Package and Version.
+std::string kernel_name(std::string_view control) {
+  std::string name;
+  for (const std::string_view field : {"Package: ", "Version: "}) {
+    const std::size_t at = control.find(field);
+    if (at == std::string_view::npos) continue;
+    const std::string_view value = control.substr(at + field.size());
+    name += (name.empty() ? "" : " ") + to_printable(value.substr(0, value.find('\n')));
+  }
+  return name;
+}
+
 }  // namespace
 
 Result<FileLock> FileLock::acquire(const fs::path& file, Deadline deadline,
@@ -184,8 +196,7 @@ Image ImageStore::describe(const fs::path& directory) const {
   Image image{.name = id.substr(0, dash), .key = id.substr(dash + 1), .directory = directory};
   image.bytes = bytes_on_disk(directory);
   if (auto text = read_file(directory / kDoneFile)) {
-    while (text->ends_with('\n')) text->pop_back();
-    image.kernel = to_printable(*text);
+    image.kernel = kernel_name(*text);
   }
   const auto key = recipe_key(image.name);
   image.current = key && *key == image.key;

@@ -44,11 +44,13 @@ class WatchedByHand(GuestTest):
         self.wait_for_processes()
 
     def wait_for_processes(self):
+        """Until the guest has loaded its modules and its init runs from the disk."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             self.assertIsNone(self.qemu.poll(), "QEMU ended")
+            modules = glasshook("modules", "--vm", self.socket)
             done = glasshook("ps", "--vm", self.socket)
-            if done.returncode == 0 and b"init" in done.stdout:
+            if b"virtio_blk" in modules.stdout and b"init" in done.stdout:
                 return
             time.sleep(1)
         self.fail("the guest did not come up: " + done.stderr.decode())

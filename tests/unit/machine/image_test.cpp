@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 constexpr std::string_view kGoodRecipe =
     "#!/bin/sh\nmkdir -p \"$1\"; echo unpacking; echo packing\n"
     "for file in vmlinuz initrd disk.raw; do echo x >\"$1/$file\"; done\n"
-    "echo linux 6.1 >\"$1/kernel-package\"\n";
+    "printf 'Package: linux\\nVersion: 6.1\\n' >\"$1/kernel-package\"\n";
 
 /// A store with one small recipe, a cache of its own, and a QEMU that only complains.
 class ImageTest : public ::testing::Test {
