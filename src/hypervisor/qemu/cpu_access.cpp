@@ -14,14 +14,10 @@ constexpr int kMaxSamples = 20000;
 constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
                                      "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
 constexpr const char* kFieldNames[] = {"cr3", "fs_base", "gs_base", "k_gs_base"};
-
-/// Different values after which a position counts as proven. GS bases rarely change.
-constexpr int kWanted[] = {2, 2, 1, 1};
+/// Fast reads between two checks of what was learnt.
+constexpr std::uint32_t kCheckInterval = 4096;
 
 AddressSpace to_space(std::uint64_t cr3) { return {.root = Gpa{cr3 & kCr3RootMask}}; }
-
-/// Small numbers stand in many places; an address does not.
-bool is_distinctive(std::uint64_t value) { return value > 0xffff; }
 
 }  // namespace
 
@@ -53,13 +49,19 @@ bool CpuAccess::find_handles() {
 }
 
 void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState& out) {
-  if (fast()) [[likely]] {
+  const std::atomic<int>& state = state_[user_mode ? 1 : 0];
+  if (state.load(std::memory_order_acquire) == kFast) [[likely]] {
+    thread_local std::uint32_t until_check = kCheckInterval;
+    if (--until_check == 0) {
+      until_check = kCheckInterval;
+      check(env, user_mode);
+    }
     read_fast(env, user_mode, out);
     return;
   }
   const std::lock_guard lock(mutex_);
   if (!find_handles()) return;
-  if (state_.load(std::memory_order_relaxed) == kLearning) learn(env);
+  if (state.load(std::memory_order_relaxed) == kLearning) learn(env, user_mode);
   read_slow(user_mode, out);
 }
 
@@ -83,33 +85,37 @@ void CpuAccess::read_slow(bool user_mode, capture::CpuState& out) {
   out.user_mode = user_mode;
 }
 
-void CpuAccess::learn(const std::uint64_t* env) {
+bool CpuAccess::opens_with_registers(const std::uint64_t* env) const {
   for (std::size_t i = 0; i <= kRipWord; ++i)
-    if (env[i] != read_register(handles_.gpr[i]) || ++samples_ > kMaxSamples * 17) {
-      state_.store(kSlow, std::memory_order_relaxed);
-      return;
-    }
-  bool proven = true;
-  for (int f = 0; f < kFieldCount; ++f) {
-    learn_field(static_cast<Field>(f), env);
-    proven &= confirmations_[f] >= kWanted[f] && candidates_[f].size() == 1;
-  }
-  if (!proven) return;
-  for (int f = 0; f < kFieldCount; ++f) index_[f] = candidates_[f].front();
-  state_.store(kFast, std::memory_order_release);
+    if (env[i] != read_register(handles_.gpr[i])) return false;
+  return true;
 }
 
-void CpuAccess::learn_field(Field field, const std::uint64_t* env) {
-  const std::uint64_t value = read_register(handles_.fields[field]);
-  auto& candidates = candidates_[field];
-  if (!candidates.empty())
-    std::erase_if(candidates, [&](std::uint32_t i) { return env[i] != value; });
-  if (!is_distinctive(value) || value == last_value_[field]) return;
-  if (candidates.empty())
-    for (std::uint32_t i = kRipWord + 1; i < kSearchWords; ++i)
-      if (env[i] == value) candidates.push_back(i);
-  last_value_[field] = value;
-  ++confirmations_[field];
+void CpuAccess::learn(const std::uint64_t* env, bool user_mode) {
+  if (++samples_ > kMaxSamples || !opens_with_registers(env)) {
+    for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
+    return;
+  }
+  bool proven = true;
+  for (int f = 0; f < kFieldCount; ++f) {
+    if (!is_seen(static_cast<Field>(f), user_mode)) continue;
+    finders_[f].observe(env, kRipWord + 1, kSearchWords, read_register(handles_.fields[f]));
+    proven &= finders_[f].proven();
+  }
+  if (!proven) return;
+  for (int f = 0; f < kFieldCount; ++f)
+    if (is_seen(static_cast<Field>(f), user_mode)) index_[f] = finders_[f].index();
+  state_[user_mode ? 1 : 0].store(kFast, std::memory_order_release);
+}
+
+void CpuAccess::check(const std::uint64_t* env, bool user_mode) {
+  const std::lock_guard lock(mutex_);
+  bool right = opens_with_registers(env);
+  for (int f = 0; f < kFieldCount; ++f)
+    if (is_seen(static_cast<Field>(f), user_mode))
+      right &= env[index_[f]] == read_register(handles_.fields[f]);
+  if (right) return;
+  for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
 }
 
 }  // namespace glasshook::hypervisor::qemu
