@@ -76,8 +76,8 @@ hook::HookSpec filtered() {
 void run(benchmark::State& state, const hook::HookSpec& spec, bool expect_record) {
   Probe probe(spec);
   for (auto _ : state) probe.call();
-  const bool recorded = probe.counts().sent == probe.counts().hits ||
-                        probe.counts().returned == probe.counts().hits;
+  const bool recorded =
+      probe.counts().sent == probe.counts().hits || probe.counts().returned == probe.counts().hits;
   if (recorded != expect_record) state.SkipWithError("the hook did not do what it is measured for");
 }
 

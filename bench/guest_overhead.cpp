@@ -24,9 +24,11 @@ using namespace glasshook;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+enum class Plugin : std::uint8_t { none, empty, probe };
+
 struct Case {
   const char* name;
-  bool plugin = false;
+  Plugin plugin = Plugin::none;
   std::optional<std::vector<std::string>> behaviours = std::nullopt;  ///< none: no monitor
 };
 
@@ -35,10 +37,12 @@ struct Workload {
   const char* count;  ///< how often it does its work: some seconds
 };
 
-const std::vector<Case> kCases = {
-    {.name = "without Glasshook"},
-    {.name = "probe, no hooks", .plugin = true},
-    {.name = "default behaviours", .plugin = true, .behaviours = std::vector<std::string>{}}};
+const std::vector<Case> kCases = {{.name = "without Glasshook"},
+                                  {.name = "QEMU's empty plugin", .plugin = Plugin::empty},
+                                  {.name = "probe, no hooks", .plugin = Plugin::probe},
+                                  {.name = "default behaviours",
+                                   .plugin = Plugin::probe,
+                                   .behaviours = std::vector<std::string>{}}};
 constexpr Workload kWorkloads[] = {{"storm", "20000"}, {"cpu", "120000"}};
 
 /// What one run of a workload took.
@@ -57,7 +61,8 @@ class Subject {
     if (!scratch) return std::unexpected(scratch.error());
     machine::GuestRequest request;
     const std::string socket = scratch->path() / "probe.sock";
-    if (c.plugin) {
+    if (c.plugin == Plugin::empty) request.plugin = GLASSHOOK_EMPTY_PLUGIN;
+    if (c.plugin == Plugin::probe) {
       const auto plugin = machine::plugin_file();
       if (!plugin) return std::unexpected(plugin.error());
       request.plugin = *plugin;
@@ -133,9 +138,9 @@ class Subject {
       if (session_)
         if (auto pumped = session_->pump(milliseconds(2)); !pumped)
           return std::unexpected(pumped.error());
-      const auto status = guest_.shell->pump(
-          [&](machine::Stream, std::string_view bytes) { output += bytes; },
-          milliseconds(session_ ? 0 : 50));
+      const auto status =
+          guest_.shell->pump([&](machine::Stream, std::string_view bytes) { output += bytes; },
+                             milliseconds(session_ ? 0 : 50));
       if (!status) return std::unexpected(status.error());
       if (*status) return output;
     }
@@ -164,8 +169,7 @@ Result<std::vector<double>> play_round(const std::vector<std::unique_ptr<Subject
     if (!taken) return std::unexpected(taken.error());
     row[which] = taken->cpu_seconds;
     fmt::print("row round={} workload={} case=\"{}\" cpu_seconds={:.4f} guest_seconds={:.4f}\n",
-               round, workload.name, kCases[which].name, taken->cpu_seconds,
-               taken->guest_seconds);
+               round, workload.name, kCases[which].name, taken->cpu_seconds, taken->guest_seconds);
   }
   return row;
 }
@@ -177,9 +181,9 @@ void print_table(const Workload& workload, const std::vector<std::vector<double>
       times.push_back(row[c]);
       ratios.push_back(row[c] / row[0]);
     }
-    fmt::print("{:<8} {:<20} {:>9.3f} {:>8.3f} {:>8.3f} {:>8.3f}\n", workload.name,
-               kCases[c].name, quantile(times, 0.5), quantile(ratios, 0.25),
-               quantile(ratios, 0.5), quantile(ratios, 0.75));
+    fmt::print("{:<8} {:<20} {:>9.3f} {:>8.3f} {:>8.3f} {:>8.3f}\n", workload.name, kCases[c].name,
+               quantile(times, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.5),
+               quantile(ratios, 0.75));
   }
 }
 
@@ -201,8 +205,8 @@ Result<> measure(int rounds) {
       if (!row) return std::unexpected(row.error());
       if (round > 0) rows[workload.name].push_back(std::move(*row));
     }
-  fmt::print("\n{:<8} {:<20} {:>9} {:>8} {:>8} {:>8}\n", "workload", "case", "median s",
-             "ratio q1", "median", "q3");
+  fmt::print("\n{:<8} {:<20} {:>9} {:>8} {:>8} {:>8}\n", "workload", "case", "median s", "ratio q1",
+             "median", "q3");
   for (const Workload& workload : kWorkloads) print_table(workload, rows[workload.name]);
   fmt::print("events of the watched guest: {}\n", subjects.back()->events());
   return {};

@@ -19,7 +19,8 @@ std::optional<Symbol> choose(const linux_guest::KernelSymbols& symbols,
   return std::nullopt;
 }
 
-/// Not every kernel has what an optional hook needs: no loss, unlike a limit or a probe that is gone.
+/// Not every kernel has what an optional hook needs: no loss, unlike a limit or a probe that is
+/// gone.
 bool is_worth_telling(const hook::HookSpec& spec, const Error& error) {
   return !spec.optional ||
          (error.code != ErrorCode::not_found && error.code != ErrorCode::invalid_argument);

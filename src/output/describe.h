@@ -12,8 +12,8 @@ namespace glasshook::output {
 /// What a line of text says besides time and process.
 struct Description {
   std::string_view words;  ///< "renamed"
-  std::string target{};      ///< "/tmp/a -> /tmp/b"
-  std::string result{};      ///< "12 bytes"; may be empty
+  std::string target{};    ///< "/tmp/a -> /tmp/b"
+  std::string result{};    ///< "12 bytes"; may be empty
   behaviour::Weight weight = behaviour::Weight::routine;
 };
 

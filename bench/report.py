@@ -1,0 +1,171 @@
+"""Runs the measurements and prints them as Markdown: report.py [NAME]...
+
+Every figure is a median over rounds, with the raw rows in build/bench-report/rows.json. Ratios
+compare runs of the same invocation only.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BENCH = ROOT / "build" / "release" / "bench"
+GLASSHOOK = ROOT / "build" / "glasshook"
+OUT = ROOT / "build" / "bench-report"
+COUNT_CALLS = ROOT / "tests" / "guest" / "programs" / "count_calls.c"
+ROUNDS = 5
+
+
+def spread(values):
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
+
+
+def hit():
+    """What one hooked call costs in the probe: CPU nanoseconds, emulator not counted."""
+    done = subprocess.run([BENCH / "bench_hit", "--benchmark_repetitions=15",
+                           "--benchmark_format=json"], check=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
+    rows = {}
+    for run in json.loads(done.stdout)["benchmarks"]:
+        if run["run_type"] == "iteration":
+            rows.setdefault(run["run_name"], []).append(run["cpu_time"])
+    lines = ["| hit | ns (least to most) |", "|---|---|"]
+    lines += [f"| {name.removeprefix('BM_')} | {spread(values)} |"
+              for name, values in rows.items()]
+    return rows, lines
+
+
+def guest():
+    """The same work in an unwatched VM, with the probe idle, and with the default behaviours."""
+    done = subprocess.run([BENCH / "guest_overhead", "15"], check=True, stdout=subprocess.PIPE)
+    text = done.stdout.decode()
+    rows = re.findall(r'row round=(\d+) workload=(\w+) case="([^"]+)" cpu_seconds=([\d.]+)', text)
+    table = text[text.index("\nworkload"):].strip().splitlines()
+    return rows, ["```", *table, "```"]
+
+
+def compiled_program(folder):
+    program = pathlib.Path(folder) / "count_calls"
+    subprocess.run(["gcc", "-O1", "-pthread", "-o", program, COUNT_CALLS], check=True)
+    return program
+
+
+def traced(program, calls, *options):
+    """The command that counts `calls` calls of getenv in 20 processes of 4 threads."""
+    return [GLASSHOOK, "trace", "-e", "libc!getenv", "--copy", program, "--quiet", *options, "--",
+            "./count_calls", "20", "4", str(calls // 80)]
+
+
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def replay():
+    """From records to JSON Lines without a VM: 10^6 calls, two records each."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        recording = f"{folder}/calls.ghrec"
+        program = compiled_program(folder)
+        subprocess.run(traced(program, 1_000_000, "--record", recording, "--json", "/dev/null"),
+                       check=True, stdout=subprocess.DEVNULL)
+        for _ in range(ROUNDS):
+            before = processor_seconds()
+            subprocess.run([GLASSHOOK, "replay", recording, "--json", f"{folder}/calls.jsonl",
+                            "--quiet"], check=True)
+            seconds = processor_seconds() - before
+            with open(f"{folder}/calls.jsonl", "rb") as file:
+                lines = sum(1 for _ in file)
+            rows.append({"lines": lines, "processor_seconds": seconds})
+    rates = [row["lines"] / row["processor_seconds"] for row in rows]
+    return rows, [f"JSON lines a processor second, start-up included: {spread(rates)}"]
+
+
+def resident_mib(pid):
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(found.group(1)) / 1024 if found else None
+
+
+def shared_mib(pid):
+    """Of the resident pages, those shared with the VM: its RAM and the rings."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"RssShmem:\s+(\d+) kB", status)
+    return int(found.group(1)) / 1024 if found else None
+
+
+def memory():
+    """The monitor's own memory while 10^7 calls pass through it."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        command = traced(compiled_program(folder), 10_000_000, "--json", "/dev/null")
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                resident, shared = resident_mib(process.pid), shared_mib(process.pid)
+                if resident is not None and shared is not None:
+                    rows.append({"resident": resident, "shared": shared})
+                time.sleep(0.5)
+        if process.returncode != 0:
+            raise RuntimeError("the traced program failed")
+    own = [row["resident"] - row["shared"] for row in rows]
+    third = len(own) // 3
+    return rows, [
+        f"own memory, MiB: {max(own[:third]):.1f} at most in the first third, "
+        f"{max(own[third:2 * third]):.1f} in the second, {max(own[2 * third:]):.1f} in the last",
+        f"with the VM's RAM and the rings, which it maps: {max(r['resident'] for r in rows):.1f}"]
+
+
+def start():
+    """From the command line to the first event of the command, restored from a snapshot."""
+    rows = []
+    for _ in range(2 * ROUNDS):
+        with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
+            begin = time.time()
+            subprocess.run([GLASSHOOK, "run", "--quiet", "--json", out.name, "--", "true"],
+                           check=True)
+            events = [json.loads(line) for line in out]
+        first = next(e for e in events if e["event"]["action"] == "process_executed")
+        stamp = first["@timestamp"][:26].rstrip("Z") + "+00:00"
+        rows.append(datetime.datetime.fromisoformat(stamp).timestamp() - begin)
+    return rows, [f"seconds: {spread(rows)}"]
+
+
+MEASUREMENTS = {f.__name__: f for f in (hit, guest, replay, memory, start)}
+
+
+def main():
+    names = sys.argv[1:] or list(MEASUREMENTS)
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        sys.exit(f"bench: there is no measurement {unknown[0]}; choose from "
+                 + ", ".join(MEASUREMENTS))
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], stdout=subprocess.PIPE, check=True)
+    report = [f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, "
+              f"load {os.getloadavg()[0]:.1f}; {qemu.stdout.decode().splitlines()[0]}"]
+    rows = {}
+    for name in names:
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        rows[name], lines = MEASUREMENTS[name]()
+        report += ["", f"## {name}", "", MEASUREMENTS[name].__doc__, "", *lines]
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "rows.json").write_text(json.dumps(rows, indent=1))
+    (OUT / "report.md").write_text("\n".join(report) + "\n")
+    print("\n".join(report))
+
+
+main()
