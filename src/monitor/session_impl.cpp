@@ -8,7 +8,9 @@
 
 #include "api/from_btf.h"
 #include "base/text.h"
+#include "guest/linux/cgroup.h"
 #include "guest/linux/percpu.h"
+#include "guest/linux/process.h"
 #include "hook/context.h"
 #include "hook/kernel_plan.h"
 #include "hook/signature_compiler.h"
@@ -309,11 +311,17 @@ std::string Session::Impl::path(const Call& call, std::size_t capture) {
   const auto words_id = static_cast<std::uint16_t>(field->id + hook::kDentryWordsOffset);
   const capture::FieldView* words = call.record().find(words_id);
   if (words == nullptr) return paths_->path(*field);
-  return paths_->dentry(*field, words, Gva{call.context(hook::kContextTask)});
+  return paths_->dentry(*field, words);
 }
 
-std::string Session::Impl::file_path(std::uint64_t file_address) {
-  return paths_->file(Gva{file_address});
+std::string Session::Impl::file_path(const Call& call, std::uint64_t file_address) {
+  return paths_->file(Gva{file_address}, Gva{call.context(hook::kContextTask)});
+}
+
+std::optional<std::string> Session::Impl::container_id(std::uint64_t control_groups) {
+  const std::string path = linux_guest::cgroup_path(*kernel_, Gva{control_groups});
+  if (path.empty()) return std::nullopt;
+  return std::string{linux_guest::container_id_of(path)};
 }
 
 ProcessPtr Session::Impl::process_by_pid(std::uint32_t pid) { return processes_->by_pid(pid); }
@@ -325,14 +333,18 @@ behaviour::CodePlace Session::Impl::code_origin(const Call& call) {
 }
 
 ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_task,
-                                         std::uint32_t child_pid, std::uint64_t child_start) {
-  return processes_->forked(call.process(), child_task,
-                            {.pid = child_pid, .start_time = child_start});
+                                         behaviour::Process child) {
+  return processes_->forked(call.process(), child_task, std::move(child));
 }
 
 ProcessPtr Session::Impl::process_executed(const Call& call, behaviour::Process image) {
   if (call.process()) view_->forget(*call.process());
   return processes_->executed(call.process(), std::move(image));
+}
+
+void Session::Impl::process_moved(std::uint32_t pid, std::uint64_t start_time,
+                                  const std::string& container_id) {
+  processes_->moved({.pid = pid, .start_time = start_time}, container_id);
 }
 
 void Session::Impl::process_exited(const Call& call) {

@@ -34,12 +34,16 @@ class Session::Impl final : public behaviour::Context {
   void emit(const behaviour::Call& call, behaviour::Event event) override;
   void emit(behaviour::Event event) override;
   [[nodiscard]] std::string path(const behaviour::Call& call, std::size_t capture) override;
-  [[nodiscard]] std::string file_path(std::uint64_t file_address) override;
+  [[nodiscard]] std::string file_path(const behaviour::Call& call,
+                                      std::uint64_t file_address) override;
+  [[nodiscard]] std::optional<std::string> container_id(std::uint64_t control_groups) override;
   [[nodiscard]] ProcessPtr process_by_pid(std::uint32_t pid) override;
   [[nodiscard]] behaviour::CodePlace code_origin(const behaviour::Call& call) override;
   ProcessPtr process_forked(const behaviour::Call& call, std::uint64_t child_task,
-                            std::uint32_t child_pid, std::uint64_t child_start) override;
+                            behaviour::Process child) override;
   ProcessPtr process_executed(const behaviour::Call& call, behaviour::Process image) override;
+  void process_moved(std::uint32_t pid, std::uint64_t start_time,
+                     const std::string& container_id) override;
   void process_exited(const behaviour::Call& call) override;
 
  private:
