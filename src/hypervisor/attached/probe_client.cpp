@@ -355,6 +355,7 @@ void ProbeClient::answer(probe::QuestionSlot& slot, std::uint32_t vcpu) {
   slot.entry_count = static_cast<std::uint32_t>(entries);
   slot.range_count = static_cast<std::uint32_t>(ranges);
   slot.report_placements = sites.report_placements ? 1 : 0;
+  slot.ask_again = sites.ask_again ? 1 : 0;
   auto asked = static_cast<std::uint32_t>(probe::QuestionState::asked);
   // The vCPU may have given up meanwhile; then the answer is void.
   if (slot.state.compare_exchange_strong(

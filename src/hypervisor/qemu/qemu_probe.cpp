@@ -184,10 +184,14 @@ void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_
   PageContent& content = *site.content;
   if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) {
     if (!attached_ || !watch_user_) return;
-    const capture::CpuState cpu = cpu_state(vcpu, site, env);
-    ask(vcpu, site, cpu);
-    const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
-    if (page != nullptr && page->report_placements()) report_placement(vcpu, site, cpu);
+    const probe::AskAgain* again = content.again.load(std::memory_order_acquire);
+    if (again == nullptr || again->is_due(site.offset, probe::ticks())) {
+      const capture::CpuState cpu = cpu_state(vcpu, site, env);
+      ask(vcpu, site, cpu);
+      const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
+      if (page != nullptr && page->report_placements() && pages_.take_report(site.gpa))
+        report_placement(vcpu, site, cpu);
+    }
   }
   const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
   qemu_plugin_u64_set(armed_, vcpu, page != nullptr && page->has_sites() ? 1 : 0);
@@ -246,23 +250,25 @@ void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cp
   const std::uint64_t deadline =
       probe::ticks() + region_.ticks_per_second() / 1000 * (kAnswerDeadlineNs / 1'000'000);
   while (attached_ && probe::ticks() < deadline) {
-    if (take_answer(region_, vcpu, content)) return;
+    if (take_answer(vcpu, site)) return;
     probe::futex_wait(slot.state, static_cast<std::uint32_t>(probe::QuestionState::asked),
                       10'000'000);
   }
-  if (take_answer(region_, vcpu, content)) return;
+  if (take_answer(vcpu, site)) return;
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
   counters.page_timeouts.fetch_add(1, std::memory_order_relaxed);
-  if (content.failures.fetch_add(1) + 1 >= kMaxUnanswered)
+  if (content.failures.fetch_add(1) + 1 < kMaxUnanswered)
+    content.state.store(PageContent::kUnknown);
+  else if (content.watched.load() == nullptr)
     pages_.answer(content, std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true));
   else
-    content.state.store(PageContent::kUnknown);
+    content.state.store(PageContent::kKnown);  // an earlier answer was incomplete, but is one
   probe::futex_wake(content.state);
 }
 
-bool QemuProbe::take_answer(const probe::SharedRegion& region, unsigned vcpu,
-                            PageContent& content) {
-  probe::QuestionSlot& slot = region.question(vcpu);
+bool QemuProbe::take_answer(unsigned vcpu, const Site& site) {
+  PageContent& content = *site.content;
+  probe::QuestionSlot& slot = region_.question(vcpu);
   if (slot.state.load(std::memory_order_acquire) !=
       static_cast<std::uint32_t>(probe::QuestionState::answered))
     return false;
@@ -272,8 +278,14 @@ bool QemuProbe::take_answer(const probe::SharedRegion& region, unsigned vcpu,
   const auto ranges = std::min(slot.range_count, probe::kMaxSitesPerPage);
   sites.entries.assign(slot.entries.begin(), slot.entries.begin() + entries);
   sites.returns.assign(slot.ranges.begin(), slot.ranges.begin() + ranges);
+  const bool ask_again = slot.ask_again != 0;
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
-  pages_.answer(content, std::make_unique<probe::WatchedPage>(sites, hooks_, true));
+  auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, true);
+  if (ask_again)
+    pages_.answer_so_far(content, std::move(watched), site.offset,
+                         region_.ticks_per_second() / 1000);
+  else
+    pages_.answer(content, std::move(watched));
   probe::futex_wake(content.state);
   return true;
 }

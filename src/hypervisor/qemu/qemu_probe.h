@@ -88,7 +88,7 @@ class QemuProbe final : public probe::ControlTarget {
   [[nodiscard]] capture::CpuState cpu_state(unsigned vcpu, const Site& site,
                                             const std::uint64_t* env);
   void ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
-  bool take_answer(const probe::SharedRegion& region, unsigned vcpu, PageContent& content);
+  bool take_answer(unsigned vcpu, const Site& site);
   void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   void request_flush();
 

@@ -221,6 +221,7 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
     asked = q;
     PageSites sites;
     sites.entries.push_back({.offset = 0x123, .hook = {7}});
+    sites.ask_again = true;
     return sites;
   }));
   auto& slot = probe_.region.question(1);
@@ -238,6 +239,7 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
   EXPECT_EQ(asked.context.size(), probe::kMaxContextBytes);
   ASSERT_EQ(slot.entry_count, 1u);
   EXPECT_EQ(slot.entries[0].offset, 0x123);
+  EXPECT_EQ(slot.ask_again, 1u);
 }
 
 TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {
