@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "api/from_btf.h"
+
 namespace glasshook::monitor {
 
 using behaviour::Event;
@@ -83,12 +85,27 @@ void ApiTracer::tell_unreturned(PendingList::iterator pending) {
   forget(pending);
 }
 
-void ApiTracer::on_process_exit(const ProcessPtr& process) {
+template <class Condition>
+void ApiTracer::tell_unreturned_if(Condition&& condition) {
   for (auto it = pending_.begin(); it != pending_.end();) {
     const auto next = std::next(it);
-    if (same_process(it->origin.process, process)) tell_unreturned(it);
+    if (condition(*it)) tell_unreturned(it);
     it = next;
   }
+}
+
+void ApiTracer::on_process_exit(const ProcessPtr& process) {
+  tell_unreturned_if([&](const Pending& p) { return same_process(p.origin.process, process); });
+}
+
+void ApiTracer::on_process_executed(const ProcessPtr& process) {
+  tell_unreturned_if([&](const Pending& p) {
+    return p.signature->module != api::kKernelModule && same_process(p.origin.process, process);
+  });
+}
+
+void ApiTracer::on_hook_removed(const api::Signature& signature) {
+  tell_unreturned_if([&](const Pending& p) { return p.signature == &signature; });
 }
 
 void ApiTracer::finish() {

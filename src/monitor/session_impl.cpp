@@ -188,16 +188,74 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
 Result<> Session::Impl::watch_code_pages() {
   const bool unbacked = std::ranges::any_of(
       families_, [](const auto& family) { return family->wants_unbacked_code(); });
-  if (!unbacked && selection_.apis.empty() && selection_.exports.empty()) return {};
-  oracle_ = std::make_unique<ModuleOracle>(
-      *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
-      ModuleOracle::Options{.selection = selection_,
-                            .report_unbacked = unbacked,
-                            .limiter_of = [this](const hook::WatchOptions& watch) {
-                              return limiter_for(watch).value_or(std::nullopt);
-                            }});
+  const bool modules = !selection_.apis.empty() || !selection_.exports.empty();
+  if (!oracle_ && !unbacked && !modules) return {};
+  if (!oracle_)
+    oracle_ = std::make_unique<ModuleOracle>(
+        *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
+        ModuleOracle::Options{.selection = selection_,
+                              .report_unbacked = unbacked,
+                              .limiter_of = [this](const hook::WatchOptions& watch) {
+                                return limiter_for(watch).value_or(std::nullopt);
+                              }});
   return hypervisor_->watch_user_pages(
       [this](const hypervisor::PageQuestion& question) { return oracle_->answer(question); });
+}
+
+Result<hook::Selection> Session::Impl::resolve_api(std::string_view api) const {
+  const auto selector = hook::parse_selector(api);
+  if (!selector) return std::unexpected(selector.error());
+  return hook::resolve(std::span{&*selector, 1}, *catalogue_, &kernel_->symbols());
+}
+
+Result<> Session::Impl::add_api(std::string_view api) {
+  const auto more = resolve_api(api);
+  if (!more) return std::unexpected(more.error());
+  hook::add_to(selection_, *more);
+  return apply_selection(*more);
+}
+
+Result<> Session::Impl::remove_api(std::string_view api) {
+  const auto less = resolve_api(api);
+  if (!less) return std::unexpected(less.error());
+  if (hook::take_from(selection_, *less) == 0)
+    return fail(ErrorCode::not_found, "{} is not hooked", api);
+  return apply_selection(*less);
+}
+
+Result<> Session::Impl::apply_selection(const hook::Selection& changed) {
+  std::vector<hypervisor::HookId> dropped;
+  for (const hook::SelectedKernelFunction& function : changed.kernel)
+    if (const auto id = hooks_->remove_kernel_api(function.symbol.address)) dropped.push_back(*id);
+  const bool modules = !changed.apis.empty() || !changed.exports.empty();
+  if (modules && oracle_)
+    for (const hypervisor::HookId id : oracle_->select(selection_)) dropped.push_back(id);
+  if (auto retired = retire(dropped); !retired) return retired;
+
+  for (const hook::SelectedKernelFunction& function : changed.kernel) {
+    const bool wanted = std::ranges::any_of(selection_.kernel, [&](const auto& selected) {
+      return selected.symbol.address == function.symbol.address;
+    });
+    if (!wanted) continue;
+    if (auto added = add_kernel_function(function); !added) return added;
+  }
+  if (auto placed = hooks_->place(); !placed) return placed;
+  if (modules)
+    if (auto watched = watch_code_pages(); !watched) return watched;
+  return hypervisor_->commit();
+}
+
+Result<> Session::Impl::retire(const std::vector<hypervisor::HookId>& hooks) {
+  if (hooks.empty()) return {};
+  for (const hypervisor::HookId id : hooks)
+    if (auto unloaded = hypervisor_->unload(id); !unloaded) return unloaded;
+  if (auto drained = drain(); !drained) return drained;
+  for (const hypervisor::HookId id : hooks) {
+    const auto meaning = hooks_->find(id.value);
+    if (const auto* api = meaning ? std::get_if<ApiHook>(&meaning->meaning) : nullptr)
+      tracer_->on_hook_removed(*api->signature);
+  }
+  return {};
 }
 
 Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
@@ -220,14 +278,18 @@ bool Session::Impl::is_followed(const ProcessPtr& process) const {
   return false;
 }
 
-Result<> Session::Impl::finish() {
-  // What was captured before now is in the rings: take it all, but do not wait for a busy guest.
+Result<> Session::Impl::drain() {
   for (int rounds = 0; rounds < 1000; ++rounds) {
     const auto handled = pump(std::chrono::milliseconds(rounds == 0 ? 5 : 0));
     if (!handled && handled.error().code != ErrorCode::closed)
       return std::unexpected(handled.error());
     if (!handled || *handled == 0) break;
   }
+  return {};
+}
+
+Result<> Session::Impl::finish() {
+  if (auto drained = drain(); !drained) return drained;
   tracer_->finish();
   for (auto& family : families_) family->on_end(*this);
   return {};

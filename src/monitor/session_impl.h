@@ -26,6 +26,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> start();
   Result<std::size_t> pump(std::chrono::milliseconds timeout);
   Result<> follow(std::uint32_t pid);
+  Result<> add_api(std::string_view api);
+  Result<> remove_api(std::string_view api);
   Result<> finish();
   Result<output::Summary> summary();
   [[nodiscard]] const linux_guest::LinuxKernel& kernel() const { return *kernel_; }
@@ -55,6 +57,13 @@ class Session::Impl final : public behaviour::Context {
   Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
+  [[nodiscard]] Result<hook::Selection> resolve_api(std::string_view api) const;
+  /// Makes the hooks what selection_ says; `changed` is what was added to it or taken from it.
+  Result<> apply_selection(const hook::Selection& changed);
+  /// Handles what is in the rings now, without waiting for a busy guest.
+  Result<> drain();
+  /// Stops hooks: handles what they captured, and tells the calls that are under way.
+  Result<> retire(const std::vector<hypervisor::HookId>& hooks);
 
   void on_record(const capture::RecordView& record);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);

@@ -24,8 +24,9 @@ using probe::Request;
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
-/// How long a reply may take: commit waits for a flush inside QEMU.
 constexpr int kReplyTimeoutMs = 10'000;
+/// How long a commit waits for running code to be dropped.
+constexpr milliseconds kCommitTime{1000};
 
 ByteWriter begin_request(Request request) {
   ByteWriter out;
@@ -237,7 +238,20 @@ Result<> ProbeClient::unload(HookId id) {
   return command(out.bytes());
 }
 
-Result<> ProbeClient::commit() { return command(begin_request(Request::commit).bytes()); }
+Result<> ProbeClient::commit() {
+  if (auto asked = command(begin_request(Request::commit).bytes()); !asked) return asked;
+  // Without holding up requests: a vCPU may have to be answered before it can drop its code. A
+  // paused VM has no running vCPU; its code is dropped first thing when it goes on.
+  const auto deadline = std::chrono::steady_clock::now() + kCommitTime;
+  const std::uint32_t wanted = region_.header().commits_asked;
+  auto& done = region_.header().commits_done;
+  for (std::uint32_t now = done; static_cast<std::int32_t>(wanted - now) > 0; now = done) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left.count() <= 0) break;
+    probe::futex_wait(done, now, std::chrono::nanoseconds(left).count());
+  }
+  return {};
+}
 
 Result<> ProbeClient::set_add(std::uint32_t set, std::uint64_t key) {
   ByteWriter out = begin_request(Request::set_add);

@@ -33,6 +33,8 @@ struct RegionHeader {
   std::uint64_t questions_offset = 0;
   std::atomic<std::uint32_t> question_bell{0};  ///< futex; counts questions
   capture::Doorbell record_bell;                ///< wakes the sleeping monitor
+  /// Commits asked for, and (a futex) those whose code was dropped since. Only told by the probe.
+  std::atomic<std::uint32_t> commits_asked{0}, commits_done{0};
 };
 
 /// Counters with one writer (the vCPU's thread) and relaxed readers.

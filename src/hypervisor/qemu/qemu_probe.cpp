@@ -102,11 +102,7 @@ Result<> QemuProbe::watch_user_pages(bool on) {
 }
 
 Result<> QemuProbe::commit() {
-  if (!translated_) return {};
-  const std::uint32_t before = flushes_;
-  request_flush();
-  // A paused VM has no running vCPU: the flush then comes first thing when it goes on.
-  if (flushes_ == before) probe::futex_wait(flushes_, before, kFlushDeadlineNs);
+  if (translated_) request_flush();
   return {};
 }
 
@@ -129,6 +125,7 @@ Result<> QemuProbe::set_rate(std::uint32_t limiter, std::uint32_t per_second, st
 }
 
 void QemuProbe::request_flush() {
+  region_.header().commits_asked = ++flushes_asked_;
   flush_wanted_ = 1;
   for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
 }
@@ -145,6 +142,7 @@ void QemuProbe::take_requests() {
     return;
   if (flush_running_.exchange(1) != 0) return;
   flush_wanted_ = 0;
+  flushing_ = flushes_asked_.load();
   // Drops all translated code and our callbacks; on_reset_done() registers them again.
   qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
 }
@@ -152,9 +150,13 @@ void QemuProbe::take_requests() {
 void QemuProbe::on_reset_done() {
   translated_ = false;
   register_callbacks();
+  auto& done = region_.header().commits_done;
+  done = flushing_;
+  probe::futex_wake(done);
   flush_running_ = 0;
-  ++flushes_;
-  probe::futex_wake(flushes_);
+  // One was asked for while this one ran.
+  if (flush_wanted_ != 0)
+    for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
 }
 
 capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {

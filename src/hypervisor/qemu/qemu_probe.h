@@ -111,7 +111,8 @@ class QemuProbe final : public probe::ControlTarget {
   std::atomic<bool> watch_user_{false};
   std::atomic<bool> watch_kernel_{false};
   std::atomic<bool> translated_{false};  ///< code was translated since the last flush
-  std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_{0};
+  std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_asked_{0};
+  std::uint32_t flushing_ = 0;  ///< flushes asked for before the one that runs
   std::atomic<const std::vector<Gva>*> thunks_{nullptr};
   std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;
 
