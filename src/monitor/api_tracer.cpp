@@ -40,6 +40,11 @@ void ApiTracer::on_record(const api::Signature& signature, bool awaits_return,
     return;
   }
   const auto found = by_call_.find(record.header().call);
+  if ((record.header().flags & capture::kRecordGivenUp) != 0) {
+    // An entry that was rate-limited is not known here.
+    if (found != by_call_.end()) tell_unreturned(found->second);
+    return;
+  }
   // A frame can be abandoned and its place reused by another thread: that return is not this
   // call's.
   if (found == by_call_.end() || found->second->origin.thread_id != origin.thread_id ||

@@ -315,7 +315,8 @@ void Session::Impl::on_record(const RecordView& record) {
     ++unresolved_;
     return;
   }
-  if (const auto* family = std::get_if<FamilyHook>(&found->meaning))
+  const bool given_up = (record.header().flags & capture::kRecordGivenUp) != 0;
+  if (const auto* family = std::get_if<FamilyHook>(&found->meaning); family && !given_up)
     on_family_record(*family, record);
   else if (const auto* api = std::get_if<ApiHook>(&found->meaning)) {
     const Actor actor = actor_of(record);
@@ -400,7 +401,10 @@ ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_t
 }
 
 ProcessPtr Session::Impl::process_executed(const Call& call, behaviour::Process image) {
-  if (call.process()) view_->forget(*call.process());
+  if (call.process()) {
+    tracer_->on_process_executed(call.process());
+    view_->forget(*call.process());
+  }
   return processes_->executed(call.process(), std::move(image));
 }
 

@@ -14,7 +14,6 @@ namespace {
 /// A question nobody answers in this time lets the code run unhooked.
 constexpr std::int64_t kAnswerDeadlineNs = 250'000'000;
 constexpr std::uint32_t kMaxUnanswered = 3;
-constexpr std::int64_t kFlushDeadlineNs = 1'000'000'000;
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
@@ -34,9 +33,10 @@ QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::Sh
       environment_{.ram = &ram_, .kernel_space = {}, .sets = nullptr, .limiters = &limiters_},
       runner_(region_, environment_),
       pages_(random_seed()) {
-  auto* board = qemu_plugin_scoreboard_new(2 * sizeof(std::uint64_t));
+  auto* board = qemu_plugin_scoreboard_new(3 * sizeof(std::uint64_t));
   attention_ = {board, 0};
   armed_ = {board, sizeof(std::uint64_t)};
+  entering_ = {board, 2 * sizeof(std::uint64_t)};
 }
 
 // ---- control thread ----
@@ -173,9 +173,26 @@ capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const st
 }
 
 void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  const capture::CpuState cpu = cpu_state(vcpu, site, env);
-  site.page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  enter(vcpu, site, *site.page, cpu_state(vcpu, site, env));
   take_requests();
+}
+
+void QemuProbe::enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
+                      const capture::CpuState& cpu) {
+  const std::uint64_t stack = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
+  const bool interrupted = site.can_restart && take_interrupted(stack);
+  page.for_each_hook(site.offset,
+                     [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, interrupted); });
+  if (site.can_restart) qemu_plugin_u64_set(entering_, vcpu, stack + 1);
+}
+
+bool QemuProbe::take_interrupted(std::uint64_t stack) {
+  for (std::uint32_t v = 0; v < options_.vcpus; ++v) {
+    if (qemu_plugin_u64_get(entering_, v) != stack + 1) continue;
+    qemu_plugin_u64_set(entering_, v, 0);
+    return true;
+  }
+  return false;
 }
 
 void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -205,10 +222,10 @@ void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64
   if (page == nullptr) return;
   const bool enters = page->enters_at(site.offset);
   const bool returns = site.is_return && page->returns_at(site.offset);
+  if (!enters) qemu_plugin_u64_set(entering_, vcpu, 0);
   if (!enters && !returns) return;
   const capture::CpuState cpu = cpu_state(vcpu, site, env);
-  if (enters)
-    page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  if (enters) enter(vcpu, site, *page, cpu);
   if (returns) runner_.leave(cpu);
 }
 
