@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -77,19 +78,27 @@ class Context {
 
   /// The path a `path` or `dentry` capture stands for, as the acting process sees it.
   [[nodiscard]] virtual std::string path(const Call& call, std::size_t capture) = 0;
-  /// Path of an open `struct file *`, read from guest memory now; empty when it makes no sense.
-  [[nodiscard]] virtual std::string file_path(std::uint64_t file_address) = 0;
+  /// Path of an open `struct file *` as the acting process sees it, read from guest memory now;
+  /// empty when it makes no sense.
+  [[nodiscard]] virtual std::string file_path(const Call& call, std::uint64_t file_address) = 0;
   /// The code that made the system call during which `call` happened (kContextUserIp, looked up in
   /// the maps of the process as they are now; answers may be cached).
   [[nodiscard]] virtual CodePlace code_origin(const Call& call) = 0;
   /// A process by its pid as known now; null when unknown.
   [[nodiscard]] virtual std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) = 0;
 
+  /// The container a `struct css_set *` stands for, read from guest memory now: empty outside
+  /// containers, nothing when it makes no sense.
+  [[nodiscard]] virtual std::optional<std::string> container_id(std::uint64_t control_groups) = 0;
+
   // Process table changes, said by the process family alone.
+  /// `child` has what differs from the parent: ids, start time, container.
   virtual std::shared_ptr<const Process> process_forked(const Call& call, std::uint64_t child_task,
-                                                        std::uint32_t child_pid,
-                                                        std::uint64_t child_start) = 0;
+                                                        Process child) = 0;
   virtual std::shared_ptr<const Process> process_executed(const Call& call, Process image) = 0;
+  /// A process, named by its pid and start time, was put into a control group.
+  virtual void process_moved(std::uint32_t pid, std::uint64_t start_time,
+                             const std::string& container_id) = 0;
   virtual void process_exited(const Call& call) = 0;
 };
 

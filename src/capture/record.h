@@ -19,6 +19,7 @@ enum class RecordKind : std::uint8_t {
 enum RecordFlag : std::uint8_t {
   kRecordTruncated = 1,  ///< a field did not fit any more and was cut or left out
   kRecordBudget = 2,     ///< the program used up its jumps and was ended
+  kRecordGivenUp = 4,    ///< an exit without fields: the call can no longer return
 };
 
 /// Header of every record. `size` counts header and fields and is a multiple of 8.

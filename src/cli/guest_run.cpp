@@ -34,6 +34,7 @@ struct Plan {
   machine::GuestCommand command;
   std::optional<milliseconds> timeout;
   milliseconds linger{};
+  std::optional<HookCommands> commands;
 };
 
 Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::path& scratch) {
@@ -56,6 +57,9 @@ Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::pa
   const auto timeout = timeout_of(options.watch);
   if (!timeout) return std::unexpected(timeout.error());
   plan.timeout = *timeout;
+  auto commands = commands_of(options.watch);
+  if (!commands) return std::unexpected(commands.error());
+  plan.commands = std::move(*commands);
   if (!options.linger.empty()) {
     const auto linger = parse_duration(options.linger);
     if (!linger) return std::unexpected(linger.error());
@@ -190,7 +194,12 @@ class GuestRun {
       ended = Clock::now();
       return status && plan_.linger.count() == 0;
     };
-    const auto end = watch({*session_, outputs_, interrupts_, plan_.timeout}, step);
+    const auto end = watch({.session = *session_,
+                            .outputs = outputs_,
+                            .interrupts = interrupts_,
+                            .timeout = plan_.timeout,
+                            .commands = plan_.commands ? &*plan_.commands : nullptr},
+                           step);
     if (!end) return std::unexpected(end.error());
     switch (*end) {
       case WatchEnd::done:

@@ -14,6 +14,8 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   Interrupts interrupts;
   const auto timeout = timeout_of(options);
   if (!timeout) return std::unexpected(timeout.error());
+  auto commands = commands_of(options);
+  if (!commands) return std::unexpected(commands.error());
   const auto catalogue = load_catalogue();
   if (!catalogue) return std::unexpected(catalogue.error());
   if (auto ok = check_apis(options, *catalogue); !ok) return std::unexpected(ok.error());
@@ -39,7 +41,12 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   interrupts.handle_in_order();
 
   outputs->begin(host_id);
-  const auto end = watch({**session, *outputs, interrupts, *timeout}, [] { return false; });
+  const auto end = watch({.session = **session,
+                          .outputs = *outputs,
+                          .interrupts = interrupts,
+                          .timeout = *timeout,
+                          .commands = *commands ? &**commands : nullptr},
+                         [] { return false; });
   const auto concluded = conclude(**session, *outputs);
   if (!end) return std::unexpected(end.error());
   if (!concluded) return std::unexpected(concluded.error());

@@ -21,6 +21,7 @@ Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& s
     const auto handled = w.session.pump(kPatience);
     if (!handled && handled.error().code == ErrorCode::closed) return WatchEnd::vm_gone;
     if (!handled) return std::unexpected(handled.error());
+    if (w.commands != nullptr) w.commands->apply(w.session);
     w.outputs.flush();
     if (w.outputs.failure()) return std::unexpected(*w.outputs.failure());
     const auto done = step();
@@ -29,6 +30,17 @@ Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& s
     if (w.interrupts.pending()) return WatchEnd::interrupted;
     if (Clock::now() >= deadline) return WatchEnd::timed_out;
   }
+}
+
+Result<std::optional<HookCommands>> commands_of(const WatchOptions& options) {
+  if (options.commands.empty()) return std::nullopt;
+  if (!options.record.empty())
+    return fail(ErrorCode::unsupported,
+                "a session that is recorded keeps its hooks: --commands "
+                "and --record do not go together");
+  auto commands = HookCommands::open(options.commands, options.quiet);
+  if (!commands) return std::unexpected(commands.error());
+  return std::move(*commands);
 }
 
 Result<> conclude(monitor::Session& session, EventOutputs& outputs) {

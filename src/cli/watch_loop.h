@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "cli/event_outputs.h"
+#include "cli/hook_commands.h"
 #include "cli/interrupts.h"
 #include "monitor/session.h"
 
@@ -18,7 +19,11 @@ struct Watching {
   EventOutputs& outputs;
   const Interrupts& interrupts;
   std::optional<std::chrono::milliseconds> timeout;
+  HookCommands* commands = nullptr;  ///< may be null
 };
+
+/// --commands; nothing when it was not given.
+[[nodiscard]] Result<std::optional<HookCommands>> commands_of(const WatchOptions& options);
 
 enum class WatchEnd {
   done,         ///< `step` said so

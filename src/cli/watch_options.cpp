@@ -33,6 +33,10 @@ OptionRef add_hook_options(CommandBuilder command, WatchOptions& o) {
       "-e,--api", o.apis,
       "Show calls of these too: libc!open, 'kernel!vfs_*', @network; repeatable", "API");
   group.value("--rate", o.rate, "At most so many calls a second of each -e function");
+  group.value("--commands", o.commands,
+              "Add and remove hooks while watching: lines +API and -API of this file or FIFO; - is "
+              "the standard input",
+              "FILE");
   return api;
 }
 

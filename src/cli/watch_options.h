@@ -22,6 +22,7 @@ struct WatchOptions {
   std::vector<std::string> comms, exes;
   bool tree = false;
   std::uint32_t rate = 0;
+  std::string commands;
   std::string timeout;
   std::string json;
   std::string record;
@@ -35,7 +36,7 @@ struct WatchOptions {
 
 /// --behaviours.
 void add_behaviour_option(CommandBuilder command, WatchOptions& options);
-/// -e, --rate; gives the first.
+/// -e, --rate, --commands; gives the first.
 OptionRef add_hook_options(CommandBuilder command, WatchOptions& options);
 /// --pid, --comm, --exe, --tree.
 void add_filter_options(CommandBuilder command, WatchOptions& options);

@@ -37,6 +37,7 @@ void fill_task(Offsets& offsets, const linux_guest::KernelTypes& types, GuestLay
   offsets.get(task.comm, "task_struct", "comm");
   offsets.get(task.real_parent, "task_struct", "real_parent");
   offsets.get(task.signal, "task_struct", "signal");
+  offsets.get(task.nsproxy, "task_struct", "nsproxy");
   // Linux 5.5 renamed real_start_time.
   const bool renamed = types.offset("task_struct", "start_boottime").has_value();
   offsets.get(task.start_time, "task_struct", renamed ? "start_boottime" : "real_start_time");
@@ -57,6 +58,7 @@ void fill_files(Offsets& offsets, GuestLayout& layout) {
   offsets.get(layout.dentry.inode, "dentry", "d_inode");
   offsets.get(layout.dentry.super_block, "dentry", "d_sb");
   offsets.get(layout.inode_number, "inode", "i_ino");
+  offsets.get(layout.mount_namespace, "nsproxy", "mnt_ns");
   offsets.get(layout.exe_file, "mm_struct", "exe_file");
   offsets.get(layout.file_path, "file", "f_path");
   offsets.get(layout.filename_name, "filename", "name");

@@ -15,7 +15,7 @@ struct GuestLayout {
 
   struct Task {
     std::int32_t pid, tgid, group_leader, start_time, stack, mm, fs, flags, comm, real_parent,
-        signal;
+        signal, nsproxy;
   } task{};
   struct Registers {
     std::int32_t ip, sp, orig_ax;  ///< from task->stack; the user registers at its top
@@ -32,9 +32,10 @@ struct GuestLayout {
     std::int32_t parent, name, hash_pprev, inode, super_block;
   } dentry{};
   std::int32_t inode_number = 0;
-  std::int32_t exe_file = 0;       ///< mm_struct
-  std::int32_t file_path = 0;      ///< f_path in struct file
-  std::int32_t filename_name = 0;  ///< name in struct filename
+  std::int32_t mount_namespace = 0;  ///< mnt_ns in nsproxy
+  std::int32_t exe_file = 0;         ///< mm_struct
+  std::int32_t file_path = 0;        ///< f_path in struct file
+  std::int32_t filename_name = 0;    ///< name in struct filename
 };
 
 /// PF_KTHREAD (include/linux/sched.h): a kernel thread has no user registers.

@@ -43,7 +43,7 @@ Result<> KernelPlan::add(const Symbol& function, hypervisor::HookId hook, bool r
   sites_.add_entry(address, hook);
   if (!returns) return {};
   const elf::ReturnExtents extents =
-      elf::find_return_extents(kernel_code(symbols_, kernel_), address);
+      elf::find_return_extents(kernel_code(*symbols_, kernel_), address);
   for (const Extent& range : extents.ranges) sites_.add_returns(range.begin, range.end);
   if (extents.ranges.empty() || extents.incomplete || extents.unresolved_tail_calls > 0)
     notes_.push_back(fmt::format("not every return of {} may be seen: {}", function.name,

@@ -24,7 +24,7 @@ class KernelPlan {
  public:
   /// `kernel` reads through the kernel's own page tables.
   KernelPlan(const linux_guest::KernelSymbols& symbols, const VirtualMemory& kernel)
-      : symbols_(symbols), kernel_(kernel) {}
+      : symbols_(&symbols), kernel_(kernel) {}
 
   /// Puts `hook` at the entry of `function`. With `returns`, also watches everywhere a call of it
   /// may end: its own code and that of functions it jumps to last.
@@ -36,7 +36,7 @@ class KernelPlan {
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  const linux_guest::KernelSymbols& symbols_;
+  const linux_guest::KernelSymbols* symbols_;
   VirtualMemory kernel_;
   PageSitesMap sites_;  ///< by virtual page
   std::vector<std::string> notes_;

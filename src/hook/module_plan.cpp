@@ -23,16 +23,32 @@ std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t 
   return std::nullopt;
 }
 
-class Planner {
+}  // namespace
+
+const api::Module* module_named(const api::ApiCatalogue& catalogue, std::string_view file_name,
+                                std::string_view soname) {
+  const api::Module* known = catalogue.module_of(file_name);
+  return known == nullptr && !soname.empty() ? catalogue.module_of(soname) : known;
+}
+
+bool names_module(const SelectedExport& selected, std::string_view file_name,
+                  std::string_view soname, const api::ApiCatalogue& catalogue) {
+  const api::Module* known = module_named(catalogue, file_name, soname);
+  return glob_match(selected.module, api::module_stem(file_name)) ||
+         (known != nullptr && glob_match(selected.module, known->name));
+}
+
+/// Fills a plan.
+class ModulePlanner {
  public:
-  Planner(const ElfModule& module, const HookMaker& maker, PageSitesMap& sites,
-          std::vector<std::string>& notes)
+  ModulePlanner(const ElfModule& module, const HookMaker& maker, ModulePlan& plan)
       : module_(module),
         code_(elf::code_of(module)),
+        misses_(module.misses()),
         errno_(elf::find_errno(module)),
+        misses_errno_(!errno_ && module.misses() != misses_),
         maker_(maker),
-        sites_(sites),
-        notes_(notes) {}
+        plan_(plan) {}
 
   /// Every version of a name: old programs call old versions.
   void add_api(const SelectedApi& api) {
@@ -54,11 +70,13 @@ class Planner {
       add_function(symbol.name, symbol.value, signature, options);
     } else if (symbol.kind == elf::SymbolKind::ifunc) {
       // The loader picks one of these; calls land in whichever it was.
+      misses_ = module_.misses();
       const std::vector<std::uint64_t> candidates = elf::ifunc_candidates(code_, symbol.value);
+      plan_.unfinished_everywhere_ |= module_.misses() != misses_;
       for (const std::uint64_t address : candidates)
         add_function(symbol.name, address, signature, options);
       if (candidates.empty())
-        notes_.push_back(fmt::format("{}: its implementations were not found", symbol.name));
+        plan_.notes_.push_back(fmt::format("{}: its implementations were not found", symbol.name));
     }
   }
 
@@ -67,11 +85,12 @@ class Planner {
     const auto offset = file_offset(module_, address);
     if (!offset || planned_.contains(address)) return;
     if (planned_.size() == ModulePlan::kMaxFunctions) {
-      if (!full_) notes_.push_back(fmt::format("more than {} functions", planned_.size()));
+      if (!full_) plan_.notes_.push_back(fmt::format("more than {} functions", planned_.size()));
       full_ = true;
       return;
     }
     planned_.insert(address);
+    misses_ = module_.misses();
     ModuleFunction function{.signature = signature,
                             .name = std::string(name),
                             .address = address,
@@ -84,49 +103,55 @@ class Planner {
       function.errno_offset = errno_->offset;
     const std::optional<hypervisor::HookId> hook = maker_(function);
     if (!hook) return;
-    sites_.add_entry(*offset, *hook);
+    plan_.sites_.add_entry(*offset, *hook);
+    if (misses_errno_) plan_.unfinished_.insert(*offset / kPageSize);
     const bool returns = options.returns && (signature == nullptr || signature->returns);
-    if (returns) add_returns(function);
+    if (returns) add_returns(function, *offset);
   }
 
-  void add_returns(const ModuleFunction& function) {
+  void add_returns(const ModuleFunction& function, std::uint64_t entry) {
     const elf::ReturnExtents extents = elf::find_return_extents(code_, function.address);
+    if (module_.misses() != misses_) plan_.unfinished_.insert(entry / kPageSize);
     for (const Extent& range : extents.ranges) {
       const auto begin = file_offset(module_, range.begin);
       if (begin && range.end > range.begin && file_offset(module_, range.end - 1))
-        sites_.add_returns(*begin, *begin + (range.end - range.begin));
+        plan_.sites_.add_returns(*begin, *begin + (range.end - range.begin));
     }
     if (extents.ranges.empty())
-      notes_.push_back(fmt::format("{}: it is unknown where it ends", function.name));
+      plan_.notes_.push_back(fmt::format("{}: it is unknown where it ends", function.name));
     else if (extents.incomplete || extents.unresolved_tail_calls > 0)
-      notes_.push_back(fmt::format("{}: not every return may be seen", function.name));
+      plan_.notes_.push_back(fmt::format("{}: not every return may be seen", function.name));
   }
 
   const ElfModule& module_;
   elf::CodeView code_;
+  std::uint64_t misses_;  ///< before what is looked at now
   std::optional<elf::ErrnoLocation> errno_;
+  bool misses_errno_;
   const HookMaker& maker_;
-  PageSitesMap& sites_;
-  std::vector<std::string>& notes_;
+  ModulePlan& plan_;
   std::set<std::uint64_t> planned_;
   bool full_ = false;
 };
-
-}  // namespace
 
 ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
                             const Selection& selection, const api::ApiCatalogue& catalogue,
                             const HookMaker& maker) {
   ModulePlan plan;
-  const api::Module* known = catalogue.module_of(file_name);
-  const std::string_view stem = api::module_stem(file_name);
-  Planner planner(module, maker, plan.sites_, plan.notes_);
-  for (const SelectedApi& api : selection.apis)
-    if (known != nullptr && api.signature->module == known->name) planner.add_api(api);
-  for (const SelectedExport& selected : selection.exports)
-    if (glob_match(selected.module, stem) ||
-        (known != nullptr && glob_match(selected.module, known->name)))
-      planner.add_exports(selected);
+  const api::Module* known = module_named(catalogue, file_name, module.soname());
+  ModulePlanner planner(module, maker, plan);
+  bool concerned = known == nullptr && !module.soname_known();
+  for (const SelectedApi& api : selection.apis) {
+    if (known == nullptr || api.signature->module != known->name) continue;
+    concerned = true;
+    planner.add_api(api);
+  }
+  for (const SelectedExport& selected : selection.exports) {
+    if (!names_module(selected, file_name, module.soname(), catalogue)) continue;
+    concerned = true;
+    planner.add_exports(selected);
+  }
+  plan.unfinished_everywhere_ |= concerned && !module.exports_complete();
   return plan;
 }
 

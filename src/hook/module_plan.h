@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,7 +25,17 @@ struct ModuleFunction {
   WatchOptions options;
   std::optional<std::int64_t> errno_slot_delta;  ///< as in SignatureOptions
   std::optional<std::int64_t> errno_offset;
+
+  bool operator==(const ModuleFunction&) const = default;
 };
+
+/// The module of the catalogue that a file is: by its name, else by the name it gives itself (a
+/// copy under another name is the same library). Null when it is none.
+[[nodiscard]] const api::Module* module_named(const api::ApiCatalogue& catalogue,
+                                              std::string_view file_name, std::string_view soname);
+/// True when the glob of `selected` matches such a file.
+[[nodiscard]] bool names_module(const SelectedExport& selected, std::string_view file_name,
+                                std::string_view soname, const api::ApiCatalogue& catalogue);
 
 /// Compiles and loads the hook of one function; empty when that fails (the function is left out).
 using HookMaker = std::function<std::optional<hypervisor::HookId>(const ModuleFunction&)>;
@@ -36,7 +47,8 @@ class ModulePlan {
   /// Functions planned in one module.
   static constexpr std::size_t kMaxFunctions = 4096;
 
-  /// `file_name` decides which signatures apply. Of several names for one address only the first
+  /// `file_name`, or else the name the module gives itself, decides which signatures apply. Of
+  /// several names for one address only the first
   /// that was selected is hooked: a call shows once.
   [[nodiscard]] static ModulePlan make(const elf::ElfModule& module, std::string_view file_name,
                                        const Selection& selection,
@@ -48,13 +60,23 @@ class ModulePlan {
     return sites_.find(file_page);
   }
   [[nodiscard]] bool is_empty() const { return sites_.pages().empty(); }
+  /// True when bytes of the module were missing that may say more about that page.
+  [[nodiscard]] bool is_unfinished(std::uint64_t file_page) const {
+    return unfinished_everywhere_ || unfinished_.contains(file_page);
+  }
+  /// True when no page is unfinished.
+  [[nodiscard]] bool is_complete() const { return !unfinished_everywhere_ && unfinished_.empty(); }
   [[nodiscard]] const PageSitesMap& sites() const { return sites_; }
   /// What may be missed, for people.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
  private:
+  friend class ModulePlanner;
+
   PageSitesMap sites_;
   std::vector<std::string> notes_;
+  bool unfinished_everywhere_ = false;
+  std::set<std::uint64_t> unfinished_;  ///< file pages
 };
 
 }  // namespace glasshook::hook

@@ -166,9 +166,10 @@ void emit_dentry(Builder& builder, const GuestLayout& layout, std::uint16_t fiel
 }
 
 void emit_dentry_words(Builder& builder, const GuestLayout& layout, std::uint16_t field) {
-  constexpr Reg kSuperBlock{2}, kLeafWord{3}, kInode{4};
+  constexpr Reg kSuperBlock{2}, kLeafWord{3}, kInode{4}, kNamespace{5}, kTaskMount{6}, kTaskRoot{7};
   const Label negative = builder.new_label();
   const Label unreadable = builder.new_label();
+  const Label rootless = builder.new_label();
   builder.load_memory(kSuperBlock, kLeaf, layout.dentry.super_block, 8, Space::kernel)
       .move(kLeafWord, kLeaf)
       .load_memory(kInode, kLeaf, layout.dentry.inode, 8, Space::kernel)
@@ -176,7 +177,15 @@ void emit_dentry_words(Builder& builder, const GuestLayout& layout, std::uint16_
       .load_memory(kInode, kInode, layout.inode_number, 8, Space::kernel)
       .bind(negative)
       .jump_fault(unreadable)
-      .emit_words(field, kSuperBlock, 3)
+      // A task on its way out has neither: zeros.
+      .load_memory(kNamespace, kTaskRegister, layout.task.nsproxy, 8, Space::kernel)
+      .load_memory(kNamespace, kNamespace, layout.mount_namespace, 8, Space::kernel)
+      .load_memory(kTaskRoot, kTaskRegister, layout.task.fs, 8, Space::kernel)
+      .load_memory(kTaskMount, kTaskRoot, layout.root.mount, 8, Space::kernel)
+      .load_memory(kTaskRoot, kTaskRoot, layout.root.dentry, 8, Space::kernel)
+      .jump_fault(rootless)
+      .bind(rootless)
+      .emit_words(field, kSuperBlock, kDentryWords)
       .bind(unreadable);
 }
 

@@ -182,6 +182,30 @@ Result<Selector> parse_selector(std::string_view text) {
   return selector;
 }
 
+std::size_t take_from(Selection& selection, const Selection& less) {
+  std::size_t taken = 0;
+  for (const SelectedApi& api : less.apis)
+    taken += std::erase_if(selection.apis,
+                           [&](const SelectedApi& a) { return a.signature == api.signature; });
+  for (const SelectedExport& named : less.exports)
+    taken += std::erase_if(selection.exports, [&](const SelectedExport& e) {
+      return e.module == named.module && e.function == named.function;
+    });
+  for (const SelectedKernelFunction& function : less.kernel)
+    taken += std::erase_if(selection.kernel, [&](const SelectedKernelFunction& k) {
+      return k.symbol.address == function.symbol.address;
+    });
+  return taken;
+}
+
+void add_to(Selection& selection, const Selection& more) {
+  take_from(selection, more);
+  selection.apis.insert(selection.apis.end(), more.apis.begin(), more.apis.end());
+  selection.exports.insert(selection.exports.end(), more.exports.begin(), more.exports.end());
+  selection.kernel.insert(selection.kernel.end(), more.kernel.begin(), more.kernel.end());
+  selection.notes.insert(selection.notes.end(), more.notes.begin(), more.notes.end());
+}
+
 Result<Selection> resolve(std::span<const Selector> selectors, const ApiCatalogue& catalogue,
                           const linux_guest::KernelSymbols* symbols) {
   Selection selection;

@@ -62,6 +62,12 @@ struct Selection {
   std::vector<std::string> notes;  ///< what a user should know, for people
 };
 
+/// Adds what `more` names. What both name is watched as `more` says.
+void add_to(Selection& selection, const Selection& more);
+/// Takes out what `less` names. How much that was: functions, and globs of exports, which have to
+/// be named as they were.
+std::size_t take_from(Selection& selection, const Selection& less);
+
 /// Kernel functions one selection may hold.
 inline constexpr std::size_t kMaxKernelFunctions = 4096;
 

@@ -66,9 +66,19 @@ struct HookSpec {
 /// record.
 inline constexpr std::uint16_t kContextField = 1;
 inline constexpr std::uint16_t kFirstCapture = 16;
-/// A dentry capture has a second field: the words {super_block address, dentry address, inode
-/// number (0 when the dentry has none)}.
+/// A dentry capture has a second field with the words DentryWord.
 inline constexpr std::uint16_t kDentryWordsOffset = 0x100;
+
+/// What a dentry is, and from where the running task looks at it (zeros while it exits).
+enum DentryWord {
+  kDentrySuperBlock,  ///< super_block address
+  kDentryAddress,
+  kDentryInode,           ///< inode number; 0 when the dentry has none
+  kDentryMountNamespace,  ///< mnt_namespace address
+  kDentryRootMount,       ///< the task's root directory: vfsmount ...
+  kDentryRoot,            ///< ... and dentry
+  kDentryWords
+};
 
 /// Words of the context field that every Linux hook emits first. In hooks on user-mode code the
 /// instruction and stack pointers are those of the hit itself, and there is no system call.

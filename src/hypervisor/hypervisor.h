@@ -50,6 +50,8 @@ struct PageSites {
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;
   bool report_placements = false;  ///< send a code_page record for every new place it runs at
+  /// Answers only: this is what is known by now. Ask again when more of the page runs, or later.
+  bool ask_again = false;
 };
 
 /// "Code of unknown content is about to run." Asked while the vCPU waits.

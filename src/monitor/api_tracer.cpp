@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "api/from_btf.h"
+
 namespace glasshook::monitor {
 
 using behaviour::Event;
@@ -38,6 +40,11 @@ void ApiTracer::on_record(const api::Signature& signature, bool awaits_return,
     return;
   }
   const auto found = by_call_.find(record.header().call);
+  if ((record.header().flags & capture::kRecordGivenUp) != 0) {
+    // An entry that was rate-limited is not known here.
+    if (found != by_call_.end()) tell_unreturned(found->second);
+    return;
+  }
   // A frame can be abandoned and its place reused by another thread: that return is not this
   // call's.
   if (found == by_call_.end() || found->second->origin.thread_id != origin.thread_id ||
@@ -83,12 +90,27 @@ void ApiTracer::tell_unreturned(PendingList::iterator pending) {
   forget(pending);
 }
 
-void ApiTracer::on_process_exit(const ProcessPtr& process) {
+template <class Condition>
+void ApiTracer::tell_unreturned_if(Condition&& condition) {
   for (auto it = pending_.begin(); it != pending_.end();) {
     const auto next = std::next(it);
-    if (same_process(it->origin.process, process)) tell_unreturned(it);
+    if (condition(*it)) tell_unreturned(it);
     it = next;
   }
+}
+
+void ApiTracer::on_process_exit(const ProcessPtr& process) {
+  tell_unreturned_if([&](const Pending& p) { return same_process(p.origin.process, process); });
+}
+
+void ApiTracer::on_process_executed(const ProcessPtr& process) {
+  tell_unreturned_if([&](const Pending& p) {
+    return p.signature->module != api::kKernelModule && same_process(p.origin.process, process);
+  });
+}
+
+void ApiTracer::on_hook_removed(const api::Signature& signature) {
+  tell_unreturned_if([&](const Pending& p) { return p.signature == &signature; });
 }
 
 void ApiTracer::finish() {

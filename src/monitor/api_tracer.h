@@ -39,6 +39,10 @@ class ApiTracer {
                  const capture::RecordView& record, const Origin& origin);
   /// Tells the calls of that process as not returned.
   void on_process_exit(const ProcessPtr& process);
+  /// The process runs another image: tells its calls of user-mode functions as not returned.
+  void on_process_executed(const ProcessPtr& process);
+  /// The function is no longer hooked: tells its calls as not returned.
+  void on_hook_removed(const api::Signature& signature);
   /// Tells all calls still awaited.
   void finish();
 
@@ -61,6 +65,8 @@ class ApiTracer {
             const capture::RecordView* exit, const Origin& origin, std::uint32_t depth,
             std::chrono::nanoseconds duration);
   void tell_unreturned(PendingList::iterator pending);
+  template <class Condition>
+  void tell_unreturned_if(Condition&& condition);
   void forget(PendingList::iterator pending);
   [[nodiscard]] const std::vector<std::string>& argument_names(const api::Signature& signature);
 

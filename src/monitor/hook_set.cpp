@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 namespace glasshook::monitor {
 
@@ -66,7 +68,7 @@ Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
   auto programs = hook::compile(spec, prototype ? &*prototype : nullptr, *target_, id);
   if (!programs) return std::unexpected(programs.error());
   if (auto loaded = hypervisor_->load(*programs); !loaded) return loaded;
-  if (auto planned = plan_.add(*function, id, programs->on_return.has_value()); !planned)
+  if (auto planned = plan({*function, id, programs->on_return.has_value()}); !planned)
     return planned;
   meaning.name = "kernel!" + function->name;
   remember(id, std::move(meaning));
@@ -76,7 +78,7 @@ Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
 Result<> HookSet::add_kernel_api(const api::Signature& signature, const Symbol& function,
                                  const hypervisor::HookPrograms& programs) {
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
-  if (auto planned = plan_.add(function, programs.id, programs.on_return.has_value()); !planned)
+  if (auto planned = plan({function, programs.id, programs.on_return.has_value(), true}); !planned)
     return planned;
   remember(programs.id, {.name = "kernel!" + signature.name,
                          .meaning = ApiHook{&signature, programs.on_return.has_value()}});
@@ -92,11 +94,41 @@ Result<> HookSet::add_user_api(const api::Signature& signature,
   return {};
 }
 
-Result<> HookSet::place() {
-  for (const hook::KernelPage& page : plan_.pages())
-    if (auto placed = hypervisor_->place(page.page, page.sites); !placed) return placed;
-  for (const std::string& note : plan_.notes()) missing_.push_back(note);
+Result<> HookSet::plan(const Planned& hook) {
+  if (auto added = plan_.add(hook.function, hook.id, hook.returns); !added) return added;
+  planned_.push_back(hook);
   return {};
+}
+
+std::optional<HookId> HookSet::remove_kernel_api(Gva function) {
+  const auto hook = std::ranges::find_if(planned_, [&](const Planned& planned) {
+    return planned.is_api && planned.function.address == function;
+  });
+  if (hook == planned_.end()) return std::nullopt;
+  const HookId id = hook->id;
+  planned_.erase(hook);
+  // Return ranges of several hooks are one in a plan: made anew.
+  plan_ = hook::KernelPlan(kernel_->symbols(), kernel_->virtual_memory());
+  for (const Planned& other : planned_) (void)plan_.add(other.function, other.id, other.returns);
+  return id;
+}
+
+Result<> HookSet::place() {
+  std::set<Gpa> cleared = std::exchange(placed_, {});
+  for (const hook::KernelPage& page : plan_.pages()) {
+    if (auto placed = hypervisor_->place(page.page, page.sites); !placed) return placed;
+    placed_.insert(page.page);
+    cleared.erase(page.page);
+  }
+  for (const Gpa page : cleared)
+    if (auto placed = hypervisor_->place(page, {}); !placed) return placed;
+  return {};
+}
+
+std::vector<std::string> HookSet::missing() const {
+  std::vector<std::string> all = missing_;
+  all.insert(all.end(), plan_.notes().begin(), plan_.notes().end());
+  return all;
 }
 
 }  // namespace glasshook::monitor

@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -61,9 +63,12 @@ class HookSet {
   /// A kernel function by signature.
   Result<> add_kernel_api(const api::Signature& signature, const linux_guest::Symbol& function,
                           const hypervisor::HookPrograms& programs);
+  /// Takes the hook that add_kernel_api() put on that function out of the plan; its id, if there is
+  /// one. It remains loaded and placed until place() is called.
+  std::optional<hypervisor::HookId> remove_kernel_api(Gva function);
   /// A user-mode API: loaded only; its sites come with the answers to page questions.
   Result<> add_user_api(const api::Signature& signature, const hypervisor::HookPrograms& programs);
-  /// Places all kernel sites, page by page.
+  /// Places all kernel sites, page by page, and clears the pages that have none any more.
   Result<> place();
 
   [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
@@ -71,7 +76,7 @@ class HookSet {
   [[nodiscard]] std::shared_ptr<const HookMeaning> find(std::uint32_t id) const;
   void note_missing(std::string what) { missing_.push_back(std::move(what)); }
   /// What could not be hooked: "kernel!name: why".
-  [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
+  [[nodiscard]] std::vector<std::string> missing() const;
 
  private:
   void remember(hypervisor::HookId id, HookMeaning meaning);
@@ -83,8 +88,19 @@ class HookSet {
   std::atomic<std::uint32_t> next_id_{1};
   mutable std::mutex mutex_;
   std::map<std::uint32_t, std::shared_ptr<const HookMeaning>> meanings_;
+  /// A hook of the plan.
+  struct Planned {
+    linux_guest::Symbol function;
+    hypervisor::HookId id;
+    bool returns = false;
+    bool is_api = false;
+  };
+  Result<> plan(const Planned& hook);
+
   hook::KernelPlan plan_;
-  std::vector<std::string> missing_;
+  std::vector<Planned> planned_;
+  std::set<Gpa> placed_;              ///< pages
+  std::vector<std::string> missing_;  ///< without what the plan notes
 };
 
 }  // namespace glasshook::monitor

@@ -1,5 +1,7 @@
 #include "monitor/module_oracle.h"
 
+#include <algorithm>
+
 #include "guest/linux/path.h"
 #include "hook/signature_compiler.h"
 
@@ -13,16 +15,25 @@ using linux_guest::CodePageKind;
 namespace {
 
 /// A file of the guest, as far as its page cache holds it.
-class CachedFile final : public elf::ByteSource {
+class CachedFile final : public GrowingFile {
  public:
-  CachedFile(const linux_guest::PageCache& cache, Gva mapping) : cache_(cache), mapping_(mapping) {}
-  [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) const override {
-    return cache_.read(mapping_, offset, out);
+  CachedFile(const linux_guest::PageCache& cache, Gva mapping)
+      : cache_(cache), mapping_(mapping), size_(cache.file_size(mapping)) {}
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+  [[nodiscard]] bool has_page(std::uint64_t index) const override {
+    return cache_.find(mapping_, index).has_value();
+  }
+
+ protected:
+  [[nodiscard]] bool read_page(std::uint64_t index, std::uint64_t in_page,
+                               std::span<std::byte> out) const override {
+    return cache_.read(mapping_, index * kPageSize + in_page, out);
   }
 
  private:
   linux_guest::PageCache cache_;
   Gva mapping_;
+  std::uint64_t size_;
 };
 
 /// The running task, as the context program wrote it into the question.
@@ -62,7 +73,10 @@ ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
       catalogue_(&catalogue),
       target_(&target),
       hooks_(&hooks),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      make_hook_([this](const hook::ModuleFunction& function, std::string_view module) {
+        return make_hook(function, module);
+      }) {
   if (auto cache = linux_guest::PageCache::of(kernel)) cache_.emplace(*cache);
 }
 
@@ -70,64 +84,89 @@ bool ModuleOracle::wants_modules() const {
   return !options_.selection.apis.empty() || !options_.selection.exports.empty();
 }
 
+std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) {
+  const std::lock_guard lock(mutex_);
+  options_.selection = std::move(selection);
+  std::vector<hypervisor::HookId> dropped;
+  for (auto& [key, module] : modules_)
+    module.known.replan(options_.selection, *catalogue_, dropped);
+  return dropped;
+}
+
 PageSites ModuleOracle::answer(const PageQuestion& question) {
+  const std::lock_guard lock(mutex_);
   const Gva task = task_of(question);
   const auto mm = kernel_->pointer(task, kernel_->layout().task.mm);
-  if (!mm || mm->is_null()) {
-    ++unresolved_;
-    return {};
-  }
-  const CodePage page = linux_guest::code_page(*kernel_, *mm, question.address);
+  CodePage page;
+  if (mm && !mm->is_null()) page = linux_guest::code_page(*kernel_, *mm, question.address);
+  PageSites sites;
   switch (page.kind) {
     case CodePageKind::anonymous:
-      return {.entries = {}, .returns = {}, .report_placements = options_.report_unbacked};
+      sites.report_placements = options_.report_unbacked;
+      break;
     case CodePageKind::file:
-    case CodePageKind::private_copy: {
-      const Module& module = module_of(page, task);
-      const PageSites* known = module.plan.page(page.file_offset / kPageSize);
-      PageSites sites = known == nullptr ? PageSites{} : *known;
-      sites.report_placements = module.memory_only && options_.report_unbacked;
-      return sites;
-    }
+    case CodePageKind::private_copy:
+      sites = file_page(page, task);
+      break;
     case CodePageKind::vdso:
-      return {};
+      break;
     case CodePageKind::unknown:
+      sites.ask_again = true;
       break;
   }
-  ++unresolved_;
-  return {};
+  if (page.kind != CodePageKind::unknown)
+    unknown_pages_.erase(question.content_hash);
+  else if (unknown_pages_.size() < kMaxUnknown)
+    unknown_pages_.insert(question.content_hash);
+  count();
+  return sites;
 }
 
-const ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task) {
+PageSites ModuleOracle::file_page(const CodePage& page, Gva task) {
+  const auto mapping = kernel_->pointer(page.file, kernel_->layout().file.mapping);
+  const auto file = cache_ && mapping ? std::make_shared<CachedFile>(*cache_, *mapping) : nullptr;
+  Module& module = module_of(page, task, file);
+  PageSites sites;
+  if (wants_modules() && file)
+    sites = module.known.sites(
+        page.file_offset / kPageSize, file,
+        {.selection = options_.selection, .catalogue = *catalogue_, .make_hook = make_hook_});
+  sites.report_placements = module.memory_only && options_.report_unbacked;
+  const bool incomplete = wants_modules() && (!file || !module.known.is_complete());
+  incomplete_modules_ +=
+      static_cast<std::uint64_t>(incomplete) - static_cast<std::uint64_t>(module.incomplete);
+  module.incomplete = incomplete;
+  return sites;
+}
+
+ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task,
+                                              const std::shared_ptr<GrowingFile>& file) {
+  std::vector<std::byte> head;
+  if (file && wants_modules()) {
+    head.resize(std::min(kPageSize, file->size()));
+    if (!file->read(0, head)) head.clear();
+  }
   const FileKey key{page.device_major, page.device_minor, page.inode};
-  const auto known = modules_.find(key);
-  if (known != modules_.end()) return known->second;
-  if (modules_.size() >= kMaxModules) modules_.clear();
+  if (const auto known = modules_.find(key); known != modules_.end()) {
+    if (head.empty() || known->second.head == head) return known->second;
+    incomplete_modules_ -= static_cast<std::uint64_t>(known->second.incomplete);
+    modules_.erase(known);
+  }
+  if (modules_.size() >= kMaxModules) {
+    modules_.clear();
+    incomplete_modules_ = 0;
+  }
   const linux_guest::FilePath path =
       linux_guest::file_path(*kernel_, page.file, linux_guest::root_of(*kernel_, task));
-  Module module;
-  module.memory_only = is_memory_only(path);
-  if (wants_modules()) module.plan = make_plan(page, path.text);
-  return modules_.emplace(key, std::move(module)).first->second;
+  return modules_
+      .emplace(key, Module{.known = KnownModule(path.text),
+                           .head = std::move(head),
+                           .memory_only = is_memory_only(path)})
+      .first->second;
 }
 
-hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, const std::string& path) {
-  const auto mapping = kernel_->pointer(page.file, kernel_->layout().file.mapping);
-  if (!cache_ || !mapping) {
-    ++unresolved_;
-    return {};
-  }
-  const auto module =
-      elf::ElfModule::parse(std::make_shared<CachedFile>(*cache_, *mapping), elf::Layout::file);
-  if (!module) {
-    ++unresolved_;
-    return {};
-  }
-  if (!module->incomplete().empty()) ++unresolved_;
-  const std::string_view stem = api::module_stem(path);
-  return hook::ModulePlan::make(
-      *module, path, options_.selection, *catalogue_,
-      [this, stem](const hook::ModuleFunction& function) { return make_hook(function, stem); });
+void ModuleOracle::count() {
+  unresolved_ = unknown_pages_.size() + incomplete_modules_ + failed_hooks_;
 }
 
 std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
@@ -145,7 +184,7 @@ std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunc
                                .errno_offset = function.errno_offset},
                               hooks_->next_id());
   if (!programs || !hooks_->add_user_api(*signature, *programs)) {
-    ++unresolved_;
+    ++failed_hooks_;
     return std::nullopt;
   }
   return programs->id;

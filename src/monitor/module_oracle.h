@@ -2,18 +2,21 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <unordered_set>
 #include <vector>
 
 #include "api/catalogue.h"
-#include "guest/elf/elf_module.h"
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
 #include "hook/compiler.h"
@@ -21,12 +24,12 @@
 #include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
 #include "monitor/hook_set.h"
+#include "monitor/known_module.h"
 
 namespace glasshook::monitor {
 
 /// Knows the modules of all processes by the file they come from, and the hooks the user wants in
-/// them. A module's hooks are compiled and loaded when its first page is asked about, so they are
-/// in place before its first call. answer() runs on the backend's thread, one call at a time.
+/// them. answer() runs on the backend's thread.
 class ModuleOracle {
  public:
   /// Rate limiter for a hook with these options, if it has one.
@@ -45,25 +48,34 @@ class ModuleOracle {
 
   [[nodiscard]] hypervisor::PageSites answer(const hypervisor::PageQuestion& question);
 
-  /// Pages whose module could not be read.
+  /// Something else is wanted from now on; pages have to be asked about again. The hooks that are
+  /// not wanted any more, to be unloaded. From any thread.
+  [[nodiscard]] std::vector<hypervisor::HookId> select(hook::Selection selection);
+
+  /// What may be missed now: pages and modules that could not be read, hooks that could not be
+  /// made. Safe from any thread.
   [[nodiscard]] std::uint64_t unresolved() const { return unresolved_; }
 
  private:
   using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  ///< device, inode
   static constexpr std::size_t kMaxModules = 4096;
+  static constexpr std::size_t kMaxUnknown = 65'536;
 
   /// One file that code runs from.
   struct Module {
-    hook::ModulePlan plan;     ///< empty when the user wants nothing in modules
-    bool memory_only = false;  ///< no directory holds it
+    KnownModule known;
+    std::vector<std::byte> head;  ///< its first page: an inode number can get another file
+    bool memory_only = false;     ///< no directory holds it
+    bool incomplete = false;      ///< counted in incomplete_modules_
   };
 
-  const Module& module_of(const linux_guest::CodePage& page, Gva task);
-  [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page,
-                                           const std::string& path);
+  hypervisor::PageSites file_page(const linux_guest::CodePage& page, Gva task);
+  Module& module_of(const linux_guest::CodePage& page, Gva task,
+                    const std::shared_ptr<GrowingFile>& file);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function,
                                               std::string_view module);
   [[nodiscard]] bool wants_modules() const;
+  void count();
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
@@ -71,10 +83,16 @@ class ModuleOracle {
   const hook::Target* target_;
   HookSet* hooks_;
   Options options_;
+  std::mutex mutex_;
+  KnownModule::HookMaker make_hook_;
   std::optional<linux_guest::PageCache> cache_;
   std::map<FileKey, Module> modules_;
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
-  std::atomic<std::uint64_t> unresolved_{0};
+
+  std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are
+  std::uint64_t incomplete_modules_ = 0;
+  std::uint64_t failed_hooks_ = 0;
+  std::atomic<std::uint64_t> unresolved_{0};  ///< the sum
 };
 
 }  // namespace glasshook::monitor

@@ -1,67 +1,81 @@
 #include "monitor/paths.h"
 
 #include "hook/path_components.h"
+#include "hook/spec.h"
 
 namespace glasshook::monitor {
 
-using linux_guest::MountPoint;
+using linux_guest::MountView;
 
 namespace {
 
 /// `base` + `tail` with one slash between them; "/" + "/etc" is "/etc".
-std::string join(const std::string& base, std::string_view tail) {
-  if (tail.empty() || tail == "/") return base.empty() ? "/" : base;
-  std::string joined = base == "/" ? "" : base;
+std::string join(std::string_view base, std::string_view tail) {
+  if (tail.empty() || tail == "/") return std::string{base.empty() ? "/" : base};
+  std::string joined{base == "/" ? "" : base};
   if (!tail.starts_with('/')) joined += '/';
   joined += tail;
   return joined;
 }
 
+/// True when `path` is `directory` or below it.
+bool is_within(std::string_view path, std::string_view directory) {
+  if (directory == "/") return true;
+  return path.starts_with(directory) &&
+         (path.size() == directory.size() || path[directory.size()] == '/');
+}
+
 }  // namespace
+
+std::string path_through(const std::vector<Mounted>& mounts, std::string_view inside) {
+  for (const Mounted& mounted : mounts) {
+    if (!is_within(inside, mounted.part)) continue;
+    return join(mounted.path, mounted.part == "/" ? inside : inside.substr(mounted.part.size()));
+  }
+  return std::string{inside};
+}
 
 std::string PathResolver::path(const capture::FieldView& components) const {
   return hook::PathComponents::decode(components).text();
 }
 
 std::string PathResolver::dentry(const capture::FieldView& components,
-                                 const capture::FieldView* words, Gva task) {
+                                 const capture::FieldView* words) {
   const auto decoded = hook::PathComponents::decode(components);
-  const std::string inside = decoded.text();
+  std::string inside = decoded.text();
   if (words == nullptr || decoded.unattached) return inside;
-  const MountPoint* mount = mount_of(Gva{words->word(0)}, task);
-  if (mount == nullptr) return inside;
-  // A bind mount may show a part of the file system only.
-  std::string_view tail = inside;
-  if (mount->part != "/" && tail.starts_with(mount->part)) tail.remove_prefix(mount->part.size());
-  return join(mount->path.text, tail);
+  const MountView view{.mount_namespace = Gva{words->word(hook::kDentryMountNamespace)},
+                       .root = {.mnt = Gva{words->word(hook::kDentryRootMount)},
+                                .dentry = Gva{words->word(hook::kDentryRoot)}}};
+  const auto* mounts = mounts_of(Gva{words->word(hook::kDentrySuperBlock)}, view);
+  return mounts == nullptr ? inside : path_through(*mounts, inside);
 }
 
-std::string PathResolver::file(Gva file) const {
-  return linux_guest::file_path(*kernel_, file, linux_guest::first_root(*kernel_)).text;
+std::string PathResolver::file(Gva file, Gva task) const {
+  linux_guest::PathRef root = linux_guest::root_of(*kernel_, task);
+  if (root.dentry.is_null()) root = linux_guest::first_root(*kernel_);
+  return linux_guest::file_path(*kernel_, file, root).text;
 }
 
-std::optional<std::uint64_t> PathResolver::mount_namespace_of(Gva task) const {
-  const auto& layout = kernel_->layout();
-  const auto nsproxy = kernel_->pointer(task, layout.task.nsproxy);
-  if (!nsproxy || nsproxy->is_null()) return std::nullopt;
-  const auto space = kernel_->pointer(*nsproxy, layout.nsproxy.mnt_ns);
-  return space ? std::optional(space->value) : std::nullopt;
-}
-
-const MountPoint* PathResolver::mount_of(Gva super_block, Gva task) {
-  // A short-lived process may have given up its namespaces by now: then the mount by which others
-  // saw that file system has to do.
-  const auto space = mount_namespace_of(task);
-  const auto usual = usual_space_.find(super_block.value);
-  if (!space && usual == usual_space_.end()) return nullptr;
-  const MountKey key{space ? *space : usual->second, super_block.value};
+const std::vector<Mounted>* PathResolver::mounts_of(Gva super_block, MountView view) {
+  // A process on its way out has given up its view: then that of whoever saw the file system last
+  // has to do.
+  if (view.mount_namespace.is_null() || view.root.dentry.is_null()) {
+    const auto usual = usual_view_.find(super_block.value);
+    if (usual == usual_view_.end()) return nullptr;
+    view = usual->second;
+  }
+  const MountKey key{view, super_block.value};
   const auto known = mounts_.find(key);
   if (known != mounts_.end()) return &known->second;
-  auto found = linux_guest::mount_point_of(*kernel_, super_block, task);
+  const auto found = linux_guest::mount_points_of(*kernel_, super_block, view);
   if (!found) return nullptr;
   if (mounts_.size() >= kMaxMounts) forget_mounts();
-  usual_space_[super_block.value] = key.first;
-  return &mounts_.emplace(key, std::move(*found)).first->second;
+  usual_view_[super_block.value] = view;
+  std::vector<Mounted>& mounts = mounts_[key];
+  for (const linux_guest::MountPoint& point : *found)
+    mounts.push_back({.part = point.part, .path = point.path.text});
+  return &mounts;
 }
 
 }  // namespace glasshook::monitor

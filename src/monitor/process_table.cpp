@@ -43,18 +43,12 @@ ProcessPtr ProcessTable::resolve(const Actor& actor) {
   return store(std::move(process));
 }
 
-ProcessPtr ProcessTable::forked(const ProcessPtr& parent, std::uint64_t child_task,
-                                ProcessKey child) {
-  Process process;
-  if (parent)
-    process = *parent;
-  else if (auto read = reader_(child_task); read && key_of(*read) == child)
-    process = std::move(*read);
-  process.pid = child.pid;
-  process.start_time = child.start_time;
-  process.namespace_pid = 0;
-  process.parent = parent;
-  return store(std::move(process));
+ProcessPtr ProcessTable::forked(const ProcessPtr& parent, std::uint64_t child_task, Process child) {
+  child.parent = parent;
+  if (!parent)
+    if (auto read = reader_(child_task); read && key_of(*read) == key_of(child))
+      child = std::move(*read);
+  return store(std::move(child));
 }
 
 ProcessPtr ProcessTable::executed(const ProcessPtr& process, Process image) {
@@ -63,9 +57,16 @@ ProcessPtr ProcessTable::executed(const ProcessPtr& process, Process image) {
     image.start_time = process->start_time;
     image.parent = process->parent;
     if (image.namespace_pid == 0) image.namespace_pid = process->namespace_pid;
-    if (image.container_id.empty()) image.container_id = process->container_id;
   }
   return store(std::move(image));
+}
+
+void ProcessTable::moved(const ProcessKey& key, const std::string& container_id) {
+  const auto known = processes_.find(key);
+  if (known == processes_.end() || known->second->container_id == container_id) return;
+  Process process = *known->second;
+  process.container_id = container_id;
+  known->second = std::make_shared<const Process>(std::move(process));
 }
 
 void ProcessTable::exited(const ProcessPtr& process) {

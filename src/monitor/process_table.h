@@ -47,10 +47,12 @@ class ProcessTable {
   /// The process of an actor; read from the guest when it is not known yet, and made up from the
   /// record alone when the guest says something else. Null for a record without an actor.
   ProcessPtr resolve(const Actor& actor);
-  /// A child that starts as a copy of its parent.
-  ProcessPtr forked(const ProcessPtr& parent, std::uint64_t child_task, ProcessKey child);
+  /// A new process; read from the guest when its parent is not known.
+  ProcessPtr forked(const ProcessPtr& parent, std::uint64_t child_task, behaviour::Process child);
   /// The process runs a new image now; it keeps its identity and its parent.
   ProcessPtr executed(const ProcessPtr& process, behaviour::Process image);
+  /// The process with that key, if it is known, is in another container now.
+  void moved(const ProcessKey& key, const std::string& container_id);
   void exited(const ProcessPtr& process);
 
   /// The living process with that id, else the last one that had it; null when unknown.

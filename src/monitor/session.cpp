@@ -20,6 +20,8 @@ Result<std::size_t> Session::pump(std::chrono::milliseconds timeout) {
   return impl_->pump(timeout);
 }
 Result<> Session::follow(std::uint32_t pid) { return impl_->follow(pid); }
+Result<> Session::add_api(std::string_view api) { return impl_->add_api(api); }
+Result<> Session::remove_api(std::string_view api) { return impl_->remove_api(api); }
 Result<> Session::finish() { return impl_->finish(); }
 Result<output::Summary> Session::summary() { return impl_->summary(); }
 const linux_guest::LinuxKernel& Session::kernel() const { return impl_->kernel(); }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/catalogue.h"
@@ -53,6 +54,13 @@ class Session {
   /// With a filter that follows a tree: from now on that process (by its id in the guest's first
   /// pid namespace) and its children are in scope.
   Result<> follow(std::uint32_t pid);
+
+  /// Hooks more functions, named as in SessionOptions::apis, from now on. Those that are hooked
+  /// already are watched as `api` says. Fails when the name is unknown; then nothing has changed.
+  Result<> add_api(std::string_view api);
+  /// Takes the hooks of the functions away that `api` names; calls that are under way are told as
+  /// not returned. ErrorCode::not_found when none of them is hooked. Hooks of behaviours stay.
+  Result<> remove_api(std::string_view api);
 
   /// Handles all that was captured up to now and publishes the totals still held. Call once.
   Result<> finish();

@@ -8,7 +8,9 @@
 
 #include "api/from_btf.h"
 #include "base/text.h"
+#include "guest/linux/cgroup.h"
 #include "guest/linux/percpu.h"
+#include "guest/linux/process.h"
 #include "hook/context.h"
 #include "hook/kernel_plan.h"
 #include "hook/signature_compiler.h"
@@ -186,16 +188,74 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
 Result<> Session::Impl::watch_code_pages() {
   const bool unbacked = std::ranges::any_of(
       families_, [](const auto& family) { return family->wants_unbacked_code(); });
-  if (!unbacked && selection_.apis.empty() && selection_.exports.empty()) return {};
-  oracle_ = std::make_unique<ModuleOracle>(
-      *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
-      ModuleOracle::Options{.selection = selection_,
-                            .report_unbacked = unbacked,
-                            .limiter_of = [this](const hook::WatchOptions& watch) {
-                              return limiter_for(watch).value_or(std::nullopt);
-                            }});
+  const bool modules = !selection_.apis.empty() || !selection_.exports.empty();
+  if (!oracle_ && !unbacked && !modules) return {};
+  if (!oracle_)
+    oracle_ = std::make_unique<ModuleOracle>(
+        *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
+        ModuleOracle::Options{.selection = selection_,
+                              .report_unbacked = unbacked,
+                              .limiter_of = [this](const hook::WatchOptions& watch) {
+                                return limiter_for(watch).value_or(std::nullopt);
+                              }});
   return hypervisor_->watch_user_pages(
       [this](const hypervisor::PageQuestion& question) { return oracle_->answer(question); });
+}
+
+Result<hook::Selection> Session::Impl::resolve_api(std::string_view api) const {
+  const auto selector = hook::parse_selector(api);
+  if (!selector) return std::unexpected(selector.error());
+  return hook::resolve(std::span{&*selector, 1}, *catalogue_, &kernel_->symbols());
+}
+
+Result<> Session::Impl::add_api(std::string_view api) {
+  const auto more = resolve_api(api);
+  if (!more) return std::unexpected(more.error());
+  hook::add_to(selection_, *more);
+  return apply_selection(*more);
+}
+
+Result<> Session::Impl::remove_api(std::string_view api) {
+  const auto less = resolve_api(api);
+  if (!less) return std::unexpected(less.error());
+  if (hook::take_from(selection_, *less) == 0)
+    return fail(ErrorCode::not_found, "{} is not hooked", api);
+  return apply_selection(*less);
+}
+
+Result<> Session::Impl::apply_selection(const hook::Selection& changed) {
+  std::vector<hypervisor::HookId> dropped;
+  for (const hook::SelectedKernelFunction& function : changed.kernel)
+    if (const auto id = hooks_->remove_kernel_api(function.symbol.address)) dropped.push_back(*id);
+  const bool modules = !changed.apis.empty() || !changed.exports.empty();
+  if (modules && oracle_)
+    for (const hypervisor::HookId id : oracle_->select(selection_)) dropped.push_back(id);
+  if (auto retired = retire(dropped); !retired) return retired;
+
+  for (const hook::SelectedKernelFunction& function : changed.kernel) {
+    const bool wanted = std::ranges::any_of(selection_.kernel, [&](const auto& selected) {
+      return selected.symbol.address == function.symbol.address;
+    });
+    if (!wanted) continue;
+    if (auto added = add_kernel_function(function); !added) return added;
+  }
+  if (auto placed = hooks_->place(); !placed) return placed;
+  if (modules)
+    if (auto watched = watch_code_pages(); !watched) return watched;
+  return hypervisor_->commit();
+}
+
+Result<> Session::Impl::retire(const std::vector<hypervisor::HookId>& hooks) {
+  if (hooks.empty()) return {};
+  for (const hypervisor::HookId id : hooks)
+    if (auto unloaded = hypervisor_->unload(id); !unloaded) return unloaded;
+  if (auto drained = drain(); !drained) return drained;
+  for (const hypervisor::HookId id : hooks) {
+    const auto meaning = hooks_->find(id.value);
+    if (const auto* api = meaning ? std::get_if<ApiHook>(&meaning->meaning) : nullptr)
+      tracer_->on_hook_removed(*api->signature);
+  }
+  return {};
 }
 
 Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
@@ -218,14 +278,18 @@ bool Session::Impl::is_followed(const ProcessPtr& process) const {
   return false;
 }
 
-Result<> Session::Impl::finish() {
-  // What was captured before now is in the rings: take it all, but do not wait for a busy guest.
+Result<> Session::Impl::drain() {
   for (int rounds = 0; rounds < 1000; ++rounds) {
     const auto handled = pump(std::chrono::milliseconds(rounds == 0 ? 5 : 0));
     if (!handled && handled.error().code != ErrorCode::closed)
       return std::unexpected(handled.error());
     if (!handled || *handled == 0) break;
   }
+  return {};
+}
+
+Result<> Session::Impl::finish() {
+  if (auto drained = drain(); !drained) return drained;
   tracer_->finish();
   for (auto& family : families_) family->on_end(*this);
   return {};
@@ -251,7 +315,8 @@ void Session::Impl::on_record(const RecordView& record) {
     ++unresolved_;
     return;
   }
-  if (const auto* family = std::get_if<FamilyHook>(&found->meaning))
+  const bool given_up = (record.header().flags & capture::kRecordGivenUp) != 0;
+  if (const auto* family = std::get_if<FamilyHook>(&found->meaning); family && !given_up)
     on_family_record(*family, record);
   else if (const auto* api = std::get_if<ApiHook>(&found->meaning)) {
     const Actor actor = actor_of(record);
@@ -309,11 +374,17 @@ std::string Session::Impl::path(const Call& call, std::size_t capture) {
   const auto words_id = static_cast<std::uint16_t>(field->id + hook::kDentryWordsOffset);
   const capture::FieldView* words = call.record().find(words_id);
   if (words == nullptr) return paths_->path(*field);
-  return paths_->dentry(*field, words, Gva{call.context(hook::kContextTask)});
+  return paths_->dentry(*field, words);
 }
 
-std::string Session::Impl::file_path(std::uint64_t file_address) {
-  return paths_->file(Gva{file_address});
+std::string Session::Impl::file_path(const Call& call, std::uint64_t file_address) {
+  return paths_->file(Gva{file_address}, Gva{call.context(hook::kContextTask)});
+}
+
+std::optional<std::string> Session::Impl::container_id(std::uint64_t control_groups) {
+  const std::string path = linux_guest::cgroup_path(*kernel_, Gva{control_groups});
+  if (path.empty()) return std::nullopt;
+  return std::string{linux_guest::container_id_of(path)};
 }
 
 ProcessPtr Session::Impl::process_by_pid(std::uint32_t pid) { return processes_->by_pid(pid); }
@@ -325,14 +396,21 @@ behaviour::CodePlace Session::Impl::code_origin(const Call& call) {
 }
 
 ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_task,
-                                         std::uint32_t child_pid, std::uint64_t child_start) {
-  return processes_->forked(call.process(), child_task,
-                            {.pid = child_pid, .start_time = child_start});
+                                         behaviour::Process child) {
+  return processes_->forked(call.process(), child_task, std::move(child));
 }
 
 ProcessPtr Session::Impl::process_executed(const Call& call, behaviour::Process image) {
-  if (call.process()) view_->forget(*call.process());
+  if (call.process()) {
+    tracer_->on_process_executed(call.process());
+    view_->forget(*call.process());
+  }
   return processes_->executed(call.process(), std::move(image));
+}
+
+void Session::Impl::process_moved(std::uint32_t pid, std::uint64_t start_time,
+                                  const std::string& container_id) {
+  processes_->moved({.pid = pid, .start_time = start_time}, container_id);
 }
 
 void Session::Impl::process_exited(const Call& call) {

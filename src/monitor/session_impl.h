@@ -26,6 +26,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> start();
   Result<std::size_t> pump(std::chrono::milliseconds timeout);
   Result<> follow(std::uint32_t pid);
+  Result<> add_api(std::string_view api);
+  Result<> remove_api(std::string_view api);
   Result<> finish();
   Result<output::Summary> summary();
   [[nodiscard]] const linux_guest::LinuxKernel& kernel() const { return *kernel_; }
@@ -34,12 +36,16 @@ class Session::Impl final : public behaviour::Context {
   void emit(const behaviour::Call& call, behaviour::Event event) override;
   void emit(behaviour::Event event) override;
   [[nodiscard]] std::string path(const behaviour::Call& call, std::size_t capture) override;
-  [[nodiscard]] std::string file_path(std::uint64_t file_address) override;
+  [[nodiscard]] std::string file_path(const behaviour::Call& call,
+                                      std::uint64_t file_address) override;
+  [[nodiscard]] std::optional<std::string> container_id(std::uint64_t control_groups) override;
   [[nodiscard]] ProcessPtr process_by_pid(std::uint32_t pid) override;
   [[nodiscard]] behaviour::CodePlace code_origin(const behaviour::Call& call) override;
   ProcessPtr process_forked(const behaviour::Call& call, std::uint64_t child_task,
-                            std::uint32_t child_pid, std::uint64_t child_start) override;
+                            behaviour::Process child) override;
   ProcessPtr process_executed(const behaviour::Call& call, behaviour::Process image) override;
+  void process_moved(std::uint32_t pid, std::uint64_t start_time,
+                     const std::string& container_id) override;
   void process_exited(const behaviour::Call& call) override;
 
  private:
@@ -51,6 +57,13 @@ class Session::Impl final : public behaviour::Context {
   Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
+  [[nodiscard]] Result<hook::Selection> resolve_api(std::string_view api) const;
+  /// Makes the hooks what selection_ says; `changed` is what was added to it or taken from it.
+  Result<> apply_selection(const hook::Selection& changed);
+  /// Handles what is in the rings now, without waiting for a busy guest.
+  Result<> drain();
+  /// Stops hooks: handles what they captured, and tells the calls that are under way.
+  Result<> retire(const std::vector<hypervisor::HookId>& hooks);
 
   void on_record(const capture::RecordView& record);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);

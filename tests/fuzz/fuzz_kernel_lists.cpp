@@ -109,7 +109,7 @@ void read_all(const Scene& scene) {
   (void)areas(kernel, scene.mm, {});
   (void)code_page(kernel, scene.mm, Gva{0x10010});
   (void)open_files(kernel, scene.task);
-  (void)mount_point_of(kernel, scene.super_block, scene.task);
+  (void)mount_points_of(kernel, scene.super_block, view_of(kernel, scene.task));
   (void)symbols_with_modules(kernel);
 }
 

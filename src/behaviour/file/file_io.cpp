@@ -31,10 +31,18 @@ hook::HookSpec io_hook(const char* function, const std::string& file) {
   return at_exit({function}, {is_regular(file)}, {"ret > 0"}, io_captures(file));
 }
 
+/// File systems that lie on others (overlayfs) copy on behalf of programs, with credentials of
+/// their own; programs do not.
+hook::HookSpec splice_hook(const char* function, const std::string& file) {
+  hook::HookSpec spec = io_hook(function, file);
+  spec.entry.when.emplace_back(kOwnCredentials);
+  return spec;
+}
+
 hook::HookSpec copy_hook(const char* function) {
   std::vector<hook::Capture> captures = io_captures("file_in");
   for (hook::Capture& capture : io_captures("file_out")) captures.push_back(std::move(capture));
-  return at_exit({function}, {}, {"ret > 0"}, std::move(captures));
+  return at_exit({function}, {kOwnCredentials}, {"ret > 0"}, std::move(captures));
 }
 
 hook::HookSpec io_uring_hook() {
@@ -69,9 +77,9 @@ std::vector<FileFamily::Rule> FileFamily::io_rules() {
       {io_hook("vfs_readv", "file"), &FileFamily::on_read},
       {io_hook("vfs_writev", "file"), &FileFamily::on_write},
       // sendfile and splice: what comes from a file, what goes into one.
-      {io_hook("do_splice_direct", "in"), &FileFamily::on_splice_in},
-      {optional(io_hook("splice_file_to_pipe", "in")), &FileFamily::on_splice_in},
-      {io_hook("iter_file_splice_write", "out"), &FileFamily::on_splice_out},
+      {splice_hook("do_splice_direct", "in"), &FileFamily::on_splice_in},
+      {optional(splice_hook("splice_file_to_pipe", "in")), &FileFamily::on_splice_in},
+      {splice_hook("iter_file_splice_write", "out"), &FileFamily::on_splice_out},
       {copy_hook("vfs_copy_file_range"), &FileFamily::on_copy},
       {copy_hook("vfs_clone_file_range"), &FileFamily::on_copy},
       {io_uring_hook(), &FileFamily::on_io_uring},
@@ -104,7 +112,7 @@ void FileFamily::count(const Call& call, Context& context, std::size_t first, bo
                                         .size = call.word(first + kIoSize),
                                         .bytes = call.word(first + kIoBytes),
                                         .write = write};
-  totals_.count(call, operation, open_files_.path(operation.file, operation.inode, context),
+  totals_.count(call, operation, open_files_.path(operation.file, operation.inode, call, context),
                 context);
 }
 

@@ -7,10 +7,11 @@ void OpenFiles::opened(std::uint64_t file, std::uint64_t inode, std::string path
   files_.insert_or_assign(file, Known{inode, std::move(path)});
 }
 
-const std::string& OpenFiles::path(std::uint64_t file, std::uint64_t inode, Context& context) {
+const std::string& OpenFiles::path(std::uint64_t file, std::uint64_t inode, const Call& call,
+                                   Context& context) {
   const auto found = files_.find(file);
   if (found != files_.end() && found->second.inode == inode) return found->second.path;
-  opened(file, inode, context.file_path(file));
+  opened(file, inode, context.file_path(call, file));
   return files_.find(file)->second.path;
 }
 

@@ -19,7 +19,8 @@ class OpenFiles {
   void opened(std::uint64_t file, std::uint64_t inode, std::string path);
   void closed(std::uint64_t file) { files_.erase(file); }
   /// The path; read from the guest when the opening was not seen.
-  [[nodiscard]] const std::string& path(std::uint64_t file, std::uint64_t inode, Context& context);
+  [[nodiscard]] const std::string& path(std::uint64_t file, std::uint64_t inode, const Call& call,
+                                        Context& context);
 
   [[nodiscard]] std::size_t size() const { return files_.size(); }
 

@@ -14,7 +14,17 @@ constexpr const char* kNoKernelThread = "(current->flags & 0x200000) == 0";
 constexpr std::uint64_t kGroupExit = 4;
 
 // Captures of each hook, in order.
-enum Fork { kChildTask, kChildPid, kChildStart, kChildMm, kOwnMm, kChildSpaces, kOwnSpaces };
+enum Fork {
+  kChildTask,
+  kChildPid,
+  kChildStart,
+  kChildMm,
+  kOwnMm,
+  kChildSpaces,
+  kOwnSpaces,
+  kChildNamespacePid,
+  kChildGroups
+};
 enum Exec {
   kExecFilename,
   kExecInterpreter,
@@ -24,6 +34,7 @@ enum Exec {
   kExecUid,
   kExecEuid,
   kExecLinks,
+  kExecGroups,
   kExecArguments,
   kExecEnvironment
 };
@@ -42,6 +53,7 @@ enum Credentials {
   kOldCaps,
   kOldUserSpace
 };
+enum Move { kMovedPid, kMovedStart, kMovedGroups };
 enum Signal { kSignalNumber, kSignalPid, kSignalName };
 
 /// A capability set as one word: 6.3 made `cap[2]` into `val`.
@@ -61,7 +73,9 @@ hook::HookSpec fork_hook() {
   return at_entry({"wake_up_new_task"}, {"p->pid == p->tgid", "(p->flags & 0x200000) == 0"},
                   {word("task", "p"), word("pid", "p->tgid"), word("start", "p->start_boottime"),
                    word("mm", "p->mm"), word("own_mm", "current->mm"),
-                   word("namespaces", "p->nsproxy"), word("own_namespaces", "current->nsproxy")});
+                   word("namespaces", "p->nsproxy"), word("own_namespaces", "current->nsproxy"),
+                   word("namespace_pid", "p->thread_pid->numbers[p->thread_pid->level].nr"),
+                   word("control_groups", "p->cgroups")});
 }
 
 hook::HookSpec exec_hook() {
@@ -75,10 +89,22 @@ hook::HookSpec exec_hook() {
        path("directory", "current->fs->pwd"), string("name", "current->comm"),
        word("uid", "current->cred->uid.val"), word("euid", "current->cred->euid.val"),
        word("links", "current->mm->exe_file->f_inode->i_nlink"),
+       word("control_groups", "current->cgroups"),
        bytes("arguments", "current->mm->arg_start", "current->mm->arg_end - current->mm->arg_start",
              kMaxArguments),
        bytes("environment", "current->mm->env_start",
              "current->mm->env_end - current->mm->env_start", kMaxEnvironment)});
+}
+
+hook::HookSpec move_hook() {
+  // Whoever runs containers puts a process into its group from outside, after it has started.
+  // A start has no group before, an end none behind.
+  hook::HookSpec spec =
+      at_entry({"css_set_move_task"}, {"from_cset != 0", "to_cset != 0", "task->pid == task->tgid"},
+               {word("pid", "task->tgid"), word("start", "task->start_boottime"),
+                word("control_groups", "to_cset")});
+  spec.in_scope_only = false;
+  return optional(std::move(spec));
 }
 
 hook::HookSpec exit_hook() {
@@ -134,6 +160,7 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
   static std::vector<Rule> rules() {
     return {{fork_hook(), &ProcessFamily::on_fork},
             {exec_hook(), &ProcessFamily::on_exec},
+            {move_hook(), &ProcessFamily::on_move},
             {exit_hook(), &ProcessFamily::on_exit},
             {credentials_hook(), &ProcessFamily::on_credentials},
             {signal_hook(), &ProcessFamily::on_signal}};
@@ -142,9 +169,13 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
  private:
   void on_fork(const Call& call, Context& context) {
     Event event = make_event("process_started");
-    event.process = context.process_forked(call, call.word(kChildTask),
-                                           static_cast<std::uint32_t>(call.word(kChildPid)),
-                                           call.word(kChildStart));
+    Process child = call.process() ? *call.process() : Process{};
+    child.pid = static_cast<std::uint32_t>(call.word(kChildPid));
+    child.namespace_pid = static_cast<std::uint32_t>(call.word(kChildNamespacePid));
+    child.start_time = call.word(kChildStart);
+    if (auto container = context.container_id(call.word(kChildGroups)))
+      child.container_id = std::move(*container);
+    event.process = context.process_forked(call, call.word(kChildTask), std::move(child));
     event.thread_id = static_cast<std::uint32_t>(call.word(kChildPid));
     const std::uint64_t mm = call.word(kChildMm);
     add_flag(event, "glasshook.clone.shares_memory", mm != 0 && mm == call.word(kOwnMm));
@@ -166,6 +197,10 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
     image.arguments = split_nul(call.text(kExecArguments));
     image.user_id = static_cast<std::uint32_t>(call.word(kExecUid));
     image.working_directory = context.path(call, kExecDirectory);
+    if (auto container = context.container_id(call.word(kExecGroups)))
+      image.container_id = std::move(*container);
+    else if (call.process())
+      image.container_id = call.process()->container_id;
     const std::string executable = image.executable;
     const std::shared_ptr<const Process> process = context.process_executed(call, std::move(image));
 
@@ -200,6 +235,12 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
     add_flag(event, "glasshook.exec.environment_truncated", was_cut(call, kExecEnvironment));
     if (auto variables = loader_variables(block); !variables.empty())
       add(event, "process.env_vars", std::move(variables));
+  }
+
+  void on_move(const Call& call, Context& context) {
+    if (const auto container = context.container_id(call.word(kMovedGroups)))
+      context.process_moved(static_cast<std::uint32_t>(call.word(kMovedPid)),
+                            call.word(kMovedStart), *container);
   }
 
   void on_exit(const Call& call, Context& context) {

@@ -17,6 +17,8 @@ class ByteSource {
 
   /// Copies `out.size()` bytes from `offset`. False, with `out` unspecified, when any is missing.
   [[nodiscard]] virtual bool read(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  /// How many reads failed so far because of bytes that may be there later.
+  [[nodiscard]] virtual std::uint64_t misses() const { return 0; }
 
   template <class T>
     requires std::is_trivially_copyable_v<T>

@@ -60,9 +60,12 @@ Result<ElfModule> ElfModule::parse(std::shared_ptr<const ByteSource> source, Lay
   const std::uint64_t bias = load_address == 0 ? 0 : load_address - first_page;
   if (module.dynamic_ != Extent{}) {
     const Dynamic dynamic = read_dynamic(module.image_, module.dynamic_, bias);
+    const std::size_t noted = module.incomplete_.size();
     module.exports_ = SymbolTable::exports(module.image_, dynamic, module.incomplete_);
+    module.exports_complete_ = module.incomplete_.size() == noted;
     module.is_program_ |= dynamic.is_program;
     if (dynamic.soname) module.soname_ = module.exports_.string_at(*dynamic.soname);
+    module.soname_known_ = dynamic.complete && (!dynamic.soname || !module.soname_.empty());
   }
   if (module.unwind_header_ != Extent{}) {
     module.unwind_ = UnwindTable::open(module.image_, module.unwind_header_.begin);

@@ -49,6 +49,12 @@ class ElfModule {
   [[nodiscard]] bool read(std::uint64_t address, std::span<std::byte> out) const {
     return image_.read(address, out);
   }
+  /// False when bytes are missing that may hold the soname.
+  [[nodiscard]] bool soname_known() const { return soname_known_; }
+  /// False when exports are missing because of bytes that were.
+  [[nodiscard]] bool exports_complete() const { return exports_complete_; }
+  /// ByteSource::misses() of what the module is read from.
+  [[nodiscard]] std::uint64_t misses() const { return image_.source().misses(); }
   /// What could not be read, for people; empty when all was there.
   [[nodiscard]] const std::vector<std::string>& incomplete() const { return incomplete_; }
 
@@ -62,6 +68,8 @@ class ElfModule {
   Image image_;
   bool position_independent_ = false;
   bool is_program_ = false;
+  bool exports_complete_ = true;
+  bool soname_known_ = true;
   std::uint64_t entry_point_ = 0;
   std::string soname_, interpreter_, build_id_;
   Extent dynamic_, unwind_header_;

@@ -23,15 +23,25 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   const auto shift = types.offset("xa_node", "shift");
   const auto slots = types.offset("xa_node", "slots");
   const auto index = types.offset("page", "index");
+  const auto flags = types.offset("page", "flags");
+  const auto up_to_date = types.find_enumerator("PG_uptodate");
+  const auto host = types.offset("address_space", "host");
+  const auto inode_size = types.offset("inode", "i_size");
   const auto base = kernel.symbol("vmemmap_base");
   const auto vmemmap = base ? kernel.read<std::uint64_t>(*base) : std::nullopt;
   const auto page = types.find_struct("page");
-  if (!head || !shift || !slots || !index || !vmemmap || !page)
+  const bool known = head && shift && slots && index && flags && host && inode_size;
+  if (!known || !vmemmap || !page)
     return fail(ErrorCode::unsupported, "this kernel's page cache has an unknown layout");
   cache.head_ = *head;
   cache.shift_ = *shift;
   cache.slots_ = *slots;
   cache.page_index_ = *index;
+  cache.page_flags_ = *flags;
+  if (up_to_date && *up_to_date >= 0 && *up_to_date < 64)
+    cache.up_to_date_ = std::uint64_t{1} << *up_to_date;
+  cache.host_ = *host;
+  cache.inode_size_ = *inode_size;
   cache.vmemmap_ = *vmemmap;
   cache.page_size_ = static_cast<std::uint32_t>(types.size(*page));
   if (cache.page_size_ == 0) return fail(ErrorCode::unsupported, "struct page has no size");
@@ -64,11 +74,18 @@ std::optional<Gpa> PageCache::find(Gva mapping, std::uint64_t index) const noexc
   // A folio of several pages is found by its first page, which knows its own index.
   const auto first = kernel_->read<std::uint64_t>(Gva{*found} + page_index_);
   if (!first || *first > index || *found < vmemmap_) return std::nullopt;
+  const auto flags = kernel_->read<std::uint64_t>(Gva{*found} + page_flags_);
+  if (!flags || (*flags & up_to_date_) != up_to_date_) return std::nullopt;
   constexpr std::uint64_t kLargestFolio = 512;
   const std::uint64_t distance = index - *first;
   if (distance >= kLargestFolio) return std::nullopt;
   const std::uint64_t frame = (*found - vmemmap_) / page_size_ + distance;
   return Gpa{frame * kPageSize};
+}
+
+std::uint64_t PageCache::file_size(Gva mapping) const noexcept {
+  const auto inode = kernel_->read<std::uint64_t>(mapping + host_);
+  return inode ? kernel_->read<std::uint64_t>(Gva{*inode} + inode_size_).value_or(0) : 0;
 }
 
 bool PageCache::read(Gva mapping, std::uint64_t offset, std::span<std::byte> out) const noexcept {

@@ -16,8 +16,12 @@ class PageCache {
   /// ErrorCode::unsupported when this kernel's types do not say how.
   [[nodiscard]] static Result<PageCache> of(const LinuxKernel& kernel);
 
-  /// Where page `index` (of 4 KiB) of a `struct address_space` lies; empty when it is not cached.
+  /// Where page `index` (of 4 KiB) of a `struct address_space` lies; empty when it is not cached,
+  /// or still being read from its disk.
   [[nodiscard]] std::optional<Gpa> find(Gva mapping, std::uint64_t index) const noexcept;
+
+  /// Bytes of the file; 0 when that cannot be read.
+  [[nodiscard]] std::uint64_t file_size(Gva mapping) const noexcept;
 
   /// Copies file bytes; false when any page of them is not cached.
   [[nodiscard]] bool read(Gva mapping, std::uint64_t offset,
@@ -33,6 +37,10 @@ class PageCache {
   std::uint32_t slots_ = 0;  ///< xa_node.slots
   std::uint32_t page_size_ = 0;
   std::uint32_t page_index_ = 0;
+  std::uint32_t page_flags_ = 0;
+  std::uint64_t up_to_date_ = 0;  ///< bit of page.flags
+  std::uint32_t host_ = 0;        ///< address_space.host
+  std::uint32_t inode_size_ = 0;  ///< inode.i_size
   std::uint64_t vmemmap_ = 0;
 };
 

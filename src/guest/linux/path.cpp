@@ -1,6 +1,7 @@
 #include "guest/linux/path.h"
 
 #include <algorithm>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace {
 constexpr std::size_t kMaxComponents = 2048;  // as many as fit PATH_MAX
 constexpr std::size_t kMaxMounts = 131072;
 /// Mounts of one file system whose paths are compared.
-constexpr int kMaxMountPoints = 64;
+constexpr std::size_t kMaxMountPoints = 64;
 constexpr std::uint32_t kNameMax = 255;
 constexpr std::uint32_t kFmodeBacking = 1u << 25;  // include/linux/fs.h, from 6.5 on
 
@@ -212,34 +213,42 @@ FilePath path_in_file_system(const LinuxKernel& kernel, Gva dentry) {
   return path;
 }
 
-Result<MountPoint> mount_point_of(const LinuxKernel& kernel, Gva super_block, Gva task) {
-  if (auto ok = kernel.require_types(); !ok) return std::unexpected(ok.error());
+MountView view_of(const LinuxKernel& kernel, Gva task) {
   const Layout& l = kernel.layout();
   const auto nsproxy = kernel.pointer(task, l.task.nsproxy);
   const auto mnt_ns = nsproxy ? kernel.pointer(*nsproxy, l.nsproxy.mnt_ns) : std::nullopt;
-  if (!mnt_ns || mnt_ns->is_null())
+  return {.mount_namespace = mnt_ns.value_or(Gva{}), .root = root_of(kernel, task)};
+}
+
+Result<std::vector<MountPoint>> mount_points_of(const LinuxKernel& kernel, Gva super_block,
+                                                const MountView& view) {
+  if (auto ok = kernel.require_types(); !ok) return std::unexpected(ok.error());
+  const Layout& l = kernel.layout();
+  if (view.mount_namespace.is_null())
     return fail(ErrorCode::not_found, "the task has no mount namespace");
-  const PathRef root = root_of(kernel, task);
   const auto whole = kernel.pointer(super_block, l.super_block.root);
-  std::optional<MountPoint> best;
-  int best_score = -1, looked_at = 0;
-  for (const Gva mount : mounts_of(kernel, *mnt_ns).items) {
+  std::vector<MountPoint> points;
+  const auto add = [&](PathRef root) {
+    points.push_back({.root = root,
+                      .path = path_of(kernel, root, view.root),
+                      .part = path_in_file_system(kernel, root.dentry).text});
+  };
+  const auto is_of = [&](Gva mnt) { return kernel.pointer(mnt, l.vfsmount.sb) == super_block; };
+  // A root directory need not be the root of a mount (chroot).
+  if (!view.root.dentry.is_null() && is_of(view.root.mnt)) add(view.root);
+  for (const Gva mount : mounts_of(kernel, view.mount_namespace).items) {
     const Gva mnt = mount + l.mount.mnt.bytes();
-    if (kernel.pointer(mnt, l.vfsmount.sb) != super_block) continue;
-    if (++looked_at > kMaxMountPoints) break;
+    if (!is_of(mnt)) continue;
+    if (points.size() >= kMaxMountPoints) break;
     const auto shown = kernel.pointer(mnt, l.vfsmount.root);
-    if (!shown) continue;
-    MountPoint point{.root = {.mnt = mnt, .dentry = *shown}, .path = {}, .part = {}};
-    point.path = path_of(kernel, point.root, root);
-    const int score = (shown == whole ? 2 : 0) + (point.path.reachable ? 1 : 0);
-    if (score <= best_score) continue;
-    best_score = score;
-    best = std::move(point);
-    if (score == 3) break;
+    if (shown) add({.mnt = mnt, .dentry = *shown});
   }
-  if (!best) return fail(ErrorCode::not_found, "the file system is not mounted where the task is");
-  best->part = path_in_file_system(kernel, best->root.dentry).text;
-  return std::move(*best);
+  if (points.empty())
+    return fail(ErrorCode::not_found, "the file system is not mounted where the task is");
+  std::ranges::stable_sort(points, std::greater{}, [&](const MountPoint& point) {
+    return (point.path.reachable ? 2 : 0) + (point.root.dentry == whole ? 1 : 0);
+  });
+  return points;
 }
 
 }  // namespace glasshook::linux_guest

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "guest/linux/kernel.h"
@@ -67,11 +68,22 @@ struct MountPoint {
   std::string part;  ///< path of `root.dentry` in its file system: "/" when all of it is shown
 };
 
-/// Finds a mount of the file system in the task's mount namespace: one that shows all of it if
-/// there is one, and that the task can reach. `not_found` when there is none (pipes, or mounted
-/// elsewhere). A path_in_file_system() P of that file system is then seen at `path` + (P without
-/// `part`).
-[[nodiscard]] Result<MountPoint> mount_point_of(const LinuxKernel& kernel, Gva super_block,
-                                                Gva task);
+/// From where somebody looks at the file tree.
+struct MountView {
+  Gva mount_namespace;  ///< struct mnt_namespace
+  PathRef root;         ///< the root directory
+
+  constexpr auto operator<=>(const MountView&) const = default;
+};
+
+/// The view of a task; null pointers when it is exiting.
+[[nodiscard]] MountView view_of(const LinuxKernel& kernel, Gva task);
+
+/// The mounts of the file system in the view, those that are below its root and show all of the
+/// file system first; 64 at most. `not_found` when there is none (pipes, or mounted elsewhere). A
+/// path_in_file_system() P that begins with `part` is seen at `path` + (P without `part`).
+[[nodiscard]] Result<std::vector<MountPoint>> mount_points_of(const LinuxKernel& kernel,
+                                                              Gva super_block,
+                                                              const MountView& view);
 
 }  // namespace glasshook::linux_guest

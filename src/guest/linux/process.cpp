@@ -36,7 +36,7 @@ class TaskReader {
     info.start_time = start_time(leader_);
     info.name = kernel_.text(task_ + l_.task.comm.bytes(), kCommBytes);
     info.namespace_pid = namespace_pid();
-    info.cgroup = cgroup_path(kernel_, task_);
+    info.cgroup = cgroup_path(kernel_, kernel_.pointer(task_, l_.task.cgroups).value_or(Gva{}));
     info.container_id = container_id_of(info.cgroup);
     read_parent(info);
     read_credentials(info);

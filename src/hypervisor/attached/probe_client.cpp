@@ -24,8 +24,9 @@ using probe::Request;
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
-/// How long a reply may take: commit waits for a flush inside QEMU.
 constexpr int kReplyTimeoutMs = 10'000;
+/// How long a commit waits for running code to be dropped.
+constexpr milliseconds kCommitTime{1000};
 
 ByteWriter begin_request(Request request) {
   ByteWriter out;
@@ -237,7 +238,20 @@ Result<> ProbeClient::unload(HookId id) {
   return command(out.bytes());
 }
 
-Result<> ProbeClient::commit() { return command(begin_request(Request::commit).bytes()); }
+Result<> ProbeClient::commit() {
+  if (auto asked = command(begin_request(Request::commit).bytes()); !asked) return asked;
+  // Without holding up requests: a vCPU may have to be answered before it can drop its code. A
+  // paused VM has no running vCPU; its code is dropped first thing when it goes on.
+  const auto deadline = std::chrono::steady_clock::now() + kCommitTime;
+  const std::uint32_t wanted = region_.header().commits_asked;
+  auto& done = region_.header().commits_done;
+  for (std::uint32_t now = done; static_cast<std::int32_t>(wanted - now) > 0; now = done) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left.count() <= 0) break;
+    probe::futex_wait(done, now, std::chrono::nanoseconds(left).count());
+  }
+  return {};
+}
 
 Result<> ProbeClient::set_add(std::uint32_t set, std::uint64_t key) {
   ByteWriter out = begin_request(Request::set_add);
@@ -355,6 +369,7 @@ void ProbeClient::answer(probe::QuestionSlot& slot, std::uint32_t vcpu) {
   slot.entry_count = static_cast<std::uint32_t>(entries);
   slot.range_count = static_cast<std::uint32_t>(ranges);
   slot.report_placements = sites.report_placements ? 1 : 0;
+  slot.ask_again = sites.ask_again ? 1 : 0;
   auto asked = static_cast<std::uint32_t>(probe::QuestionState::asked);
   // The vCPU may have given up meanwhile; then the answer is void.
   if (slot.state.compare_exchange_strong(

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace glasshook::hypervisor::probe {
 
@@ -30,36 +31,54 @@ bool CallTable::is_restart(const FrameKey& key, const HookSlot* hook,
   return false;
 }
 
-HookSlot* CallTable::add(const PendingCall& call) noexcept {
-  Bucket& bucket = bucket_of(call.key);
+std::size_t CallTable::give_up(const FrameKey& key, const HookSlot* hook,
+                               std::uint64_t return_address, GivenUp& given_up) noexcept {
+  Bucket& bucket = bucket_of(key);
   const BucketLock lock(bucket);
-  PendingCall* oldest = &bucket.calls[0];
-  for (std::size_t i = 0; i < bucket.used; ++i) {
-    PendingCall& c = bucket.calls[i];
-    if (c.key == call.key && c.hook == call.hook) {
-      c = call;
-      return call.hook;
+  std::size_t gone = 0;
+  for (std::size_t i = 0; i < bucket.used;) {
+    const PendingCall& c = bucket.calls[i];
+    if (c.key == key && (c.hook == hook || c.return_address != return_address)) {
+      given_up[gone++] = c;
+      bucket.calls[i] = bucket.calls[--bucket.used];
+    } else {
+      ++i;
     }
-    if (c.call < oldest->call) oldest = &c;
   }
-  if (bucket.used < kWays) {
-    bucket.calls[bucket.used++] = call;
-    return nullptr;
-  }
-  HookSlot* given_up = oldest->hook;
-  *oldest = call;
-  return given_up;
+  return gone;
 }
 
-std::size_t CallTable::take(const FrameKey& key,
+std::optional<PendingCall> CallTable::add(const PendingCall& call) noexcept {
+  Bucket& bucket = bucket_of(call.key);
+  const BucketLock lock(bucket);
+  if (bucket.used < kWays) {
+    bucket.calls[bucket.used++] = call;
+    return std::nullopt;
+  }
+  PendingCall& oldest =
+      *std::min_element(bucket.calls.begin(), bucket.calls.end(),
+                        [](const PendingCall& a, const PendingCall& b) { return a.call < b.call; });
+  return std::exchange(oldest, call);
+}
+
+bool CallTable::has(const FrameKey& key) noexcept {
+  Bucket& bucket = bucket_of(key);
+  const BucketLock lock(bucket);
+  return std::any_of(bucket.calls.begin(), bucket.calls.begin() + bucket.used,
+                     [&](const PendingCall& c) { return c.key == key; });
+}
+
+std::size_t CallTable::take(const FrameKey& key, std::uint64_t return_address,
                             std::array<PendingCall, kMaxNested>& out) noexcept {
   Bucket& bucket = bucket_of(key);
   std::size_t taken = 0;
   {
     const BucketLock lock(bucket);
     for (std::size_t i = 0; i < bucket.used && taken < kMaxNested;) {
-      if (bucket.calls[i].key == key) {
-        out[taken++] = bucket.calls[i];
+      const PendingCall& c = bucket.calls[i];
+      const bool returns_here = c.return_address == 0 || c.return_address == return_address;
+      if (c.key == key && returns_here) {
+        out[taken++] = c;
         bucket.calls[i] = bucket.calls[--bucket.used];
       } else {
         ++i;

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "capture/machine.h"
@@ -30,11 +31,14 @@ struct PendingCall {
   HookSlot* hook = nullptr;
   std::uint64_t call = 0;         ///< id in the records; also tells which of two is older
   std::uint64_t fingerprint = 0;  ///< of the general registers at entry
+  /// Where the call returns to, of user-mode code: a program can leave a frame without returning
+  /// (longjmp, an exception, the end of a thread), and another call can use it. 0: not looked at.
+  std::uint64_t return_address = 0;
   capture::SavedSlots saved{};
 };
 
 /// A fixed-size hash table with a small lock a bucket, so that vCPUs do not meet. A full bucket
-/// gives up its oldest call.
+/// gives up its oldest call. Nothing blocks or allocates.
 class CallTable {
  public:
   static constexpr std::size_t kBuckets = 8192;  ///< power of two
@@ -43,16 +47,29 @@ class CallTable {
 
   CallTable() : buckets_(kBuckets) {}
 
+  /// Calls given up at once.
+  using GivenUp = std::array<PendingCall, kWays>;
+
   /// True when this very entry is pending: the instruction was restarted after a fault.
   [[nodiscard]] bool is_restart(const FrameKey& key, const HookSlot* hook,
                                 std::uint64_t fingerprint) noexcept;
 
-  /// Adds a call. A call of the same hook in the same frame can no longer return (longjmp, a thread
-  /// that died) and is replaced. Returns the hook whose call was given up, or nullptr.
-  HookSlot* add(const PendingCall& call) noexcept;
+  /// Removes the calls that can no longer return once `hook` is entered in that frame: an earlier
+  /// one of the same hook, and any that returns elsewhere. What remains ends together with the new
+  /// one (a tail call). How many were written to `given_up`.
+  std::size_t give_up(const FrameKey& key, const HookSlot* hook, std::uint64_t return_address,
+                      GivenUp& given_up) noexcept;
 
-  /// Removes every call of that frame, newest first; how many were written to `out`.
-  std::size_t take(const FrameKey& key, std::array<PendingCall, kMaxNested>& out) noexcept;
+  /// Adds a call; the one that was given up for lack of room, if any.
+  std::optional<PendingCall> add(const PendingCall& call) noexcept;
+
+  /// True when a call of that frame is pending.
+  [[nodiscard]] bool has(const FrameKey& key) noexcept;
+
+  /// Removes every call of that frame which returns to `return_address` (or did not say where),
+  /// newest first; how many were written to `out`.
+  std::size_t take(const FrameKey& key, std::uint64_t return_address,
+                   std::array<PendingCall, kMaxNested>& out) noexcept;
 
  private:
   struct alignas(64) Bucket {

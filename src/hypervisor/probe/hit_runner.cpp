@@ -6,6 +6,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "capture/guest_reader.h"
+
 namespace glasshook::hypervisor::probe {
 namespace {
 
@@ -69,19 +71,29 @@ capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
   return result;
 }
 
-void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu) noexcept {
+std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) const noexcept {
+  const Gva stack{cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)]};
+  if (stack.is_kernel()) return 0;
+  capture::GuestReader reader(*environment_.ram, cpu.space, environment_.kernel_space);
+  std::uint64_t address = 0;
+  return reader.load(stack, sizeof address, capture::Space::current, address) ? address : 0;
+}
+
+void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept {
   if (!enabled_.load(std::memory_order_relaxed) || !hook.active.load(std::memory_order_relaxed))
     return;
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   HookCell& cell = vcpu.hooks[hook.id.value];
-  const FrameKey key = FrameKey::of(cpu);
-  std::uint64_t fingerprint = 0;
+  PendingCall call{.key = FrameKey::of(cpu), .hook = &hook};
   if (hook.on_return) {
-    fingerprint = fingerprint_of(cpu);
-    if (calls_.is_restart(key, &hook, fingerprint)) return;
+    call.fingerprint = fingerprint_of(cpu);
+    if (interrupted && calls_.is_restart(call.key, &hook, call.fingerprint)) return;
+    call.return_address = return_address(cpu);
+    CallTable::GivenUp given_up;
+    const std::size_t n = calls_.give_up(call.key, &hook, call.return_address, given_up);
+    for (std::size_t i = 0; i < n; ++i) report_given_up(vcpu, given_up[i]);
   }
   count(cell.hits);
-  PendingCall call{.key = key, .hook = &hook, .fingerprint = fingerprint};
   call.call = static_cast<std::uint64_t>(cpu.vcpu) << 48 | ++vcpu.calls;
   capture::RecordHeader header;
   header.kind = capture::RecordKind::entry;
@@ -92,14 +104,29 @@ void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu) noexcept {
   if (result.outcome == capture::Outcome::rate_limited) count(cell.rate_limited);
   if (result.outcome == capture::Outcome::stopped && !result.return_armed) count(cell.filtered);
   if (!result.return_armed || !hook.on_return) return;
-  if (const HookSlot* given_up = calls_.add(call))
-    vcpu.hooks[given_up->id.value].unreturned.fetch_add(1, std::memory_order_relaxed);
+  if (const auto given_up = calls_.add(call)) report_given_up(vcpu, *given_up);
+}
+
+void HitRunner::report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept {
+  vcpu.hooks[call.hook->id.value].unreturned.fetch_add(1, std::memory_order_relaxed);
+  if (!vcpu.ring || !call.hook->active.load(std::memory_order_relaxed)) return;
+  capture::RecordHeader header;
+  header.size = sizeof header;
+  header.kind = capture::RecordKind::exit;
+  header.flags = capture::kRecordGivenUp;
+  header.hook = call.hook->id.value;
+  header.vcpu = static_cast<std::uint32_t>(&vcpu - vcpus_.data());
+  header.call = call.call;
+  std::memcpy(vcpu.buffer.data(), &header, sizeof header);
+  push(vcpu, sizeof header);
 }
 
 void HitRunner::leave(const capture::CpuState& cpu) noexcept {
   if (!enabled_.load(std::memory_order_relaxed)) return;
+  const FrameKey key = FrameKey::of(cpu);
+  if (!calls_.has(key)) return;
   std::array<PendingCall, CallTable::kMaxNested> ended;
-  const std::size_t n = calls_.take(FrameKey::of(cpu), ended);
+  const std::size_t n = calls_.take(key, return_address(cpu), ended);
   for (std::size_t i = 0; i < n; ++i) run_return(ended[i], cpu);
 }
 

@@ -29,8 +29,9 @@ class HitRunner {
   /// `environment` is borrowed and may gain its kernel space later.
   HitRunner(const SharedRegion& region, const capture::Environment& environment);
 
-  /// A hooked function is entered.
-  void enter(HookSlot& hook, const capture::CpuState& cpu) noexcept;
+  /// A hooked function is entered. `interrupted`: perhaps it is the same entry once more, because
+  /// its first instruction faulted.
+  void enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept;
   /// A `ret` of hooked code runs: ends the armed calls of this frame.
   void leave(const capture::CpuState& cpu) noexcept;
 
@@ -62,6 +63,10 @@ class HitRunner {
   void wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept;
   std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
   void run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept;
+  /// Where user code in this frame returns to; 0 for the kernel's, or when that is unreadable.
+  [[nodiscard]] std::uint64_t return_address(const capture::CpuState& cpu) const noexcept;
+  /// Says that a call will not return.
+  void report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept;
   capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Program& program,
                                   const capture::CpuState& cpu, capture::SavedSlots& saved,
                                   capture::RecordHeader header) noexcept;

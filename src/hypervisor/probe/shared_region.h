@@ -14,7 +14,7 @@
 namespace glasshook::hypervisor::probe {
 
 inline constexpr std::uint64_t kRegionMagic = 0x31304b4f4f484c47;  // "GLHOOK01"
-inline constexpr std::uint32_t kRegionVersion = 1;
+inline constexpr std::uint32_t kRegionVersion = 2;
 inline constexpr std::uint32_t kMaxVcpus = 256;
 inline constexpr std::uint32_t kMaxHooks = 8192;
 inline constexpr std::uint32_t kMaxSitesPerPage = 1024;
@@ -33,6 +33,8 @@ struct RegionHeader {
   std::uint64_t questions_offset = 0;
   std::atomic<std::uint32_t> question_bell{0};  ///< futex; counts questions
   capture::Doorbell record_bell;                ///< wakes the sleeping monitor
+  /// Commits asked for, and (a futex) those whose code was dropped since. Only told by the probe.
+  std::atomic<std::uint32_t> commits_asked{0}, commits_done{0};
 };
 
 /// Counters with one writer (the vCPU's thread) and relaxed readers.
@@ -64,6 +66,7 @@ struct QuestionSlot {
   std::uint32_t entry_count = 0;
   std::uint32_t range_count = 0;
   std::uint32_t report_placements = 0;
+  std::uint32_t ask_again = 0;
   std::array<std::byte, kMaxContextBytes> context;
   std::array<EntrySite, kMaxSitesPerPage> entries;
   std::array<ReturnRange, kMaxSitesPerPage> ranges;

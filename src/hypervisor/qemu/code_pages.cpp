@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "hypervisor/probe/hit_runner.h"
+
 namespace glasshook::hypervisor::qemu {
 
 void CodePages::place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched) {
@@ -52,6 +54,24 @@ void CodePages::answer(PageContent& content, std::unique_ptr<probe::WatchedPage>
     pages_.push_back(std::move(watched));
   }
   content.state.store(PageContent::kKnown, std::memory_order_release);
+}
+
+void CodePages::answer_so_far(PageContent& content, std::unique_ptr<probe::WatchedPage> watched,
+                              std::uint16_t offset, std::uint64_t ticks_per_ms) {
+  bool ask_again = false;
+  {
+    const std::lock_guard lock(mutex_);
+    probe::AskAgain* again = content.again.load(std::memory_order_relaxed);
+    if (again == nullptr) {
+      again = again_.emplace_back(std::make_unique<probe::AskAgain>()).get();
+      content.again.store(again, std::memory_order_release);
+    }
+    ask_again = again->note(offset, probe::ticks(), ticks_per_ms);
+    content.watched.store(watched.get(), std::memory_order_release);
+    pages_.push_back(std::move(watched));
+  }
+  content.state.store(ask_again ? PageContent::kUnknown : PageContent::kKnown,
+                      std::memory_order_release);
 }
 
 bool CodePages::take_report(Gpa page) {

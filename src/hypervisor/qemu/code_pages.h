@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/guest_address.h"
+#include "hypervisor/probe/ask_again.h"
 #include "hypervisor/probe/watched_page.h"
 
 namespace glasshook::hypervisor::qemu {
@@ -23,7 +24,9 @@ struct PageContent {
   std::uint64_t hash = 0;
   std::atomic<std::uint32_t> state{kUnknown};  ///< futex for vCPUs that wait for another's question
   std::atomic<const probe::WatchedPage*> watched{nullptr};  ///< set before state becomes kKnown
-  std::atomic<std::uint32_t> failures{0};                   ///< questions nobody answered
+  /// Set with the first incomplete answer: `watched` holds it, and the state stays kUnknown.
+  std::atomic<probe::AskAgain*> again{nullptr};
+  std::atomic<std::uint32_t> failures{0};  ///< questions nobody answered
 };
 
 /// Remembers pages for the translator. Safe from all vCPU threads and the control thread.
@@ -43,8 +46,11 @@ class CodePages {
   /// is full. `new_place` tells whether this physical page had another content before.
   [[nodiscard]] PageContent* user(Gpa page, std::span<const std::byte> bytes, bool& new_place);
 
-  /// Gives a content its sites and wakes who waits for them.
+  /// Gives a content its sites.
   void answer(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
+  /// Gives it those that are known by now, for the block that begins at `offset` of the page.
+  void answer_so_far(PageContent& content, std::unique_ptr<probe::WatchedPage> watched,
+                     std::uint16_t offset, std::uint64_t ticks_per_ms);
 
   /// True once for each content a physical page has had: its placement is still to be reported.
   [[nodiscard]] bool take_report(Gpa page);
@@ -68,6 +74,7 @@ class CodePages {
   // What translated code may still point to.
   std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
   std::vector<std::unique_ptr<PageContent>> retired_;
+  std::vector<std::unique_ptr<probe::AskAgain>> again_;
 };
 
 }  // namespace glasshook::hypervisor::qemu

@@ -50,6 +50,11 @@ enum qemu_plugin_cond {
   QEMU_PLUGIN_COND_NE,
 };
 
+enum qemu_plugin_op {
+  QEMU_PLUGIN_INLINE_ADD_U64,
+  QEMU_PLUGIN_INLINE_STORE_U64,
+};
+
 struct qemu_plugin_u64 {
   qemu_plugin_scoreboard* score;
   std::size_t offset;
@@ -71,6 +76,8 @@ void qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_insn*, qemu_plugin_vcpu_
 void qemu_plugin_register_vcpu_insn_exec_cond_cb(qemu_plugin_insn*, qemu_plugin_vcpu_udata_cb_t,
                                                  qemu_plugin_cb_flags, qemu_plugin_cond,
                                                  qemu_plugin_u64, std::uint64_t, void*);
+void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(qemu_plugin_insn*, qemu_plugin_op,
+                                                         qemu_plugin_u64, std::uint64_t);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, qemu_plugin_udata_cb_t, void*);
 std::size_t qemu_plugin_tb_n_insns(const qemu_plugin_tb*);
 std::uint64_t qemu_plugin_tb_vaddr(const qemu_plugin_tb*);
@@ -84,4 +91,5 @@ GArray* qemu_plugin_get_registers();
 int qemu_plugin_read_register(qemu_plugin_register*, GByteArray*);
 qemu_plugin_scoreboard* qemu_plugin_scoreboard_new(std::size_t);
 void qemu_plugin_u64_set(qemu_plugin_u64, unsigned, std::uint64_t);
+std::uint64_t qemu_plugin_u64_get(qemu_plugin_u64, unsigned);
 }

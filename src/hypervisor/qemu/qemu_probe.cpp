@@ -14,7 +14,6 @@ namespace {
 /// A question nobody answers in this time lets the code run unhooked.
 constexpr std::int64_t kAnswerDeadlineNs = 250'000'000;
 constexpr std::uint32_t kMaxUnanswered = 3;
-constexpr std::int64_t kFlushDeadlineNs = 1'000'000'000;
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
@@ -34,9 +33,10 @@ QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::Sh
       environment_{.ram = &ram_, .kernel_space = {}, .sets = nullptr, .limiters = &limiters_},
       runner_(region_, environment_),
       pages_(random_seed()) {
-  auto* board = qemu_plugin_scoreboard_new(2 * sizeof(std::uint64_t));
+  auto* board = qemu_plugin_scoreboard_new(3 * sizeof(std::uint64_t));
   attention_ = {board, 0};
   armed_ = {board, sizeof(std::uint64_t)};
+  entering_ = {board, 2 * sizeof(std::uint64_t)};
 }
 
 // ---- control thread ----
@@ -102,11 +102,7 @@ Result<> QemuProbe::watch_user_pages(bool on) {
 }
 
 Result<> QemuProbe::commit() {
-  if (!translated_) return {};
-  const std::uint32_t before = flushes_;
-  request_flush();
-  // A paused VM has no running vCPU: the flush then comes first thing when it goes on.
-  if (flushes_ == before) probe::futex_wait(flushes_, before, kFlushDeadlineNs);
+  if (translated_) request_flush();
   return {};
 }
 
@@ -129,6 +125,7 @@ Result<> QemuProbe::set_rate(std::uint32_t limiter, std::uint32_t per_second, st
 }
 
 void QemuProbe::request_flush() {
+  region_.header().commits_asked = ++flushes_asked_;
   flush_wanted_ = 1;
   for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
 }
@@ -145,6 +142,7 @@ void QemuProbe::take_requests() {
     return;
   if (flush_running_.exchange(1) != 0) return;
   flush_wanted_ = 0;
+  flushing_ = flushes_asked_.load();
   // Drops all translated code and our callbacks; on_reset_done() registers them again.
   qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
 }
@@ -152,9 +150,13 @@ void QemuProbe::take_requests() {
 void QemuProbe::on_reset_done() {
   translated_ = false;
   register_callbacks();
+  auto& done = region_.header().commits_done;
+  done = flushing_;
+  probe::futex_wake(done);
   flush_running_ = 0;
-  ++flushes_;
-  probe::futex_wake(flushes_);
+  // One was asked for while this one ran.
+  if (flush_wanted_ != 0)
+    for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
 }
 
 capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -171,9 +173,26 @@ capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const st
 }
 
 void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  const capture::CpuState cpu = cpu_state(vcpu, site, env);
-  site.page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  enter(vcpu, site, *site.page, cpu_state(vcpu, site, env));
   take_requests();
+}
+
+void QemuProbe::enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
+                      const capture::CpuState& cpu) {
+  const std::uint64_t stack = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
+  const bool interrupted = site.can_restart && take_interrupted(stack);
+  page.for_each_hook(site.offset,
+                     [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, interrupted); });
+  if (site.can_restart) qemu_plugin_u64_set(entering_, vcpu, stack + 1);
+}
+
+bool QemuProbe::take_interrupted(std::uint64_t stack) {
+  for (std::uint32_t v = 0; v < options_.vcpus; ++v) {
+    if (qemu_plugin_u64_get(entering_, v) != stack + 1) continue;
+    qemu_plugin_u64_set(entering_, v, 0);
+    return true;
+  }
+  return false;
 }
 
 void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -184,10 +203,14 @@ void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_
   PageContent& content = *site.content;
   if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) {
     if (!attached_ || !watch_user_) return;
-    const capture::CpuState cpu = cpu_state(vcpu, site, env);
-    ask(vcpu, site, cpu);
-    const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
-    if (page != nullptr && page->report_placements()) report_placement(vcpu, site, cpu);
+    const probe::AskAgain* again = content.again.load(std::memory_order_acquire);
+    if (again == nullptr || again->is_due(site.offset, probe::ticks())) {
+      const capture::CpuState cpu = cpu_state(vcpu, site, env);
+      ask(vcpu, site, cpu);
+      const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
+      if (page != nullptr && page->report_placements() && pages_.take_report(site.gpa))
+        report_placement(vcpu, site, cpu);
+    }
   }
   const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
   qemu_plugin_u64_set(armed_, vcpu, page != nullptr && page->has_sites() ? 1 : 0);
@@ -199,10 +222,10 @@ void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64
   if (page == nullptr) return;
   const bool enters = page->enters_at(site.offset);
   const bool returns = site.is_return && page->returns_at(site.offset);
+  if (!enters) qemu_plugin_u64_set(entering_, vcpu, 0);
   if (!enters && !returns) return;
   const capture::CpuState cpu = cpu_state(vcpu, site, env);
-  if (enters)
-    page->for_each_hook(site.offset, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu); });
+  if (enters) enter(vcpu, site, *page, cpu);
   if (returns) runner_.leave(cpu);
 }
 
@@ -246,23 +269,25 @@ void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cp
   const std::uint64_t deadline =
       probe::ticks() + region_.ticks_per_second() / 1000 * (kAnswerDeadlineNs / 1'000'000);
   while (attached_ && probe::ticks() < deadline) {
-    if (take_answer(region_, vcpu, content)) return;
+    if (take_answer(vcpu, site)) return;
     probe::futex_wait(slot.state, static_cast<std::uint32_t>(probe::QuestionState::asked),
                       10'000'000);
   }
-  if (take_answer(region_, vcpu, content)) return;
+  if (take_answer(vcpu, site)) return;
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
   counters.page_timeouts.fetch_add(1, std::memory_order_relaxed);
-  if (content.failures.fetch_add(1) + 1 >= kMaxUnanswered)
+  if (content.failures.fetch_add(1) + 1 < kMaxUnanswered)
+    content.state.store(PageContent::kUnknown);
+  else if (content.watched.load() == nullptr)
     pages_.answer(content, std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true));
   else
-    content.state.store(PageContent::kUnknown);
+    content.state.store(PageContent::kKnown);  // an earlier answer was incomplete, but is one
   probe::futex_wake(content.state);
 }
 
-bool QemuProbe::take_answer(const probe::SharedRegion& region, unsigned vcpu,
-                            PageContent& content) {
-  probe::QuestionSlot& slot = region.question(vcpu);
+bool QemuProbe::take_answer(unsigned vcpu, const Site& site) {
+  PageContent& content = *site.content;
+  probe::QuestionSlot& slot = region_.question(vcpu);
   if (slot.state.load(std::memory_order_acquire) !=
       static_cast<std::uint32_t>(probe::QuestionState::answered))
     return false;
@@ -272,8 +297,14 @@ bool QemuProbe::take_answer(const probe::SharedRegion& region, unsigned vcpu,
   const auto ranges = std::min(slot.range_count, probe::kMaxSitesPerPage);
   sites.entries.assign(slot.entries.begin(), slot.entries.begin() + entries);
   sites.returns.assign(slot.ranges.begin(), slot.ranges.begin() + ranges);
+  const bool ask_again = slot.ask_again != 0;
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
-  pages_.answer(content, std::make_unique<probe::WatchedPage>(sites, hooks_, true));
+  auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, true);
+  if (ask_again)
+    pages_.answer_so_far(content, std::move(watched), site.offset,
+                         region_.ticks_per_second() / 1000);
+  else
+    pages_.answer(content, std::move(watched));
   probe::futex_wake(content.state);
   return true;
 }

@@ -36,9 +36,11 @@ struct Site {
   bool second_page = false;                  ///< the block began on the page before
   bool user = false;
   bool is_return = false;
+  bool can_restart = false;  ///< a fault here is told from a new run by what runs next
 
   auto key() const {
-    return std::tuple(page, content, gpa.value, offset, block_offset, second_page, user, is_return);
+    return std::tuple(page, content, gpa.value, offset, block_offset, second_page, user, is_return,
+                      can_restart);
   }
 };
 
@@ -87,8 +89,13 @@ class QemuProbe final : public probe::ControlTarget {
 
   [[nodiscard]] capture::CpuState cpu_state(unsigned vcpu, const Site& site,
                                             const std::uint64_t* env);
+  void enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
+             const capture::CpuState& cpu);
+  /// True when a vCPU began an instruction with that stack pointer at a hooked entry and has not
+  /// got beyond it.
+  bool take_interrupted(std::uint64_t stack);
   void ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
-  bool take_answer(const probe::SharedRegion& region, unsigned vcpu, PageContent& content);
+  bool take_answer(unsigned vcpu, const Site& site);
   void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   void request_flush();
 
@@ -111,12 +118,16 @@ class QemuProbe final : public probe::ControlTarget {
   std::atomic<bool> watch_user_{false};
   std::atomic<bool> watch_kernel_{false};
   std::atomic<bool> translated_{false};  ///< code was translated since the last flush
-  std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_{0};
+  std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_asked_{0};
+  std::uint32_t flushing_ = 0;  ///< flushes asked for before the one that runs
   std::atomic<const std::vector<Gva>*> thunks_{nullptr};
   std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;
 
   qemu_plugin_u64 attention_;  ///< not 0: a vCPU shall call on_vcpu soon
   qemu_plugin_u64 armed_;      ///< not 0: this vCPU is on a page whose answer has sites
+  /// Not 0: this vCPU runs the first instruction of a hooked function with that stack pointer (+
+  /// 1).
+  qemu_plugin_u64 entering_;
 
   std::mutex sites_mutex_;
   std::map<decltype(Site{}.key()), std::unique_ptr<Site>> sites_;

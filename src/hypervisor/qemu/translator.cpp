@@ -158,6 +158,10 @@ void QemuProbe::instrument_known(const Block& block, std::size_t index,
       page.returns_at(site.offset) && is_return(block.instruction(index), block.user);
   if (!enters && !returns) return;
   site.page = &page;
+  site.can_restart = enters && block.user && index + 1 < block.count;
+  if (site.can_restart)
+    qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(block.instruction(index + 1),
+                                                        QEMU_PLUGIN_INLINE_STORE_U64, entering_, 0);
   const Site* interned = intern(site);
   if (enters) call_at(block.instruction(index), glasshook_stub_entry, interned);
   if (returns) call_at(block.instruction(index), glasshook_stub_return, interned);
@@ -171,6 +175,7 @@ void QemuProbe::instrument_unknown(const Block& block, std::size_t index, PageCo
   site.content = &content;
   site.gpa = gpa.page();
   site.is_return = is_return(block.instruction(index), block.user);
+  site.can_restart = index + 1 < block.count;
   const Site* interned = intern(site);
   if (first_on_page) call_at(block.instruction(index), glasshook_stub_first_run, interned);
   qemu_plugin_register_vcpu_insn_exec_cond_cb(block.instruction(index), glasshook_stub_maybe_site,

@@ -1,6 +1,7 @@
 // A made-up guest for family tests: builds records by capture name and notes what is published.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <concepts>
@@ -177,7 +178,7 @@ class FakeGuest : public Context {
   std::string path(const Call& call, std::size_t capture) override {
     return std::string{call.text(capture)};
   }
-  std::string file_path(std::uint64_t file) override {
+  std::string file_path(const Call&, std::uint64_t file) override {
     ++file_path_reads;
     const auto found = files.find(file);
     return found == files.end() ? "" : found->second;
@@ -187,17 +188,21 @@ class FakeGuest : public Context {
     const auto found = processes.find(pid);
     return found == processes.end() ? nullptr : found->second;
   }
+  std::optional<std::string> container_id(std::uint64_t control_groups) override {
+    const auto found = containers.find(control_groups);
+    return found == containers.end() ? std::nullopt : std::optional(found->second);
+  }
   std::shared_ptr<const Process> process_forked(const Call& call, std::uint64_t,
-                                                std::uint32_t child_pid,
-                                                std::uint64_t child_start) override {
-    auto child = std::make_shared<Process>(call.process() ? *call.process() : Process{});
-    child->pid = child_pid;
-    child->start_time = child_start;
-    child->parent = call.process();
-    return child;
+                                                Process child) override {
+    child.parent = call.process();
+    return std::make_shared<Process>(std::move(child));
   }
   std::shared_ptr<const Process> process_executed(const Call&, Process image) override {
     return std::make_shared<Process>(std::move(image));
+  }
+  void process_moved(std::uint32_t pid, std::uint64_t start_time,
+                     const std::string& container_id) override {
+    moved = fmt::format("{} {} {}", pid, start_time, container_id);
   }
   void process_exited(const Call& call) override {
     exited = call.process();
@@ -207,6 +212,8 @@ class FakeGuest : public Context {
   std::vector<Event> events;
   std::map<std::uint64_t, std::string> files;
   std::map<std::uint32_t, std::shared_ptr<const Process>> processes;
+  std::map<std::uint64_t, std::string> containers;  ///< by css_set
+  std::string moved;                                ///< the last process_moved()
   CodePlace origin;
   int file_path_reads = 0;
   std::shared_ptr<const Process> exited;

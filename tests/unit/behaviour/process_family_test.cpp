@@ -20,6 +20,7 @@ std::vector<Captured> exec_of(std::string path, std::string arguments) {
           {"uid", 1000},
           {"euid", 1000},
           {"links", 1},
+          {"control_groups", 0xc9},
           {"arguments", std::move(arguments)},
           {"environment", std::string("HOME=/root\0LD_PRELOAD=/tmp/x.so\0", 31)}};
 }
@@ -33,9 +34,12 @@ TEST(ProcessFamily, ForkTellsOfTheChild) {
               {"mm", 1},
               {"own_mm", 2},
               {"namespaces", 5},
-              {"own_namespaces", 5}});
+              {"own_namespaces", 5},
+              {"namespace_pid", 3},
+              {"control_groups", 0xc9}});
   const Event event = guest.only();
   EXPECT_EQ(event.action, "process_started");
+  EXPECT_EQ(event.process->namespace_pid, 3u);
   EXPECT_EQ(event.process->pid, 11u);
   EXPECT_EQ(event.process->start_time, 777u);
   EXPECT_EQ(event.process->parent->pid, 10u);
@@ -50,6 +54,30 @@ TEST(ProcessFamily, VforkAndNewNamespacesAreSaid) {
   const Event event = guest.only();
   EXPECT_EQ(text_of(event, "glasshook.clone.shares_memory"), "true");
   EXPECT_EQ(text_of(event, "glasshook.clone.new_namespaces"), "true");
+}
+
+TEST(ProcessFamily, ContainersAreReadAtForkExecAndMove) {
+  FakeGuest guest("process");
+  guest.containers[0xc9] = "abc";
+  guest.containers[0xd0] = "";
+  const Captured in{"control_groups", 0xc9}, out{"control_groups", 0xd0};
+  const auto fork = [&](const Captured& groups, const std::shared_ptr<const Process>& parent) {
+    guest.call("wake_up_new_task", false, {.process = parent}, {{"pid", 11}, groups});
+    return guest.only().process;
+  };
+  const auto inside = fork(in, make_process(10));
+  EXPECT_EQ(inside->container_id, "abc");
+  EXPECT_EQ(fork(out, inside)->container_id, "") << "what the kernel says, not the parent";
+  EXPECT_EQ(fork({"control_groups", 0xbad}, inside)->container_id, "abc") << "else the parent";
+
+  guest.call("finalize_exec", false, {.process = make_process(10)},
+             exec_of("/bin/ls", std::string("ls\0", 3)));
+  EXPECT_EQ(guest.only().process->container_id, "abc");
+
+  guest.call("css_set_move_task", false, {.process = make_process(10)},
+             {{"pid", 12}, {"start", 777}, in});
+  EXPECT_EQ(guest.moved, "12 777 abc");
+  EXPECT_TRUE(guest.events.empty());
 }
 
 TEST(ProcessFamily, ExecReadsArgumentsAndEnvironment) {
@@ -83,7 +111,7 @@ TEST(ProcessFamily, ScriptsAndSetuidProgramsAreSaid) {
 TEST(ProcessFamily, CutArgumentsAreSaid) {
   FakeGuest guest("process");
   auto captured = exec_of("/bin/echo", "");
-  captured[8] = {"arguments", std::string("echo\0aaaaaa", 11), capture::kFieldTruncated};
+  captured[9] = {"arguments", std::string("echo\0aaaaaa", 11), capture::kFieldTruncated};
   guest.call("finalize_exec", false, {.process = make_process(10)}, captured);
   const Event event = guest.only();
   EXPECT_THAT(event.process->arguments, ElementsAre("echo", "aaaaaa"));

@@ -104,7 +104,7 @@ TEST_P(PathTest, NamesSocketsPipesAndMemfds) {
   EXPECT_TRUE(path(mount_, dentry, top()).pseudo);
 }
 
-TEST_P(PathTest, FindsTheMountOfAFileSystem) {
+TEST_P(PathTest, FindsTheMountsOfAFileSystem) {
   const Gva task = guest_.add_process(9, "x"), nsproxy = guest_.make("nsproxy"),
             ns = guest_.make("mnt_namespace"), fs = guest_.make("fs_struct");
   const Gva part = guest_.add_mount(sub_, mount_, etc_, other_disk_);
@@ -125,15 +125,25 @@ TEST_P(PathTest, FindsTheMountOfAFileSystem) {
     for (const Gva mnt : {part, mount_, other_mount_})
       guest_.list_add(list, mount(mnt) + guest_.offset("mount", "mnt_list"));
   }
-  const auto found = mount_point_of(*kernel_, other_disk_, task);
+  const auto found = mount_points_of(*kernel_, other_disk_, view_of(*kernel_, task));
   ASSERT_TRUE(found) << found.error().message;
-  EXPECT_EQ(found->path.text, "/mnt") << "the mount of all of it, not the one on /etc";
-  EXPECT_EQ(found->part, "/");
-  guest_.put(other_mount_, "vfsmount", "mnt_sb", disk_);
-  const auto bound = mount_point_of(*kernel_, other_disk_, task);
-  EXPECT_EQ(bound->path.text, "/etc");
-  EXPECT_EQ(bound->part, "/sub");
-  EXPECT_EQ(mount_point_of(*kernel_, Gva{1}, task).error().code, ErrorCode::not_found);
+  ASSERT_EQ(found->size(), 2u);
+  EXPECT_EQ(found->at(0).path.text, "/mnt") << "the mount of all of it, not the one on /etc";
+  EXPECT_EQ(found->at(0).part, "/");
+  EXPECT_EQ(found->at(1).path.text, "/etc");
+  EXPECT_EQ(found->at(1).part, "/sub");
+
+  guest_.put(fs, "fs_struct", "root.mnt", other_mount_);  // chroot /mnt/sub
+  guest_.put(fs, "fs_struct", "root.dentry", sub_);
+  const auto jailed = mount_points_of(*kernel_, other_disk_, view_of(*kernel_, task));
+  ASSERT_TRUE(jailed) << jailed.error().message;
+  EXPECT_EQ(jailed->at(0).path.text, "/");
+  EXPECT_EQ(jailed->at(0).part, "/sub");
+  EXPECT_FALSE(jailed->back().path.reachable);
+
+  EXPECT_EQ(mount_points_of(*kernel_, Gva{1}, view_of(*kernel_, task)).error().code,
+            ErrorCode::not_found);
+  EXPECT_EQ(mount_points_of(*kernel_, other_disk_, {}).error().code, ErrorCode::not_found);
 }
 
 INSTANTIATE_TEST_SUITE_P(Versions, PathTest,

@@ -322,15 +322,17 @@ TEST_F(RealGuest, FindsMountPoints) {
     return kernel_->pointer(*inode, l.inode.sb).value();
   };
   const ProcessInfo bound = actor("bound"), container = actor("container");
-  const auto data = mount_point_of(*kernel_, super_block_of(bound), bound.task);
+  const auto mounts = [&](const ProcessInfo& of, const ProcessInfo& seen_by) {
+    return mount_points_of(*kernel_, super_block_of(of), view_of(*kernel_, seen_by.task));
+  };
+  const auto data = mounts(bound, bound);
   ASSERT_TRUE(data) << data.error().message;
-  EXPECT_EQ(data->path.text, "/data") << "not the bind mount of a part";
-  EXPECT_EQ(data->part, "/");
-  const auto priv = mount_point_of(*kernel_, super_block_of(container), container.task);
+  EXPECT_EQ(data->front().path.text, "/data") << "not the bind mount of a part";
+  EXPECT_EQ(data->front().part, "/");
+  const auto priv = mounts(container, container);
   ASSERT_TRUE(priv) << priv.error().message;
-  EXPECT_EQ(priv->path.text, "/data/priv");
-  EXPECT_FALSE(mount_point_of(*kernel_, super_block_of(container), bound.task))
-      << "another namespace";
+  EXPECT_EQ(priv->front().path.text, "/data/priv");
+  EXPECT_FALSE(mounts(container, bound)) << "another namespace";
   const auto exe = kernel_->pointer(bound.mm, l.mm.exe_file);
   EXPECT_EQ(path_in_file_system(*kernel_, user_path(*kernel_, *exe)->dentry).text, "/jail/actor");
 }

@@ -78,7 +78,9 @@ inline linux_guest::KernelTypes fake_types() {
   const auto comm = b.array(char_type, 16);
   const auto mm_pointer = b.pointer(mm);
   const auto fs_pointer = b.pointer(fs);
-  const auto task_pointer = b.pointer(fs_pointer + 2);
+  const auto nsproxy_pointer =
+      b.pointer(b.structure("nsproxy", 64, {{"mnt_ns", void_pointer, byte(24)}}));
+  const auto task_pointer = b.pointer(nsproxy_pointer + 2);
   b.structure("task_struct", 1024,
               {{"flags", uint_type, byte(44)},
                {"stack", void_pointer, byte(32)},
@@ -90,7 +92,8 @@ inline linux_guest::KernelTypes fake_types() {
                {"start_boottime", ulong_type, byte(600)},
                {"comm", comm, byte(704)},
                {"fs", fs_pointer, byte(728)},
-               {"signal", void_pointer, byte(744)}});
+               {"signal", void_pointer, byte(744)},
+               {"nsproxy", nsproxy_pointer, byte(752)}});
   b.structure("pt_regs", 168,
               {{"orig_ax", ulong_type, byte(120)},
                {"ip", ulong_type, byte(128)},

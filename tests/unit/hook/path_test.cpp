@@ -147,12 +147,33 @@ TEST_F(Paths, DentriesComeWithTheirIdentity) {
   const PathComponents found = dentry_path(file);
   EXPECT_EQ(found.text(), "/etc/passwd");
   EXPECT_EQ(found.status, kPathComplete);
-  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, 0), 0x5bu);
-  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, 1), file);
-  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, 2), 4711u);
+  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, kDentrySuperBlock), 0x5bu);
+  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, kDentryAddress), file);
+  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, kDentryInode), 4711u);
   dentry_path(etc);
-  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, 2), 0u) << "a negative dentry";
+  EXPECT_EQ(kernel.word(kFirstCapture + kDentryWordsOffset, kDentryInode), 0u)
+      << "a negative dentry";
   EXPECT_EQ(dentry_path(kernel.root).text(), "/");
+}
+
+TEST_F(Paths, DentriesComeWithTheViewOfTheTask) {
+  constexpr std::uint16_t kWords = kFirstCapture + kDentryWordsOffset;
+  const std::uint64_t file = kernel.make_dentry("passwd", kernel.root, 4711);
+  const std::uint64_t nsproxy = kernel.allocate(64);
+  kernel.set("nsproxy", nsproxy, "mnt_ns", 0x715);
+  kernel.set("task_struct", kernel.task, "nsproxy", nsproxy);
+  dentry_path(file);
+  EXPECT_EQ(kernel.word(kWords, kDentryMountNamespace), 0x715u);
+  EXPECT_EQ(kernel.word(kWords, kDentryRootMount),
+            kernel.root_mount + kernel.offset("mount", "mnt"));
+  EXPECT_EQ(kernel.word(kWords, kDentryRoot), kernel.root);
+
+  kernel.set("task_struct", kernel.task, "nsproxy", 0);  // on its way out
+  kernel.set("task_struct", kernel.task, "fs", 0);
+  EXPECT_EQ(dentry_path(file).text(), "/passwd");
+  EXPECT_EQ(kernel.word(kWords, kDentryInode), 4711u);
+  EXPECT_EQ(kernel.word(kWords, kDentryMountNamespace), 0u);
+  EXPECT_EQ(kernel.word(kWords, kDentryRoot), 0u);
 }
 
 TEST(PathComponents, SurvivesHostileFields) {

@@ -247,8 +247,14 @@ TEST_F(ModulePlans, ExportsWithoutSignature) {
   ASSERT_EQ(functions.size(), 1u);
   EXPECT_EQ(functions[0].signature, nullptr);
   EXPECT_TRUE(plan({"libfoo!getppid"}).is_empty());
-  EXPECT_TRUE(plan({"libc!open"}, "libother.so").is_empty());
+  EXPECT_TRUE(plan({"libm!sin"}).is_empty()) << "another module's";
   EXPECT_TRUE(plan({"libc!no_such_function"}).is_empty());
+}
+
+TEST_F(ModulePlans, ACopyUnderAnotherNameIsKnownByTheNameItGivesItself) {
+  EXPECT_FALSE(plan({"libc!open"}, "/tmp/hidden").is_empty());
+  EXPECT_FALSE(plan({"libc!getppid"}, "/tmp/hidden").is_empty());
+  EXPECT_FALSE(plan({"hidden!getppid"}, "/tmp/hidden").is_empty());
 }
 
 }  // namespace

@@ -101,6 +101,25 @@ TEST_F(Selectors, TheLastOneSaysHow) {
   }
 }
 
+TEST_F(Selectors, CanBeAddedAndTakenAway) {
+  Selection all = *select({"libc!open*", "kernel!vfs_read", "libfoo!bar*"});
+  add_to(all, *select({"libc!open/noret", "libc!read", "kernel!vfs_*/rate=3"}));
+  EXPECT_EQ(all.apis.size(), 3u);
+  for (const SelectedApi& api : all.apis)
+    EXPECT_EQ(api.options.returns, api.signature->name != "open") << api.signature->name;
+  ASSERT_EQ(all.kernel.size(), 2u);
+  EXPECT_EQ(all.kernel[0].options.rate, 3u);
+
+  EXPECT_EQ(take_from(all, *select({"libc!open*"})), 2u);
+  EXPECT_EQ(all.apis.size(), 1u);
+  EXPECT_EQ(take_from(all, *select({"libc!open*"})), 0u);
+  EXPECT_EQ(take_from(all, *select({"libfoo!bar"})), 0u) << "named otherwise";
+  EXPECT_EQ(take_from(all, *select({"libfoo.so.2!bar*"})), 1u);
+  EXPECT_EQ(take_from(all, *select({"kernel!vfs_*"})), 2u);
+  EXPECT_TRUE(all.exports.empty());
+  EXPECT_TRUE(all.kernel.empty());
+}
+
 TEST_F(Selectors, MistakesAreNamed) {
   EXPECT_THAT(error(""), HasSubstr("names no function"));
   EXPECT_THAT(error("libc!"), HasSubstr("names no function"));

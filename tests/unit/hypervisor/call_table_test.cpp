@@ -7,29 +7,52 @@
 namespace glasshook::hypervisor::probe {
 namespace {
 
+constexpr std::uint64_t kCaller = 0x401000;  ///< where all return to
+
+FrameKey frame(std::uint64_t stack) { return {.space = 0x1000, .stack = stack}; }
+
 PendingCall call(std::uint64_t stack, HookSlot* hook, std::uint64_t id, std::uint64_t print = 0) {
-  return {.key = {.space = 0x1000, .stack = stack}, .hook = hook, .call = id, .fingerprint = print};
+  return {.key = frame(stack),
+          .hook = hook,
+          .call = id,
+          .fingerprint = print,
+          .return_address = kCaller};
 }
 
 TEST(CallTable, JoinsEntryAndReturnOfAFrame) {
   CallTable table;
   HookSlot hook;
-  EXPECT_EQ(table.add(call(0x7fff0000, &hook, 1)), nullptr);
+  EXPECT_FALSE(table.add(call(0x7fff0000, &hook, 1)));
   std::array<PendingCall, CallTable::kMaxNested> out;
-  EXPECT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0008}, out), 0u);
-  EXPECT_EQ(table.take({.space = 0x2000, .stack = 0x7fff0000}, out), 0u);
-  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0000}, out), 1u);
+  EXPECT_FALSE(table.has(frame(0x7fff0008)));
+  EXPECT_EQ(table.take(frame(0x7fff0008), kCaller, out), 0u);
+  EXPECT_EQ(table.take({.space = 0x2000, .stack = 0x7fff0000}, kCaller, out), 0u);
+  EXPECT_EQ(table.take(frame(0x7fff0000), kCaller + 5, out), 0u) << "returns to elsewhere";
+  EXPECT_TRUE(table.has(frame(0x7fff0000)));
+  ASSERT_EQ(table.take(frame(0x7fff0000), kCaller, out), 1u);
   EXPECT_EQ(out[0].call, 1u);
-  EXPECT_EQ(table.take({.space = 0x1000, .stack = 0x7fff0000}, out), 0u) << "taken once only";
+  EXPECT_EQ(table.take(frame(0x7fff0000), kCaller, out), 0u) << "taken once only";
+}
+
+TEST(CallTable, KernelCallsReturnByTheirFrameAlone) {
+  CallTable table;
+  HookSlot hook;
+  PendingCall kernel = call(0x100, &hook, 1);
+  kernel.return_address = 0;
+  table.add(kernel);
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  EXPECT_EQ(table.take(frame(0x100), 0, out), 1u);
 }
 
 TEST(CallTable, TailCallsEndTogetherNewestFirst) {
   CallTable table;
   HookSlot open, open64;
   table.add(call(0x100, &open, 1));
+  CallTable::GivenUp given_up;
+  EXPECT_EQ(table.give_up(frame(0x100), &open64, kCaller, given_up), 0u);
   table.add(call(0x100, &open64, 2));
   std::array<PendingCall, CallTable::kMaxNested> out;
-  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x100}, out), 2u);
+  ASSERT_EQ(table.take(frame(0x100), kCaller, out), 2u);
   EXPECT_EQ(out[0].hook, &open64);
   EXPECT_EQ(out[1].hook, &open);
 }
@@ -38,18 +61,24 @@ TEST(CallTable, RestartedEntryIsKnownByItsRegisters) {
   CallTable table;
   HookSlot hook;
   table.add(call(0x100, &hook, 1, 77));
-  EXPECT_TRUE(table.is_restart({.space = 0x1000, .stack = 0x100}, &hook, 77));
-  EXPECT_FALSE(table.is_restart({.space = 0x1000, .stack = 0x100}, &hook, 78));
+  EXPECT_TRUE(table.is_restart(frame(0x100), &hook, 77));
+  EXPECT_FALSE(table.is_restart(frame(0x100), &hook, 78));
 }
 
-TEST(CallTable, ACallThatCannotReturnIsReplacedAndSaid) {
+TEST(CallTable, CallsThatCannotReturnAreGivenUp) {
   CallTable table;
-  HookSlot hook;
+  HookSlot hook, other, third;
   table.add(call(0x100, &hook, 1, 1));
-  EXPECT_EQ(table.add(call(0x100, &hook, 2, 2)), &hook);
-  std::array<PendingCall, CallTable::kMaxNested> out;
-  ASSERT_EQ(table.take({.space = 0x1000, .stack = 0x100}, out), 1u);
-  EXPECT_EQ(out[0].call, 2u);
+  table.add(call(0x108, &hook, 2, 1));
+  PendingCall elsewhere = call(0x100, &other, 3);
+  elsewhere.return_address = kCaller + 16;
+  table.add(elsewhere);
+  CallTable::GivenUp given_up;
+  ASSERT_EQ(table.give_up(frame(0x100), &hook, kCaller, given_up), 2u);
+  EXPECT_EQ(given_up[0].call + given_up[1].call, 1u + 3u);
+  EXPECT_FALSE(table.has(frame(0x100)));
+  EXPECT_TRUE(table.has(frame(0x108))) << "another frame";
+  EXPECT_EQ(table.give_up(frame(0x108), &third, kCaller, given_up), 0u) << "a tail call";
 }
 
 TEST(CallTable, MemoryIsBoundedAndEvictionsAreSaid) {
@@ -57,13 +86,17 @@ TEST(CallTable, MemoryIsBoundedAndEvictionsAreSaid) {
   HookSlot hook;
   std::size_t given_up = 0;
   const std::size_t calls = 2 * CallTable::kBuckets * CallTable::kWays;
-  for (std::size_t i = 0; i < calls; ++i)
-    given_up += table.add(call(i * 16, &hook, i + 1)) != nullptr;
+  for (std::size_t i = 0; i < calls; ++i) {
+    const auto evicted = table.add(call(i * 16, &hook, i + 1));
+    given_up += evicted.has_value();
+    if (evicted) {
+      EXPECT_LE(evicted->call, i);
+    }
+  }
   EXPECT_GE(given_up, calls / 2);
   std::size_t left = 0;
   std::array<PendingCall, CallTable::kMaxNested> out;
-  for (std::size_t i = 0; i < calls; ++i)
-    left += table.take({.space = 0x1000, .stack = i * 16}, out);
+  for (std::size_t i = 0; i < calls; ++i) left += table.take(frame(i * 16), kCaller, out);
   EXPECT_EQ(left + given_up, calls) << "every call is either kept or said to be lost";
 }
 
@@ -74,7 +107,7 @@ TEST(CallTable, ThreadsDoNotLoseEachOthersCalls) {
     std::array<PendingCall, CallTable::kMaxNested> out;
     for (std::uint64_t i = 0; i < 50'000; ++i) {
       table.add(call(base + i % 64 * 16, &hook, i + 1, i));
-      joined += table.take({.space = 0x1000, .stack = base + i % 64 * 16}, out);
+      joined += table.take(frame(base + i % 64 * 16), kCaller, out);
     }
   };
   std::size_t a = 0, b = 0;

@@ -1,10 +1,12 @@
 // Monitor and probe, joined by a real socket and real shared memory, without a hypervisor.
 #include "hypervisor/attached/probe_client.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 
@@ -83,21 +85,38 @@ class BareProbe : public probe::ControlTarget {
   Result<> set_rate(std::uint32_t, std::uint32_t, std::uint32_t) override { return {}; }
 
   void hit(std::uint32_t vcpu, HookId id, std::uint64_t rdi, std::uint64_t rsp) {
-    runner->enter(*hooks.find(id), cpu(vcpu, rdi, rsp));
+    runner->enter(*hooks.find(id), cpu(vcpu, rdi, rsp), interrupted);
+  }
+  /// Maps user address 0x10000 to RAM 0x10000 and makes hits there have these tables.
+  void map_stack() {
+    const auto entry = [&](std::uint64_t at, std::uint64_t value) {
+      std::memcpy(ram_bytes.data() + at, &value, sizeof value);
+    };
+    constexpr std::uint64_t kRights = 7;
+    for (const std::uint64_t table : {0x1000, 0x2000, 0x3000})
+      entry(table, (table + 0x1000) | kRights);
+    entry(0x4000 + 0x10 * 8, 0x10000 | kRights);
+    root = 0x1000;
+  }
+  void return_to(std::uint64_t rsp, std::uint64_t address) {
+    std::memcpy(ram_bytes.data() + rsp, &address, sizeof address);
   }
   void ret(std::uint32_t vcpu, std::uint64_t rax, std::uint64_t rsp) {
     auto state = cpu(vcpu, 0, rsp);
     state.gpr[0] = rax;
     runner->leave(state);
   }
-  static capture::CpuState cpu(std::uint32_t vcpu, std::uint64_t rdi, std::uint64_t rsp) {
+  capture::CpuState cpu(std::uint32_t vcpu, std::uint64_t rdi, std::uint64_t rsp) {
     capture::CpuState state;
     state.vcpu = vcpu;
     state.gpr[7] = rdi;
     state.gpr[4] = rsp;
+    state.space.root = Gpa{root};
     return state;
   }
 
+  std::uint64_t root = 0;
+  bool interrupted = false;
   int region_fd = -1, ram_fd = -1;
   std::span<std::byte> bytes, ram_bytes;
   probe::SharedRegion region;
@@ -146,6 +165,7 @@ class ProbeClientTest : public testing::Test {
     std::vector<std::pair<capture::RecordKind, std::uint64_t>> seen;
     (void)client_->poll(
         [&](const capture::RecordView& r) {
+          flags_ |= r.header().flags;
           seen.emplace_back(r.header().kind, r.fields().empty() ? 0 : r.fields()[0].word(0));
         },
         milliseconds(200));
@@ -155,6 +175,7 @@ class ProbeClientTest : public testing::Test {
   BareProbe& probe_ = *new BareProbe;
   std::string path_;
   std::unique_ptr<ProbeClient> client_;
+  std::uint8_t flags_ = 0;  ///< of all records seen
 };
 
 TEST_F(ProbeClientTest, CapturesEntryAndReturnAcrossVcpus) {
@@ -170,6 +191,61 @@ TEST_F(ProbeClientTest, CapturesEntryAndReturnAcrossVcpus) {
   EXPECT_EQ(counters->at(0).hits, 1u);
   EXPECT_EQ(counters->at(0).sent, 1u);
   EXPECT_EQ(counters->at(0).returned, 1u);
+}
+
+TEST_F(ProbeClientTest, AFrameThatWasLeftWithoutReturningBelongsToTheNextCall) {
+  ASSERT_TRUE(client_->load(argument_hook(3, true)));
+  ASSERT_TRUE(client_->load(argument_hook(4, true)));
+  probe_.map_stack();
+  probe_.return_to(0x10100, 0x401000);
+  probe_.hit(0, {3}, 1, 0x10100);
+  // longjmp; another function is called with the same stack pointer from elsewhere.
+  probe_.return_to(0x10100, 0x402000);
+  probe_.hit(0, {4}, 2, 0x10100);
+  probe_.ret(0, 42, 0x10100);
+  using capture::RecordKind;
+  using Seen = std::pair<RecordKind, std::uint64_t>;
+  EXPECT_THAT(drain(),
+              testing::ElementsAre(Seen{RecordKind::entry, 1}, Seen{RecordKind::exit, 0},
+                                   Seen{RecordKind::entry, 2}, Seen{RecordKind::exit, 42}));
+  EXPECT_EQ(flags_, capture::kRecordGivenUp) << "of the call that was left";
+  EXPECT_EQ(client_->hook_counters()->at(0).unreturned, 1u);
+}
+
+TEST_F(ProbeClientTest, AReturnToElsewhereIsNotThisCalls) {
+  ASSERT_TRUE(client_->load(argument_hook(3, true)));
+  probe_.map_stack();
+  probe_.return_to(0x10100, 0x401000);
+  probe_.hit(0, {3}, 1, 0x10100);
+  probe_.return_to(0x10100, 0x402000);  // of a function that nobody hooked
+  probe_.ret(0, 42, 0x10100);
+  EXPECT_EQ(drain().size(), 1u);
+  probe_.return_to(0x10100, 0x401000);
+  probe_.ret(0, 7, 0x10100);
+  EXPECT_EQ(drain().size(), 1u);
+}
+
+TEST_F(ProbeClientTest, TailCallsReturnTogether) {
+  ASSERT_TRUE(client_->load(argument_hook(3, true)));
+  ASSERT_TRUE(client_->load(argument_hook(4, true)));
+  probe_.map_stack();
+  probe_.return_to(0x10100, 0x401000);
+  probe_.hit(0, {3}, 1, 0x10100);
+  probe_.hit(0, {4}, 2, 0x10100);
+  probe_.ret(0, 42, 0x10100);
+  EXPECT_EQ(drain().size(), 4u);
+  EXPECT_EQ(flags_, 0);
+}
+
+TEST_F(ProbeClientTest, OnlyAnInterruptedEntryIsTheSameOnceMore) {
+  ASSERT_TRUE(client_->load(argument_hook(3, true)));
+  probe_.hit(0, {3}, 1, 0x10);
+  probe_.interrupted = true;  // its first instruction faulted
+  probe_.hit(1, {3}, 1, 0x10);
+  EXPECT_EQ(client_->hook_counters()->at(0).hits, 1u);
+  probe_.interrupted = false;  // the same registers in another round of a loop
+  probe_.hit(0, {3}, 1, 0x10);
+  EXPECT_EQ(client_->hook_counters()->at(0).hits, 2u);
 }
 
 TEST_F(ProbeClientTest, AnUnloadedHookIsDeadAtOnce) {
@@ -221,6 +297,7 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
     asked = q;
     PageSites sites;
     sites.entries.push_back({.offset = 0x123, .hook = {7}});
+    sites.ask_again = true;
     return sites;
   }));
   auto& slot = probe_.region.question(1);
@@ -238,6 +315,7 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
   EXPECT_EQ(asked.context.size(), probe::kMaxContextBytes);
   ASSERT_EQ(slot.entry_count, 1u);
   EXPECT_EQ(slot.entries[0].offset, 0x123);
+  EXPECT_EQ(slot.ask_again, 1u);
 }
 
 TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {

@@ -106,6 +106,40 @@ TEST_F(ApiTracerTest, ACallThatNeverReturnsIsToldWhenItsProcessEnds) {
   EXPECT_EQ(events_.size(), 2u);
 }
 
+TEST_F(ApiTracerTest, ACallThatIsGivenUpIsToldAtOnce) {
+  enter(1, a_);
+  enter(2, a_);
+  auto given_up = record(RecordKind::exit, 1, api::kResultField, {});
+  given_up[offsetof(capture::RecordHeader, flags)] = std::byte{capture::kRecordGivenUp};
+  feed(given_up, nullptr, 0);
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].find("api.result"), nullptr);
+  EXPECT_EQ(events_[0].process, a_);
+  feed(given_up, nullptr, 0);
+  leave(2, 0, a_);
+  EXPECT_EQ(events_.size(), 2u);
+  EXPECT_EQ(tracer_.unjoined(), 0u);
+}
+
+TEST_F(ApiTracerTest, AnExecutedProgramEndsTheCallsOfTheOneBefore) {
+  enter(1, a_);
+  enter(2, b_);
+  tracer_.on_process_executed(a_);
+  EXPECT_EQ(events_.size(), 1u);
+  signature_.module = "kernel";  // the very call that executes
+  tracer_.on_process_executed(b_);
+  EXPECT_EQ(events_.size(), 1u);
+}
+
+TEST_F(ApiTracerTest, AHookThatIsRemovedEndsItsCalls) {
+  enter(1, a_);
+  const api::Signature other = signature_;
+  tracer_.on_hook_removed(other);
+  EXPECT_TRUE(events_.empty());
+  tracer_.on_hook_removed(signature_);
+  EXPECT_EQ(events_.size(), 1u);
+}
+
 TEST_F(ApiTracerTest, MemoryIsBoundedAndWhatIsGivenUpIsSaid) {
   for (std::uint64_t i = 0; i < ApiTracer::kMaxPending + 5; ++i) enter(i, a_);
   EXPECT_EQ(events_.size(), 5u);

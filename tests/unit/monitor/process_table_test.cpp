@@ -51,7 +51,11 @@ TEST_F(ProcessTableTest, AGuestThatSaysSomethingElseIsNotBelieved) {
 
 TEST_F(ProcessTableTest, ExecKeepsIdentityAndParent) {
   const auto parent = table_.resolve(actor(1, 7, 100));
-  const auto child = table_.forked(parent, 2, {.pid = 8, .start_time = 150});
+  Process started;
+  started.pid = 8;
+  started.start_time = 150;
+  started.namespace_pid = 3;
+  const auto child = table_.forked(parent, 2, started);
   EXPECT_EQ(child->parent, parent);
   Process image;
   image.executable = "/usr/bin/env";
@@ -59,7 +63,20 @@ TEST_F(ProcessTableTest, ExecKeepsIdentityAndParent) {
   EXPECT_EQ(after->entity_id, child->entity_id);
   EXPECT_EQ(after->parent, parent);
   EXPECT_EQ(after->executable, "/usr/bin/env");
+  EXPECT_EQ(after->namespace_pid, 3u);
   EXPECT_EQ(table_.resolve(actor(2, 8, 150)), after);
+}
+
+TEST_F(ProcessTableTest, AMovedProcessIsInItsContainerFromThenOn) {
+  const auto before = table_.resolve(actor(1, 7, 100));
+  table_.moved({.pid = 7, .start_time = 100}, "abc");
+  table_.moved({.pid = 7, .start_time = 99}, "another process");
+  table_.moved({.pid = 8, .start_time = 100}, "unknown");
+  const auto after = table_.resolve(actor(1, 7, 100));
+  EXPECT_EQ(after->container_id, "abc");
+  EXPECT_EQ(after->entity_id, before->entity_id);
+  EXPECT_EQ(before->container_id, "");
+  EXPECT_EQ(table_.size(), 1u);
 }
 
 TEST_F(ProcessTableTest, ARecordWithoutAnActorHasNoProcess) {
