@@ -13,13 +13,14 @@
 
 #include "api/catalogue.h"
 #include "capture/record.h"
+#include "source_root.h"
 
 namespace glasshook::api {
 
 /// The signatures as they are shipped.
 inline const ApiCatalogue& shipped() {
   static const ApiCatalogue catalogue = [] {
-    const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
+    const auto root = glasshook::test::source_root();
     Result<ApiCatalogue> loaded = ApiCatalogue::load(root / "apis/linux");
     if (!loaded) {
       ADD_FAILURE() << loaded.error().message << " " << loaded.error().remedy;

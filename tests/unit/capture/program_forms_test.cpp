@@ -8,6 +8,7 @@
 #include "capture/assembler.h"
 #include "capture/program_codec.h"
 #include "capture/random_program.h"
+#include "source_root.h"
 
 namespace glasshook::capture {
 namespace {
@@ -67,8 +68,7 @@ TEST(Assembler, NamesTheLineAndTheFault) {
 }
 
 TEST(Assembler, AcceptsTheExampleOfTheManual) {
-  const auto manual =
-      std::filesystem::path(__FILE__).parent_path() / "../../../docs/capture-program.md";
+  const auto manual = glasshook::test::source_root() / "docs/capture-program.md";
   std::ifstream file(manual);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   const std::size_t heading = text.find("## Example");

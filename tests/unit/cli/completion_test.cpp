@@ -7,6 +7,7 @@
 
 #include "cli/completion_model.h"
 #include "cli/program.h"
+#include "source_root.h"
 
 namespace glasshook::cli {
 namespace {
@@ -69,7 +70,7 @@ TEST_F(Completion, ScriptsNameEveryCommandAndLongOption) {
 /// The scripts that are kept in completions/ are what the program prints.
 TEST_F(Completion, KeptScriptsAreCurrent) {
   const auto kept = [](const char* name) {
-    const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
+    const auto root = glasshook::test::source_root();
     std::ifstream file(root / "completions" / name, std::ios::binary);
     return std::string{std::istreambuf_iterator<char>(file), {}};
   };

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "machine/process.h"
+#include "source_root.h"
 
 namespace glasshook::cli {
 namespace {
@@ -25,7 +26,7 @@ struct Outcome {
 };
 
 Outcome glasshook(std::vector<std::string> arguments) {
-  const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
+  const auto root = glasshook::test::source_root();
   ::setenv("GLASSHOOK_DATA", root.c_str(), 1);
   ::testing::internal::CaptureStdout();
   ::testing::internal::CaptureStderr();

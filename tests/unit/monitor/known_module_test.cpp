@@ -9,6 +9,7 @@
 #include "base/guest_address.h"
 #include "guest/elf/elf_module.h"
 #include "hypervisor/fake/fake_hypervisor.h"
+#include "source_root.h"
 
 namespace glasshook::monitor {
 namespace {
@@ -48,7 +49,7 @@ class KnownModuleTest : public testing::Test {
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     const auto* begin = reinterpret_cast<const std::byte*>(text.data());
     bytes_ = {begin, begin + text.size()};
-    const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
+    const auto root = glasshook::test::source_root();
     auto catalogue = api::ApiCatalogue::load(root / "apis/linux");
     ASSERT_TRUE(catalogue) << catalogue.error().message;
     catalogue_ = std::make_unique<api::ApiCatalogue>(std::move(*catalogue));

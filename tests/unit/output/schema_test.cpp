@@ -13,6 +13,7 @@
 #include "behaviour/fake_guest.h"
 #include "output/json_line.h"
 #include "output/sample_events.h"
+#include "source_root.h"
 
 namespace glasshook::output {
 namespace {
@@ -21,7 +22,7 @@ using behaviour::testing::Captured;
 using behaviour::testing::FakeGuest;
 
 std::string read_document(const char* name) {
-  const auto root = std::filesystem::path(__FILE__).parent_path() / "../../..";
+  const auto root = glasshook::test::source_root();
   std::ifstream in(root / "docs" / name, std::ios::binary);
   std::ostringstream all;
   all << in.rdbuf();
