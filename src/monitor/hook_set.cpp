@@ -35,6 +35,7 @@ void HookSet::remember(HookId id, HookMeaning meaning) {
 void HookSet::add_family(behaviour::Family& family) {
   const auto specs = family.hooks();
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].optional && !choose(kernel_->symbols(), specs[i].functions)) continue;
     const auto added =
         add_spec(specs[i], {.name = {}, .meaning = FamilyHook{&family, i, specs[i]}});
     if (!added)

@@ -50,11 +50,16 @@ std::optional<std::uint64_t> PathResolver::mount_namespace_of(Gva task) const {
 
 const MountPoint* PathResolver::mount_of(Gva super_block, Gva task) {
   // A short-lived process may have given up its namespaces by now: then the mount by which others
-  // saw that file system has to do.
-  const auto space = mount_namespace_of(task);
+  // saw that file system has to do, or else the one by which the first process sees it.
+  auto space = mount_namespace_of(task);
   const auto usual = usual_space_.find(super_block.value);
-  if (!space && usual == usual_space_.end()) return nullptr;
-  const MountKey key{space ? *space : usual->second, super_block.value};
+  if (!space && usual != usual_space_.end()) space = usual->second;
+  if (!space) {
+    task = kernel_->symbol("init_task").value_or(Gva{});
+    space = mount_namespace_of(task);
+  }
+  if (!space) return nullptr;
+  const MountKey key{*space, super_block.value};
   const auto known = mounts_.find(key);
   if (known != mounts_.end()) return &known->second;
   auto found = linux_guest::mount_point_of(*kernel_, super_block, task);

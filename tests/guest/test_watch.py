@@ -9,11 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from harness import GLASSHOOK, GuestTest, ROOT, end, glasshook
+from harness import GLASSHOOK, GuestTest, ROOT, end, glasshook, image_directory
 
-CACHE = pathlib.Path(os.environ.get("GLASSHOOK_CACHE") or
-                     pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
-                                  pathlib.Path.home() / ".cache") / "glasshook")
 PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
 
 
@@ -23,7 +20,7 @@ class WatchedByHand(GuestTest):
     memory, smp = "512M", "1"
 
     def setUp(self):
-        image = max(CACHE.glob("images/linux-*/vmlinuz"), key=lambda p: p.stat().st_mtime).parent
+        image = image_directory()
         self.folder = tempfile.TemporaryDirectory()
         self.socket = f"{self.folder.name}/probe.sock"
         self.qmp = f"{self.folder.name}/qmp.sock"

@@ -22,16 +22,16 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   const auto head = types.offset("address_space", "i_pages.xa_head");
   const auto shift = types.offset("xa_node", "shift");
   const auto slots = types.offset("xa_node", "slots");
-  const auto index = types.offset("page", "index");
+  const Offset index = kernel.layout().page.index;
   const auto base = kernel.symbol("vmemmap_base");
   const auto vmemmap = base ? kernel.read<std::uint64_t>(*base) : std::nullopt;
   const auto page = types.find_struct("page");
-  if (!head || !shift || !slots || !index || !vmemmap || !page)
+  if (!head || !shift || !slots || !index.present() || !vmemmap || !page)
     return fail(ErrorCode::unsupported, "this kernel's page cache has an unknown layout");
   cache.head_ = *head;
   cache.shift_ = *shift;
   cache.slots_ = *slots;
-  cache.page_index_ = *index;
+  cache.page_index_ = index.bytes();
   cache.vmemmap_ = *vmemmap;
   cache.page_size_ = static_cast<std::uint32_t>(types.size(*page));
   if (cache.page_size_ == 0) return fail(ErrorCode::unsupported, "struct page has no size");
