@@ -45,7 +45,7 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
                                      std::vector<std::string> before,
                                      std::vector<std::string> after,
                                      std::vector<hook::Capture> captures);
-/// Marks a spec as one that not every kernel has.
+/// Marks a spec whose function not every kernel has.
 [[nodiscard]] hook::HookSpec optional(hook::HookSpec spec);
 
 /// A family that tells totals. They are told under the time of the telling, so that times go

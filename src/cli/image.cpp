@@ -53,7 +53,7 @@ Result<int> list(const Options& options, ColorMode color) {
                  image.current, image.directory.native()});
   if (listing.empty() && !options.json) {
     print_note(fmt::format("no image is built; 'glasshook image build' makes one of: {}",
-                           fmt::join(store->recipes(), ", ")));
+                           fmt::join(store->guests(), ", ")));
     return kSuccess;
   }
   listing.print(options.json, use_color(color, STDOUT_FILENO));
@@ -84,7 +84,8 @@ void add_image(CommandBuilder program) {
     return sub;
   };
   const CommandBuilder builder = add("build", "Build an image and its snapshot", build);
-  builder.value("NAME", options->name, "Recipe (default: linux)");
+  builder.value("NAME", options->name,
+                "Guest (default: linux, of this machine's own Debian release)");
   builder.flag("--rebuild", options->rebuild, "Even when it is there");
   add("list", "Images that are built", list)
       .flag("--json", options->json, "JSON Lines instead of a table");
@@ -93,12 +94,14 @@ void add_image(CommandBuilder program) {
       .required();
   command.footer(
       "An image is a Debian with kernel, built from packages, and a snapshot of it once it has\n"
-      "booted. It is kept in ~/.cache/glasshook ($GLASSHOOK_CACHE) and never written: every run\n"
-      "begins with the same state. Building takes some minutes and needs no root where user\n"
-      "namespaces are on.\n"
+      "booted. The guest linux is the release of this machine; linux-bullseye (kernel 5.10),\n"
+      "linux-bookworm (6.1) and linux-trixie (6.12) are what they say. Images are kept in\n"
+      "~/.cache/glasshook ($GLASSHOOK_CACHE) and never written: every run begins with the same\n"
+      "state. Building takes some minutes and needs no root where user namespaces are on.\n"
       "\n"
       "Examples:\n"
       "  glasshook image build linux\n"
+      "  glasshook image build linux-trixie\n"
       "  glasshook image list\n"
       "  glasshook image rm linux");
 }

@@ -41,6 +41,11 @@ Result<> KernelPlan::add(const Symbol& function, hypervisor::HookId hook, bool r
     return fail(ErrorCode::guest_fault, "the code of {} ({:#x}) is not in memory", function.name,
                 address);
   sites_.add_entry(address, hook);
+  // GCC splits functions that often return early; callers in the same file do the first half
+  // themselves and call the second.
+  if (symbols_->find(function.name + ".part.0"))
+    notes_.push_back(fmt::format("not every call of {} may be seen: the kernel's compiler split it",
+                                 function.name));
   if (!returns) return {};
   const elf::ReturnExtents extents =
       elf::find_return_extents(kernel_code(*symbols_, kernel_), address);

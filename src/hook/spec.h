@@ -56,8 +56,7 @@ struct HookSpec {
   /// At entry, when the conditions hold, take this expression's value (a pid) out of the filter
   /// sets.
   std::string forget;
-  /// Not every kernel has this function or the members it reads: nothing to report when it cannot
-  /// be placed.
+  /// Not every kernel has such a function: nothing to report when none is there.
   bool optional = false;
 };
 

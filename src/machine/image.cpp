@@ -36,6 +36,30 @@ Result<std::string> read_file(const fs::path& path) {
   return text;
 }
 
+/// The lines of a file that hold more than a comment; none without the file.
+std::vector<std::string> read_list(const fs::path& path) {
+  std::vector<std::string> lines;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);)
+    if (!line.empty() && !line.starts_with('#')) lines.push_back(line);
+  return lines;
+}
+
+/// Hash of a recipe and of the Debian release it is built for.
+Result<std::string> recipe_key(const fs::path& recipe, const std::string& suite) {
+  std::map<std::string, fs::path> files;  // in name order, so that the hash is stable
+  std::error_code error;
+  for (const auto& entry : fs::recursive_directory_iterator(recipe, error))
+    if (entry.is_regular_file()) files[entry.path().lexically_relative(recipe)] = entry.path();
+  std::string all = suite + '\n';
+  for (const auto& [file, path] : files) {
+    auto content = read_file(path);
+    if (!content) return std::unexpected(content.error());
+    all += fmt::format("{} {}\n{}", file, content->size(), *content);
+  }
+  return hash_text(all);
+}
+
 /// Debian's name for this system's release; empty elsewhere.
 std::string host_codename() {
   std::ifstream in("/etc/os-release");
@@ -90,14 +114,14 @@ Result<> follow_lines(int fd, const ProgressSink& progress, Deadline deadline) {
 }
 
 /// Runs a recipe's build script; what it prints are progress lines.
-Result<> run_recipe(const fs::path& script, const fs::path& out, const ProgressSink& progress) {
+Result<> run_recipe(std::vector<std::string> command, const ProgressSink& progress) {
   std::array<int, 2> pipe{-1, -1};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0)
     return fail(ErrorCode::io, "pipe: {}", std::strerror(errno));
   const UniqueFd read_end(pipe[0]);
   UniqueFd write_end(pipe[1]);
   const Deadline deadline = in(kBuildTime);
-  auto child = Child::start({{script.native(), out.native()}, {}, write_end.get()});
+  auto child = Child::start({std::move(command), {}, write_end.get()});
   if (!child) return std::unexpected(child.error());
   write_end.reset();
   if (auto ok = follow_lines(read_end.get(), progress, deadline); !ok) return ok;
@@ -161,33 +185,36 @@ Result<ImageStore> ImageStore::open() {
   return ImageStore(std::move(*recipes), cache_directory());
 }
 
-std::vector<std::string> ImageStore::recipes() const {
-  std::vector<std::string> names;
+std::vector<ImageStore::Source> ImageStore::sources() const {
+  std::vector<Source> sources;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(recipes_, error))
-    if (fs::exists(entry.path() / "build")) names.push_back(entry.path().filename());
-  std::ranges::sort(names);
+  for (const auto& entry : fs::directory_iterator(recipes_, error)) {
+    if (!fs::exists(entry.path() / "build")) continue;
+    const std::string name = entry.path().filename();
+    sources.push_back({name, entry.path(), {}});
+    for (std::string& suite : read_list(entry.path() / "suites"))
+      sources.push_back({fmt::format("{}-{}", name, suite), entry.path(), std::move(suite)});
+  }
+  std::ranges::sort(sources, {}, &Source::guest);
+  return sources;
+}
+
+std::vector<std::string> ImageStore::guests() const {
+  std::vector<std::string> names;
+  for (Source& source : sources()) names.push_back(std::move(source.guest));
   return names;
 }
 
-Result<std::string> ImageStore::recipe_key(std::string_view name) const {
-  const std::vector<std::string> known = recipes();
-  if (std::ranges::find(known, name) == known.end())
-    return with_remedy(
-        fail(ErrorCode::not_found, "there is no guest called '{}'", to_printable(name)),
-        fmt::format("known guests: {}", fmt::join(known, ", ")));
-  const fs::path directory = recipes_ / name;
-  std::map<std::string, fs::path> files;  // in name order, so that the hash is stable
-  std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(directory, error))
-    if (entry.is_regular_file()) files[entry.path().lexically_relative(directory)] = entry.path();
-  std::string all = host_codename() + '\n';
-  for (const auto& [file, path] : files) {
-    auto content = read_file(path);
-    if (!content) return std::unexpected(content.error());
-    all += fmt::format("{} {}\n{}", file, content->size(), *content);
-  }
-  return hash_text(all);
+Result<ImageStore::Source> ImageStore::source(std::string_view guest) const {
+  for (Source& source : sources())
+    if (source.guest == guest) return std::move(source);
+  return with_remedy(
+      fail(ErrorCode::not_found, "there is no guest called '{}'", to_printable(guest)),
+      fmt::format("known guests: {}", fmt::join(guests(), ", ")));
+}
+
+Result<std::string> ImageStore::key_of(const Source& source) {
+  return recipe_key(source.recipe, source.suite.empty() ? host_codename() : source.suite);
 }
 
 Image ImageStore::describe(const fs::path& directory) const {
@@ -198,13 +225,15 @@ Image ImageStore::describe(const fs::path& directory) const {
   if (auto text = read_file(directory / kDoneFile)) {
     image.kernel = kernel_name(*text);
   }
-  const auto key = recipe_key(image.name);
-  image.current = key && *key == image.key;
+  const auto from = source(image.name);
+  image.current = from && key_of(*from).value_or("") == image.key;
   return image;
 }
 
 Result<Image> ImageStore::find(std::string_view name) const {
-  const auto key = recipe_key(name);
+  const auto from = source(name);
+  if (!from) return std::unexpected(from.error());
+  const auto key = key_of(*from);
   if (!key) return std::unexpected(key.error());
   const fs::path directory = images_ / fmt::format("{}-{}", name, *key);
   if (fs::exists(directory / kDoneFile)) return describe(directory);
@@ -216,7 +245,9 @@ Result<Image> ImageStore::find(std::string_view name) const {
 
 Result<Image> ImageStore::build(std::string_view name, bool rebuild,
                                 const ProgressSink& progress) const {
-  const auto key = recipe_key(name);
+  const auto from = source(name);
+  if (!from) return std::unexpected(from.error());
+  const auto key = key_of(*from);
   if (!key) return std::unexpected(key.error());
   if (auto ok = make_directory(images_); !ok) return std::unexpected(ok.error());
   const ProgressSink say = timed(progress);
@@ -230,7 +261,9 @@ Result<Image> ImageStore::build(std::string_view name, bool rebuild,
     if (!fs::exists(target / kDoneFile)) {
       const fs::path half = images_ / fmt::format(".{}.part", name);
       fs::remove_all(half, error);
-      if (auto ok = run_recipe(recipes_ / name / "build", half, say); !ok) {
+      std::vector<std::string> command{from->recipe / "build", half};
+      if (!from->suite.empty()) command.push_back(from->suite);
+      if (auto ok = run_recipe(std::move(command), say); !ok) {
         fs::remove_all(half, error);
         return std::unexpected(ok.error());
       }
@@ -276,7 +309,9 @@ Result<std::size_t> ImageStore::remove(std::string_view name_or_id) const {
 
 Result<MachineConfig> ImageStore::machine(const Image& image, std::uint32_t smp,
                                           std::uint64_t memory_mib) const {
-  auto append = read_file(recipes_ / image.name / "append");
+  const auto from = source(image.name);
+  if (!from) return std::unexpected(from.error());
+  auto append = read_file(from->recipe / "append");
   if (!append) return std::unexpected(append.error());
   while (append->ends_with('\n')) append->pop_back();
   MachineConfig config;

@@ -18,7 +18,7 @@ using ProgressSink = std::function<void(std::string_view)>;
 
 /// One image on disk.
 struct Image {
-  std::string name;  ///< of the recipe: "linux"
+  std::string name;  ///< of the guest: "linux", "linux-trixie"
   std::string key;   ///< hash of the recipe it was built from
   std::filesystem::path directory;
   std::uint64_t bytes = 0;  ///< on disk, with its snapshots
@@ -29,6 +29,9 @@ struct Image {
 };
 
 /// Builds, finds and removes images. Several processes may use one cache at once.
+///
+/// A recipe makes the guest of its own name, from this machine's Debian release, and one more,
+/// RECIPE-SUITE, for each release that its file `suites` names, a line each.
 class ImageStore {
  public:
   /// `recipes` is the guests/ directory, `cache` the cache directory (made when needed).
@@ -46,8 +49,8 @@ class ImageStore {
   [[nodiscard]] std::vector<Image> list() const;
   /// Removes the images with that name or id; how many there were.
   Result<std::size_t> remove(std::string_view name_or_id) const;
-  /// Names of the recipes.
-  [[nodiscard]] std::vector<std::string> recipes() const;
+  /// Names of the guests that can be built.
+  [[nodiscard]] std::vector<std::string> guests() const;
 
   /// A machine that runs the image.
   [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
@@ -58,7 +61,16 @@ class ImageStore {
                                                        const ProgressSink& progress) const;
 
  private:
-  [[nodiscard]] Result<std::string> recipe_key(std::string_view name) const;
+  /// What a guest is built from.
+  struct Source {
+    std::string guest;
+    std::filesystem::path recipe;
+    std::string suite;  ///< empty: this machine's own
+  };
+  [[nodiscard]] std::vector<Source> sources() const;
+  [[nodiscard]] Result<Source> source(std::string_view guest) const;
+  /// Hash of the recipe and the release.
+  [[nodiscard]] static Result<std::string> key_of(const Source& source);
   [[nodiscard]] Result<> make_snapshot(const MachineConfig& config,
                                        const std::filesystem::path& file,
                                        const ProgressSink& progress) const;

@@ -21,13 +21,6 @@ std::optional<Symbol> choose(const linux_guest::KernelSymbols& symbols,
   return std::nullopt;
 }
 
-/// Not every kernel has what an optional hook needs: no loss, unlike a limit or a probe that is
-/// gone.
-bool is_worth_telling(const hook::HookSpec& spec, const Error& error) {
-  return !spec.optional ||
-         (error.code != ErrorCode::not_found && error.code != ErrorCode::invalid_argument);
-}
-
 }  // namespace
 
 std::shared_ptr<const HookMeaning> HookSet::find(std::uint32_t id) const {
@@ -44,9 +37,10 @@ void HookSet::remember(HookId id, HookMeaning meaning) {
 void HookSet::add_family(behaviour::Family& family) {
   const auto specs = family.hooks();
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].optional && !choose(kernel_->symbols(), specs[i].functions)) continue;
     const auto added =
         add_spec(specs[i], {.name = {}, .meaning = FamilyHook{&family, i, specs[i]}});
-    if (!added && is_worth_telling(specs[i], added.error()))
+    if (!added)
       missing_.push_back(fmt::format("{} ({}): {}", specs[i].functions.front(), family.name(),
                                      added.error().message));
   }

@@ -57,13 +57,21 @@ std::string PathResolver::file(Gva file, Gva task) const {
   return linux_guest::file_path(*kernel_, file, root).text;
 }
 
+MountView PathResolver::first_view() const {
+  const auto& layout = kernel_->layout();
+  const auto task = kernel_->symbol("init_task");
+  const auto nsproxy = task ? kernel_->pointer(*task, layout.task.nsproxy) : std::nullopt;
+  const auto space = nsproxy ? kernel_->pointer(*nsproxy, layout.nsproxy.mnt_ns) : std::nullopt;
+  return {.mount_namespace = space.value_or(Gva{}), .root = linux_guest::first_root(*kernel_)};
+}
+
 const std::vector<Mounted>* PathResolver::mounts_of(Gva super_block, MountView view) {
   // A process on its way out has given up its view: then that of whoever saw the file system last
-  // has to do.
+  // has to do, or else that of the first process.
   if (view.mount_namespace.is_null() || view.root.dentry.is_null()) {
     const auto usual = usual_view_.find(super_block.value);
-    if (usual == usual_view_.end()) return nullptr;
-    view = usual->second;
+    view = usual != usual_view_.end() ? usual->second : first_view();
+    if (view.mount_namespace.is_null() || view.root.dentry.is_null()) return nullptr;
   }
   const MountKey key{view, super_block.value};
   const auto known = mounts_.find(key);

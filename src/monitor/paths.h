@@ -49,6 +49,8 @@ class PathResolver {
   static constexpr std::size_t kMaxMounts = 4096;
   using MountKey = std::pair<linux_guest::MountView, std::uint64_t>;  ///< and super block
 
+  /// How the guest's first process sees files.
+  [[nodiscard]] linux_guest::MountView first_view() const;
   [[nodiscard]] const std::vector<Mounted>* mounts_of(Gva super_block, linux_guest::MountView view);
 
   const linux_guest::LinuxKernel* kernel_;

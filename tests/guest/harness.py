@@ -12,6 +12,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 GLASSHOOK = os.environ.get("GLASSHOOK", str(ROOT / "build" / "glasshook"))
 
 
+# Where `run` runs commands: a guest that `glasshook image` knows.
+_guest = "linux"
+
+
 class Run:
     """One finished `glasshook` call."""
 
@@ -42,9 +46,24 @@ def read_events(path):
 def run(command, *options, timeout=600, subcommand="run"):
     """Runs a command in a fresh VM under `glasshook run` and collects its events."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
-        done = glasshook(subcommand, "--json", out.name, *options, "--", *command, timeout=timeout)
+        done = glasshook(subcommand, "--guest", _guest, "--json", out.name, *options, "--",
+                         *command, timeout=timeout)
         return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),
                    read_events(out.name))
+
+
+def choose_guest(name):
+    """Makes `run` use this guest; gives the one before."""
+    global _guest
+    before, _guest = _guest, name
+    return before
+
+
+def image_directory():
+    """Where the files of the chosen guest are."""
+    listed = glasshook("image", "list", "--json").stdout.decode().splitlines()
+    return next(pathlib.Path(i["directory"]) for i in map(json.loads, listed)
+                if i["name"] == _guest and i["current"])
 
 
 class GuestTest(unittest.TestCase):

@@ -39,16 +39,17 @@ def seen(result):
 
 class AgainstStrace(GuestTest):
 
-    def compare(self, command, *options, least):
+    def compare(self, command, *options, least, directory="/root"):
         """Runs `command` under strace in a watched VM; both accounts must agree per thread."""
         script = (f"strace -f -ff -qq -y -s 4096 -v -e abbrev=none -e trace={CALLS} "
                   f"-e signal=none -o /tmp/strace-log sh -c \"$1\"; "
                   "status=$?; tail -n +1 /tmp/strace-log.* /dev/null; exit $status")
         result = run(["sh", "-c", script, "sh", command], "--behaviours", "process,file,network",
-                     "--tree", *options)
+                     "--tree", "--directory", directory, *options)
         self.assertEqual(result.code, 0, result.stderr[-3000:])
         self.assert_nothing_lost(result)
-        truth = strace_log.actions(result.stdout.decode("utf-8", errors="surrogateescape"))
+        truth = strace_log.actions(result.stdout.decode("utf-8", errors="surrogateescape"),
+                                    directory)
         ours = seen(result)
         compared = 0
         for thread, expected in truth.items():
@@ -62,18 +63,20 @@ class AgainstStrace(GuestTest):
         self.assertGreaterEqual(compared, least, "the command did too little to compare")
 
     def test_python_imports_its_standard_library(self):
-        self.compare("python3 -c 'import sys\n"
-                     "for m in sorted(sys.stdlib_module_names):\n"
+        self.compare("python3 -c 'import os\n"
+                     "names = {f.split(\".\")[0] for f in os.listdir(os.path.dirname(os.__file__))}\n"
+                     "for m in sorted(names):\n"
                      "    if m.split(chr(95))[0] and m not in (\"antigravity\", \"this\", \"idlelib\", \"tkinter\", \"turtle\", \"turtledemo\"):\n"
                      "        try: __import__(m)\n"
                      "        except ImportError: pass'", least=300)
 
     def test_find(self):
-        self.compare("find /usr/lib/python3 /usr/share /etc -name '*.py' | wc -l", least=200)
+        self.compare("find /usr/lib/python3 /usr/share /etc -name '*.py' | wc -l", least=150)
 
     def test_tar_and_renames(self):
-        self.compare("cd /tmp && tar cf a.tar -C / etc && mkdir /tmp/out && tar xf a.tar -C out && "
-                     "mv out moved && mv a.tar b.tar && rm -r moved b.tar", least=300)
+        self.compare("tar cf a.tar -C / etc && mkdir /tmp/out && tar xf a.tar -C out && "
+                     "mv out moved && mv a.tar b.tar && rm -r moved b.tar", least=300,
+                     directory="/tmp")
 
     def test_two_processors(self):
         self.compare("for i in 1 2 3 4 5 6 7 8; do (for j in 1 2 3 4 5 6; do "

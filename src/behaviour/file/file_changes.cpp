@@ -31,6 +31,16 @@ hook::HookSpec rename_hook() {
   return spec;
 }
 
+hook::HookSpec rmdir_hook() {
+  // vfs_rmdir() itself may be split in two by the compiler (Debian's 5.10), and rmdir(2) enters
+  // only the second half. When it has worked, it marks the directory dead (S_DEAD, 0x10) and
+  // lets the dentry go.
+  return at_entry({"d_delete"},
+                  {kOwnCredentials, "(dentry->d_inode->i_mode & 0xf000) == 0x4000",
+                   "dentry->d_inode->i_flags & 0x10"},
+                  {dentry("path", "dentry")});
+}
+
 hook::HookSpec truncate_hook() {
   hook::HookSpec spec =
       change({"do_truncate"}, {dentry("path", "dentry"), word("length", "length")});
@@ -60,7 +70,7 @@ std::vector<FileFamily::Rule> FileFamily::change_rules() {
   return {
       {rename_hook(), &FileFamily::on_rename},
       {change({"vfs_unlink"}, {dentry("path", "dentry")}), &FileFamily::on_unlink},
-      {change({"vfs_rmdir"}, {dentry("path", "dentry")}), &FileFamily::on_rmdir},
+      {rmdir_hook(), &FileFamily::on_rmdir},
       {change({"vfs_mkdir"}, named), &FileFamily::on_mkdir},
       {change({"vfs_create"}, named), &FileFamily::on_node},
       {change({"vfs_mknod"}, named), &FileFamily::on_node},

@@ -27,14 +27,14 @@ std::vector<hook::Capture> io_captures(const std::string& file) {
           word("size", file + "->f_inode->i_size"), word("bytes", "ret")};
 }
 
-hook::HookSpec io_hook(const char* function, const std::string& file) {
-  return at_exit({function}, {is_regular(file)}, {"ret > 0"}, io_captures(file));
+hook::HookSpec io_hook(std::vector<std::string> functions, const std::string& file) {
+  return at_exit(std::move(functions), {is_regular(file)}, {"ret > 0"}, io_captures(file));
 }
 
 /// File systems that lie on others (overlayfs) copy on behalf of programs, with credentials of
 /// their own; programs do not.
-hook::HookSpec splice_hook(const char* function, const std::string& file) {
-  hook::HookSpec spec = io_hook(function, file);
+hook::HookSpec splice_hook(std::vector<std::string> functions, const std::string& file) {
+  hook::HookSpec spec = io_hook(std::move(functions), file);
   spec.entry.when.emplace_back(kOwnCredentials);
   return spec;
 }
@@ -46,10 +46,13 @@ hook::HookSpec copy_hook(const char* function) {
 }
 
 hook::HookSpec io_uring_hook() {
-  // Here `ret` is the argument that carries the result of the finished request.
-  std::vector<hook::Capture> captures = io_captures("req->file");
-  captures.push_back(word("opcode", "req->opcode"));
-  return optional(at_entry({"kiocb_done"}, {"ret > 0", is_regular("req->file")}, captures));
+  // Here `ret` is the argument that carries the result of the finished request. Before 5.16 the
+  // request is found around its first member.
+  const std::string request = "(req ?? (struct io_kiocb *)kiocb)";
+  std::vector<hook::Capture> captures = io_captures(request + "->file");
+  captures.push_back(word("opcode", request + "->opcode"));
+  return optional(
+      at_entry({"kiocb_done"}, {"ret > 0", is_regular(request + "->file")}, std::move(captures)));
 }
 
 hook::HookSpec open_hook() {
@@ -72,14 +75,14 @@ std::vector<FileFamily::Rule> FileFamily::rules() {
 std::vector<FileFamily::Rule> FileFamily::io_rules() {
   return {
       {open_hook(), &FileFamily::on_open},
-      {io_hook("vfs_read", "file"), &FileFamily::on_read},
-      {io_hook("vfs_write", "file"), &FileFamily::on_write},
-      {io_hook("vfs_readv", "file"), &FileFamily::on_read},
-      {io_hook("vfs_writev", "file"), &FileFamily::on_write},
+      {io_hook({"vfs_read"}, "file"), &FileFamily::on_read},
+      {io_hook({"vfs_write"}, "file"), &FileFamily::on_write},
+      {io_hook({"vfs_readv"}, "file"), &FileFamily::on_read},
+      {io_hook({"vfs_writev"}, "file"), &FileFamily::on_write},
       // sendfile and splice: what comes from a file, what goes into one.
-      {splice_hook("do_splice_direct", "in"), &FileFamily::on_splice_in},
-      {optional(splice_hook("splice_file_to_pipe", "in")), &FileFamily::on_splice_in},
-      {splice_hook("iter_file_splice_write", "out"), &FileFamily::on_splice_out},
+      {splice_hook({"do_splice_direct"}, "in"), &FileFamily::on_splice_in},
+      {splice_hook({"splice_file_to_pipe", "do_splice"}, "in"), &FileFamily::on_splice_in},
+      {splice_hook({"iter_file_splice_write"}, "out"), &FileFamily::on_splice_out},
       {copy_hook("vfs_copy_file_range"), &FileFamily::on_copy},
       {copy_hook("vfs_clone_file_range"), &FileFamily::on_copy},
       {io_uring_hook(), &FileFamily::on_io_uring},

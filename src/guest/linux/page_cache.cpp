@@ -22,7 +22,7 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   const auto head = types.offset("address_space", "i_pages.xa_head");
   const auto shift = types.offset("xa_node", "shift");
   const auto slots = types.offset("xa_node", "slots");
-  const auto index = types.offset("page", "index");
+  const Offset index = kernel.layout().page.index;
   const auto flags = types.offset("page", "flags");
   const auto up_to_date = types.find_enumerator("PG_uptodate");
   const auto host = types.offset("address_space", "host");
@@ -30,13 +30,13 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   const auto base = kernel.symbol("vmemmap_base");
   const auto vmemmap = base ? kernel.read<std::uint64_t>(*base) : std::nullopt;
   const auto page = types.find_struct("page");
-  const bool known = head && shift && slots && index && flags && host && inode_size;
+  const bool known = head && shift && slots && index.present() && flags && host && inode_size;
   if (!known || !vmemmap || !page)
     return fail(ErrorCode::unsupported, "this kernel's page cache has an unknown layout");
   cache.head_ = *head;
   cache.shift_ = *shift;
   cache.slots_ = *slots;
-  cache.page_index_ = *index;
+  cache.page_index_ = index.bytes();
   cache.page_flags_ = *flags;
   if (up_to_date && *up_to_date >= 0 && *up_to_date < 64)
     cache.up_to_date_ = std::uint64_t{1} << *up_to_date;

@@ -178,7 +178,7 @@ TEST_F(FileFamilyTest, NamesAndAttributes) {
   EXPECT_EQ(text_of(guest.only(), "file.path"), "/x");
   guest.call("vfs_mkdir", true, a, {{"path", "/d"}, {"mode", 040755}});
   EXPECT_EQ(text_of(guest.only(), "file.mode"), "0755");
-  guest.call("vfs_rmdir", true, a, {{"path", "/d"}});
+  guest.call("d_delete", false, a, {{"path", "/d"}});
   EXPECT_EQ(guest.only().action, "directory_deleted");
   guest.call("vfs_mknod", true, a, {{"path", "/fifo"}, {"mode", 010600}});
   Event event = guest.only();

@@ -32,8 +32,8 @@ class ImageTest : public ::testing::Test {
     scratch_.write("guests/tiny/" + name, content, mode);
   }
   /// Builds all but the snapshot, which this QEMU cannot make.
-  void build_files(bool rebuild = false) {
-    const auto built = store_.build("tiny", rebuild, [this](std::string_view line) {
+  void build_files(std::string_view guest = "tiny", bool rebuild = false) {
+    const auto built = store_.build(guest, rebuild, [this](std::string_view line) {
       progress_.emplace_back(line.substr(line.find(']') + 2));
     });
     ASSERT_FALSE(built);
@@ -51,7 +51,7 @@ TEST_F(ImageTest, AnUnknownGuestNamesTheKnownOnes) {
   ASSERT_FALSE(image);
   EXPECT_EQ(image.error().code, ErrorCode::not_found);
   EXPECT_THAT(image.error().remedy, HasSubstr("tiny"));
-  EXPECT_THAT(store_.recipes(), ElementsAre("tiny"));
+  EXPECT_THAT(store_.guests(), ElementsAre("tiny"));
   EXPECT_FALSE(store_.find("../guests/tiny"));
 }
 
@@ -88,12 +88,41 @@ TEST_F(ImageTest, BuildsFindsListsAndRemoves) {
   EXPECT_FALSE(fs::exists(image->directory));
 }
 
+TEST_F(ImageTest, ARecipeMakesAGuestOfEachRelease) {
+  recipe("build", std::string{kGoodRecipe} + "echo \"suite ${2:-own}\"\n", 0755);
+  recipe("suites", "# releases\nbullseye\ntrixie\n");
+  EXPECT_THAT(store_.guests(), ElementsAre("tiny", "tiny-bullseye", "tiny-trixie"));
+  EXPECT_FALSE(store_.find("tiny-sid"));
+
+  build_files("tiny-trixie");
+  EXPECT_THAT(progress_, ::testing::Contains("suite trixie"));
+  const auto image = store_.find("tiny-trixie");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(image->name, "tiny-trixie");
+  EXPECT_TRUE(image->current);
+  const auto machine = store_.machine(*image, 1, 512);
+  ASSERT_TRUE(machine);
+  EXPECT_EQ(machine->append, "console=ttyS0 quiet");
+  EXPECT_FALSE(store_.find("tiny"));
+
+  build_files("tiny");
+  EXPECT_THAT(progress_, ::testing::Contains("suite own"));
+  EXPECT_NE(store_.find("tiny").value_or(Image{}).key, image->key);
+  EXPECT_EQ(store_.remove("tiny").value_or(0), 1u);
+  EXPECT_TRUE(store_.find("tiny-trixie"));
+
+  recipe("suites", "bullseye\n");
+  ASSERT_EQ(store_.list().size(), 1u);
+  EXPECT_FALSE(store_.list()[0].current);
+  EXPECT_FALSE(store_.machine(*image, 1, 512));
+}
+
 TEST_F(ImageTest, BuildsOnceUnlessAskedAgain) {
   build_files();
   progress_.clear();
   build_files();
   EXPECT_THAT(progress_, ::testing::Not(::testing::Contains("unpacking")));
-  build_files(true);
+  build_files("tiny", true);
   EXPECT_THAT(progress_, ::testing::Contains("unpacking"));
 }
 
