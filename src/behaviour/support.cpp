@@ -163,7 +163,9 @@ void add_target(Event& event, Context& context, std::uint32_t pid, std::string_v
   add_known(event, "glasshook.target.executable", target->executable);
 }
 
-std::string rooted(std::string path) { return path.starts_with("memfd:") ? "/" + path : path; }
+std::string rooted(const std::string& path) {
+  return path.starts_with("memfd:") ? "/" + path : path;
+}
 
 std::string_view until_nul(std::string_view bytes) { return bytes.substr(0, bytes.find('\0')); }
 

@@ -165,7 +165,7 @@ void add_target(Event& event, Context& context, std::uint32_t pid, std::string_v
 
 /// As /proc/PID/exe shows it: a memfd, which lies in no directory, has a slash in front all the
 /// same.
-[[nodiscard]] std::string rooted(std::string path);
+[[nodiscard]] std::string rooted(const std::string& path);
 
 /// The bytes up to the first NUL.
 [[nodiscard]] std::string_view until_nul(std::string_view bytes);

@@ -237,7 +237,7 @@ class GuestRun {
   }
 
   /// A peer that hung up has its reason in the VM's end. Asked once: QEMU's events are used up.
-  [[nodiscard]] Error explained(Error error) {
+  [[nodiscard]] Error explained(const Error& error) {
     return error.code == ErrorCode::closed && guest_.machine ? ending_of(*guest_.machine) : error;
   }
 

@@ -22,7 +22,7 @@ constexpr std::uint64_t kMaxIndent = 32;
 constexpr std::size_t kNameColumns = 15;  ///< TASK_COMM_LEN - 1
 
 template <class T>
-T value_or(const Event& event, std::string_view name, T otherwise) {
+T value_or(const Event& event, std::string_view name, const T& otherwise) {
   const Value* value = event.find(name);
   const T* held = value != nullptr ? std::get_if<T>(value) : nullptr;
   return held != nullptr ? *held : otherwise;

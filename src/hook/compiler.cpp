@@ -17,7 +17,6 @@ using capture::Builder;
 using capture::Label;
 using capture::ProgramRole;
 using capture::Reg;
-using capture::Space;
 
 constexpr Reg kValue{0}, kLength{1};
 

@@ -35,7 +35,7 @@ Result<> parse_modifier(std::string_view text, Selector& selector) {
   return {};
 }
 
-std::string hint(std::string near) { return near.empty() ? near : "; " + near; }
+std::string hint(const std::string& near) { return near.empty() ? near : "; " + near; }
 
 /// Looks one selector up and adds what it names.
 class Resolver {

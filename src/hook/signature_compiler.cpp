@@ -42,7 +42,8 @@ void emit_narrow(Builder& builder, Reg reg, const api::Type& type) {
 
 /// The -1 of a result type, as emit_narrow() leaves it.
 std::uint64_t minus_one(const api::Type& type) {
-  return type.is_signed || type.size == 0 || type.size >= 8 ? ~kZero : bit(8 * type.size) - 1;
+  return type.is_signed || type.size == 0 || type.size >= 8 ? ~kZero
+                                                            : bit(std::size_t{8} * type.size) - 1;
 }
 
 void emit_clamp(Builder& builder, Reg reg, std::uint64_t most) {

@@ -35,8 +35,8 @@ struct Image {
 class ImageStore {
  public:
   /// `recipes` is the guests/ directory, `cache` the cache directory (made when needed).
-  ImageStore(std::filesystem::path recipes, std::filesystem::path cache)
-      : recipes_(std::move(recipes)), images_(std::move(cache) / "images") {}
+  ImageStore(std::filesystem::path recipes, const std::filesystem::path& cache)
+      : recipes_(std::move(recipes)), images_(cache / "images") {}
   /// The store in this user's cache directory.
   [[nodiscard]] static Result<ImageStore> open();
 

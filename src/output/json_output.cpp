@@ -29,7 +29,7 @@ class JsonOutput final : public Output {
 
 }  // namespace
 
-std::unique_ptr<Output> make_json_output(LineSink sink, JsonOptions options) {
+std::unique_ptr<Output> make_json_output(LineSink sink, const JsonOptions& options) {
   return std::make_unique<JsonOutput>(std::move(sink), options);
 }
 

@@ -94,7 +94,7 @@ struct TreeOptions {
 /// One readable line an event.
 [[nodiscard]] std::unique_ptr<Output> make_text_output(LineSink sink, TextOptions options);
 /// One JSON object a line, as docs/event.schema.json says; a `session_summary` line ends it.
-[[nodiscard]] std::unique_ptr<Output> make_json_output(LineSink sink, JsonOptions options);
+[[nodiscard]] std::unique_ptr<Output> make_json_output(LineSink sink, const JsonOptions& options);
 /// Nothing until finish(), which prints the process tree and the summary.
 [[nodiscard]] std::unique_ptr<Output> make_tree_output(LineSink sink, TreeOptions options);
 

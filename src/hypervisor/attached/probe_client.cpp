@@ -130,7 +130,7 @@ Result<> ProbeClient::greet() {
   for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
     auto ring = capture::RingConsumer::attach(region_.ring(v));
     if (!ring) return std::unexpected(ring.error());
-    rings.push_back(std::move(*ring));
+    rings.push_back(*ring);
   }
   merger_ = std::make_unique<capture::RingMerger>(std::move(rings), probe::ticks,
                                                   region_.ticks_per_second() / 10);

@@ -43,7 +43,7 @@ HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& env
     : region_(region), environment_(environment), vcpus_(region.vcpus()) {
   for (std::uint32_t v = 0; v < region.vcpus(); ++v) {
     auto ring = capture::RingProducer::create(region_.ring(v), &region_.header().record_bell);
-    if (ring) vcpus_[v].ring.emplace(std::move(*ring));
+    if (ring) vcpus_[v].ring.emplace(*ring);
     vcpus_[v].buffer.resize(capture::kMaxRecordBytes);
     vcpus_[v].hooks = region_.counters(v).hooks.data();
     vcpus_[v].probe = &region_.counters(v).probe;

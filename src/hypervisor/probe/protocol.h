@@ -12,7 +12,7 @@
 namespace glasshook::hypervisor::probe {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
-inline constexpr std::size_t kMaxMessageBytes = 160 * 1024;
+inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
 enum class Request : std::uint32_t {
