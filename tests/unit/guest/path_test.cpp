@@ -104,6 +104,24 @@ TEST_P(PathTest, NamesSocketsPipesAndMemfds) {
   EXPECT_TRUE(path(mount_, dentry, top()).pseudo);
 }
 
+TEST_P(PathTest, ShowsFilesBelowStackedOnesAsTheirUserDoes) {
+  const Gva file = guest_.make("backing_file");
+  guest_.put(file, "file", "f_path.mnt", other_mount_);
+  guest_.put(file, "file", "f_path.dentry", file_);
+  guest_.put(file, "backing_file", "user_path.mnt", mount_);
+  guest_.put(file, "backing_file", "user_path.dentry", passwd_);
+  const auto shown = [&](std::uint32_t mode) {
+    guest_.put(file, "file", "f_mode", mode);
+    return file_path(*kernel_, file, top()).text;
+  };
+  constexpr std::uint32_t kNoAccount = 1u << 29, kOld = 1u << 25, kNew = 1u << 24;
+  EXPECT_EQ(shown(kNoAccount | kOld), "/etc/passwd");
+  EXPECT_EQ(shown(kNoAccount | kNew), "/etc/passwd");
+  EXPECT_EQ(shown(kOld), "/mnt/sub/file") << "an O_PATH file of newer kernels";
+  EXPECT_EQ(shown(kNew), "/mnt/sub/file") << "a file for parallel direct writes of older ones";
+  EXPECT_EQ(shown(kNoAccount), "/mnt/sub/file");
+}
+
 TEST_P(PathTest, FindsTheMountOfAFileSystem) {
   const Gva task = guest_.add_process(9, "x"), nsproxy = guest_.make("nsproxy"),
             ns = guest_.make("mnt_namespace"), fs = guest_.make("fs_struct");
