@@ -15,7 +15,11 @@ constexpr std::size_t kMaxMounts = 131072;
 /// Mounts of one file system whose paths are compared.
 constexpr std::size_t kMaxMountPoints = 64;
 constexpr std::uint32_t kNameMax = 255;
-constexpr std::uint32_t kFmodeBacking = 1u << 25;  // include/linux/fs.h, from 6.5 on
+/// include/linux/fs.h, from 6.5 on. FMODE_BACKING was bit 25 first and is bit 24 since 6.14 and in
+/// later 6.12 releases; bit 25 became FMODE_NONOTIFY. Only backing files are
+/// FMODE_NOACCOUNT too, among those that a process can have.
+constexpr std::uint32_t kFmodeBackingOld = 1u << 25, kFmodeBacking = 1u << 24,
+                        kFmodeNoAccount = 1u << 29;
 
 /// Builds a path from leaf to root.
 class Builder {
@@ -144,7 +148,8 @@ std::optional<FilePath> pseudo_path(const LinuxKernel& kernel, PathRef path) {
 bool is_backing(const LinuxKernel& kernel, Gva file) {
   const auto& l = kernel.layout().file;
   const auto mode = kernel.read<std::uint32_t>(file, l.mode);
-  return l.backing_user_path.present() && mode && (*mode & kFmodeBacking) != 0;
+  return l.backing_user_path.present() && mode && (*mode & kFmodeNoAccount) != 0 &&
+         (*mode & (kFmodeBacking | kFmodeBackingOld)) != 0;
 }
 
 /// All mounts of a namespace, as struct mount.

@@ -1,6 +1,6 @@
 """Does what few programs do: mount, trace, load code into the kernel, move bytes without copying.
 
-Written down below each: what a watcher should have counted.
+What a watcher has to count of the last is written down with each.
 """
 import ctypes
 import mmap
@@ -78,7 +78,7 @@ def splice():
 
 
 class Ring:
-    """An io_uring of one entry."""
+    """An io_uring of one entry, for two operations."""
 
     def __init__(self):
         parameters = ctypes.create_string_buffer(120)
@@ -94,8 +94,9 @@ class Ring:
         self.ring[self.array:self.array + 4] = struct.pack("<I", 0)
         tail, = struct.unpack("<I", self.ring[self.tail:self.tail + 4])
         self.ring[self.tail:self.tail + 4] = struct.pack("<I", tail + 1)
+        # Nobody takes completions out: all up to this one are waited for.
         get_events = 1
-        assert check(libc.syscall(426, self.fd, 1, 1, get_events, None, 0)) == 1
+        assert check(libc.syscall(426, self.fd, 1, tail + 1, get_events, None, 0)) == 1
 
 
 def io_uring():

@@ -84,6 +84,24 @@ TEST_P(PathTest, KeepsTheLeafWhenANameIsImpossible) {
   EXPECT_TRUE(path(mount_, passwd_, top()).truncated);
 }
 
+TEST_P(PathTest, ShowsFilesBelowStackedOnesAsTheirUserDoes) {
+  const Gva file = guest_.make("backing_file");
+  guest_.put(file, "file", "f_path.mnt", other_mount_);
+  guest_.put(file, "file", "f_path.dentry", file_);
+  guest_.put(file, "backing_file", "user_path.mnt", mount_);
+  guest_.put(file, "backing_file", "user_path.dentry", passwd_);
+  const auto shown = [&](std::uint32_t mode) {
+    guest_.put(file, "file", "f_mode", mode);
+    return file_path(*kernel_, file, top()).text;
+  };
+  constexpr std::uint32_t kNoAccount = 1u << 29, kOld = 1u << 25, kNew = 1u << 24;
+  EXPECT_EQ(shown(kNoAccount | kOld), "/etc/passwd");
+  EXPECT_EQ(shown(kNoAccount | kNew), "/etc/passwd");
+  EXPECT_EQ(shown(kOld), "/mnt/sub/file") << "an O_PATH file of newer kernels";
+  EXPECT_EQ(shown(kNew), "/mnt/sub/file") << "a file for parallel direct writes of older ones";
+  EXPECT_EQ(shown(kNoAccount), "/mnt/sub/file");
+}
+
 TEST_P(PathTest, NamesSocketsPipesAndMemfds) {
   const Gva op = guest_.make("dentry_operations"), type = guest_.make("file_system_type"),
             inode = guest_.make("inode"), sb = guest_.make("super_block");

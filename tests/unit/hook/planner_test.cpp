@@ -98,6 +98,7 @@ class KernelPlans : public testing::Test {
                                       {Gva{kText + 0x1108}, 'T', "far_end"},
                                       {Gva{kText + 0x1400}, 'T', "__x86_return_thunk"},
                                       {Gva{kText + 0x1440}, 'T', "last"},
+                                      {Gva{kText + 0x1480}, 't', "simple.part.0"},
                                       {Gva{kText + 0x5000}, 'T', "unmapped"}}};
   VirtualMemory kernel{guest, space};
 };
@@ -136,6 +137,13 @@ TEST_F(KernelPlans, ReturnThunksAreReturns) {
   EXPECT_THAT(ranges(pages[0].sites), testing::ElementsAre(std::pair{0x300, 0x305}));
   EXPECT_TRUE(plan.notes().empty());
   EXPECT_THAT(kernel_return_thunks(symbols), testing::ElementsAre(Gva{kText + 0x1400}));
+}
+
+TEST_F(KernelPlans, SayThatASplitFunctionMayBeEnteredInTheMiddle) {
+  KernelPlan plan(symbols, kernel);
+  ASSERT_TRUE(plan.add(symbol("simple"), HookId{1}, false).has_value());
+  ASSERT_EQ(plan.notes().size(), 1u);
+  EXPECT_TRUE(plan.notes()[0].contains("split")) << plan.notes()[0];
 }
 
 TEST_F(KernelPlans, MergeHooksOfOnePage) {
