@@ -102,6 +102,7 @@ void add_image(CommandBuilder program) {
       "Examples:\n"
       "  glasshook image build linux\n"
       "  glasshook image build linux-trixie\n"
+      "  glasshook image build windows-api\n"
       "  glasshook image list\n"
       "  glasshook image rm linux");
 }

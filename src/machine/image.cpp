@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr auto kBuildTime = std::chrono::minutes(30);
+constexpr auto kCommonRecipe = "common";      // what the recipes share
 constexpr auto kDoneFile = "kernel-package";  // the last one a build writes
 
 std::string hash_text(std::string_view text) {
@@ -45,12 +46,14 @@ std::vector<std::string> read_list(const fs::path& path) {
   return lines;
 }
 
-/// Hash of a recipe and of the Debian release it is built for.
+/// Hash of a recipe, what it shares with others, and the Debian release it is built for.
 Result<std::string> recipe_key(const fs::path& recipe, const std::string& suite) {
   std::map<std::string, fs::path> files;  // in name order, so that the hash is stable
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(recipe, error))
-    if (entry.is_regular_file()) files[entry.path().lexically_relative(recipe)] = entry.path();
+  const fs::path recipes = recipe.parent_path();
+  for (const fs::path& directory : {recipes / kCommonRecipe, recipe})
+    for (const auto& entry : fs::recursive_directory_iterator(directory, error))
+      if (entry.is_regular_file()) files[entry.path().lexically_relative(recipes)] = entry.path();
   std::string all = suite + '\n';
   for (const auto& [file, path] : files) {
     auto content = read_file(path);
@@ -148,18 +151,6 @@ ProgressSink timed(const ProgressSink& progress) {
   };
 }
 
-/// "linux-image-6.1.0-56-cloud-amd64 6.1.192-2" from the fields Package and Version.
-std::string kernel_name(std::string_view control) {
-  std::string name;
-  for (const std::string_view field : {"Package: ", "Version: "}) {
-    const std::size_t at = control.find(field);
-    if (at == std::string_view::npos) continue;
-    const std::string_view value = control.substr(at + field.size());
-    name += (name.empty() ? "" : " ") + to_printable(value.substr(0, value.find('\n')));
-  }
-  return name;
-}
-
 }  // namespace
 
 Result<FileLock> FileLock::acquire(const fs::path& file, Deadline deadline,
@@ -223,7 +214,8 @@ Image ImageStore::describe(const fs::path& directory) const {
   Image image{.name = id.substr(0, dash), .key = id.substr(dash + 1), .directory = directory};
   image.bytes = bytes_on_disk(directory);
   if (auto text = read_file(directory / kDoneFile)) {
-    image.kernel = kernel_name(*text);
+    while (text->ends_with('\n')) text->pop_back();
+    image.kernel = to_printable(*text);
   }
   const auto from = source(image.name);
   image.current = from && key_of(*from).value_or("") == image.key;
@@ -305,6 +297,17 @@ Result<std::size_t> ImageStore::remove(std::string_view name_or_id) const {
         fail(ErrorCode::not_found, "there is no image '{}'", to_printable(name_or_id)),
         "glasshook image list");
   return removed;
+}
+
+Result<GuestProfile> ImageStore::profile(std::string_view name) const {
+  const auto from = source(name);
+  if (!from) return std::unexpected(from.error());
+  const auto home = read_file(from->recipe / "home");
+  if (!home) return std::unexpected(home.error());
+  const auto programs = read_file(from->recipe / "programs");
+  if (!programs) return std::unexpected(programs.error());
+  return GuestProfile{.home = home->substr(0, home->find('\n')),
+                      .runs_windows_programs = programs->find("pe\n") != std::string::npos};
 }
 
 Result<MachineConfig> ImageStore::machine(const Image& image, std::uint32_t smp,

@@ -28,6 +28,12 @@ struct Image {
   [[nodiscard]] std::string id() const { return name + "-" + key; }
 };
 
+/// What a recipe says about the commands that run in its guest.
+struct GuestProfile {
+  std::string home;  ///< where they start unless told otherwise
+  bool runs_windows_programs = false;
+};
+
 /// Builds, finds and removes images. Several processes may use one cache at once.
 ///
 /// A recipe makes the guest of its own name, from this machine's Debian release, and one more,
@@ -52,6 +58,8 @@ class ImageStore {
   /// Names of the guests that can be built.
   [[nodiscard]] std::vector<std::string> guests() const;
 
+  /// What commands find in the guest of that name, built or not.
+  [[nodiscard]] Result<GuestProfile> profile(std::string_view name) const;
   /// A machine that runs the image.
   [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
                                               std::uint64_t memory_mib) const;

@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 constexpr std::string_view kGoodRecipe =
     "#!/bin/sh\nmkdir -p \"$1\"; echo unpacking; echo packing\n"
     "for file in vmlinuz initrd disk.raw; do echo x >\"$1/$file\"; done\n"
-    "printf 'Package: linux\\nVersion: 6.1\\n' >\"$1/kernel-package\"\n";
+    "echo linux 6.1 >\"$1/kernel-package\"\n";
 
 /// A store with one small recipe, a cache of its own, and a QEMU that only complains.
 class ImageTest : public ::testing::Test {
@@ -24,6 +24,9 @@ class ImageTest : public ::testing::Test {
   ImageTest() : path_("PATH", (scratch_.path().native() + "/bin:/usr/bin:/bin").c_str()) {
     recipe("build", kGoodRecipe, 0755);
     recipe("append", "console=ttyS0 quiet\n");
+    recipe("home", "/root\n");
+    recipe("programs", "elf\n");
+    scratch_.write("guests/common/build-guest", "shared by recipes");
     scratch_.write("guests/README", "not a recipe");
     scratch_.write("bin/qemu-system-x86_64", "#!/bin/sh\necho 'no virtual CPU' >&2; exit 1\n",
                    0755);
@@ -60,6 +63,18 @@ TEST_F(ImageTest, AMissingImageNamesTheCommandThatBuildsIt) {
   ASSERT_FALSE(image);
   EXPECT_THAT(image.error().message, HasSubstr("is not built"));
   EXPECT_EQ(image.error().remedy, "glasshook image build tiny");
+}
+
+TEST_F(ImageTest, AProfileTellsWhatCommandsFind) {
+  const auto profile = store_.profile("tiny");
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_EQ(profile->home, "/root");
+  EXPECT_FALSE(profile->runs_windows_programs);
+  recipe("home", "/root/home\n");
+  recipe("programs", "elf\npe\n");
+  EXPECT_EQ(store_.profile("tiny")->home, "/root/home");
+  EXPECT_TRUE(store_.profile("tiny")->runs_windows_programs);
+  EXPECT_THAT(store_.profile("common").error().remedy, HasSubstr("tiny"));
 }
 
 TEST_F(ImageTest, BuildsFindsListsAndRemoves) {
@@ -138,6 +153,8 @@ TEST_F(ImageTest, AChangedRecipeIsAnotherImage) {
   for (const Image& listed : store_.list()) EXPECT_EQ(listed.current, listed.id() != first);
   EXPECT_EQ(store_.remove(first).value_or(0), 1u);
   EXPECT_EQ(store_.list().size(), 1u);
+  scratch_.write("guests/common/build-guest", "what all recipes share, changed");
+  EXPECT_FALSE(store_.find("tiny"));
 }
 
 TEST_F(ImageTest, AFailedBuildSaysWhyAndLeavesNothing) {
