@@ -25,9 +25,10 @@ std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t 
 
 class Planner {
  public:
-  Planner(const ElfModule& module, const HookMaker& maker, PageSitesMap& sites,
-          std::vector<std::string>& notes)
+  Planner(const ElfModule& module, std::string_view stem, const HookMaker& maker,
+          PageSitesMap& sites, std::vector<std::string>& notes)
       : module_(module),
+        stem_(stem),
         code_(elf::code_of(module)),
         errno_(elf::find_errno(module)),
         maker_(maker),
@@ -73,6 +74,7 @@ class Planner {
     }
     planned_.insert(address);
     ModuleFunction function{.signature = signature,
+                            .module = std::string(stem_),
                             .name = std::string(name),
                             .address = address,
                             .options = options,
@@ -103,6 +105,7 @@ class Planner {
   }
 
   const ElfModule& module_;
+  std::string_view stem_;
   elf::CodeView code_;
   std::optional<elf::ErrnoLocation> errno_;
   const HookMaker& maker_;
@@ -120,7 +123,7 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
   ModulePlan plan;
   const api::Module* known = catalogue.module_of(file_name);
   const std::string_view stem = api::module_stem(file_name);
-  Planner planner(module, maker, plan.sites_, plan.notes_);
+  Planner planner(module, stem, maker, plan.sites_, plan.notes_);
   for (const SelectedApi& api : selection.apis)
     if (known != nullptr && api.signature->module == known->name) planner.add_api(api);
   for (const SelectedExport& selected : selection.exports)
