@@ -25,6 +25,8 @@ class PePlan {
   [[nodiscard]] bool is_behind(const PeSelection& selection) const {
     return selection.names_module(stem_, seen_);
   }
+  /// Makes the next update look at the whole selection again: the module had holes.
+  void look_again() { seen_ = 0; }
   /// Plans what the selection has that was not looked at yet, and adds to it what that leads to.
   /// Of several names for one address only the first is hooked: a call shows once. The pages
   /// whose sites are others now.

@@ -1,7 +1,9 @@
 #include "monitor/module_oracle.h"
 
 #include "guest/linux/path.h"
+#include "guest/linux/process.h"
 #include "hook/signature_compiler.h"
+#include "monitor/cached_file.h"
 
 namespace glasshook::monitor {
 
@@ -11,19 +13,6 @@ using linux_guest::CodePage;
 using linux_guest::CodePageKind;
 
 namespace {
-
-/// A file of the guest, as far as its page cache holds it.
-class CachedFile final : public elf::ByteSource {
- public:
-  CachedFile(const linux_guest::PageCache& cache, Gva mapping) : cache_(cache), mapping_(mapping) {}
-  [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) const override {
-    return cache_.read(mapping_, offset, out);
-  }
-
- private:
-  linux_guest::PageCache cache_;
-  Gva mapping_;
-};
 
 /// The running task, as the context program wrote it into the question.
 Gva task_of(const PageQuestion& question) {
@@ -41,7 +30,7 @@ bool is_memory_only(const linux_guest::FilePath& path) {
 }
 
 /// What is shown of an export without a signature: its first four argument registers.
-api::Signature unknown_signature(std::string_view module, const std::string& name) {
+api::Signature unknown_signature(const std::string& module, const std::string& name) {
   api::Signature signature;
   signature.module = module;
   signature.name = name;
@@ -64,6 +53,18 @@ ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
       hooks_(&hooks),
       options_(std::move(options)) {
   if (auto cache = linux_guest::PageCache::of(kernel)) cache_.emplace(*cache);
+  if (cache_ && wants_modules())
+    windows_ = std::make_unique<PeModules>(
+        kernel, *cache_, hook::PeSelection(options_.selection, catalogue),
+        [this](const hook::ModuleFunction& f) { return make_hook(f, hook::Abi::win64_user); });
+}
+
+void ModuleOracle::look_around() {
+  const auto processes = windows_ ? linux_guest::processes(*kernel_)
+                                  : linux_guest::Listing<linux_guest::ProcessInfo>{};
+  if (!processes) return;
+  for (const linux_guest::ProcessInfo& process : processes->items)
+    if (!process.mm.is_null()) windows_->look_at(process.task, process.mm);
 }
 
 bool ModuleOracle::wants_modules() const {
@@ -77,6 +78,7 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
     ++unresolved_;
     return {};
   }
+  if (windows_) windows_->look_at(task, *mm);
   const CodePage page = linux_guest::code_page(*kernel_, *mm, question.address);
   switch (page.kind) {
     case CodePageKind::anonymous:
@@ -84,7 +86,8 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
     case CodePageKind::file:
     case CodePageKind::private_copy: {
       const Module& module = module_of(page, task);
-      const PageSites* known = module.plan.page(page.file_offset / kPageSize);
+      const PageSites* known = windows_ ? windows_->answer(page) : nullptr;
+      if (known == nullptr) known = module.plan.page(page.file_offset / kPageSize);
       PageSites sites = known == nullptr ? PageSites{} : *known;
       sites.report_placements = module.memory_only && options_.report_unbacked;
       return sites;
@@ -99,7 +102,7 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
 }
 
 const ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task) {
-  const FileKey key{page.device_major, page.device_minor, page.inode};
+  const FileKey key = key_of(page);
   const auto known = modules_.find(key);
   if (known != modules_.end()) return known->second;
   if (modules_.size() >= kMaxModules) modules_.clear();
@@ -117,28 +120,28 @@ hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, const std::string
     ++unresolved_;
     return {};
   }
-  const auto module =
-      elf::ElfModule::parse(std::make_shared<CachedFile>(*cache_, *mapping), elf::Layout::file);
+  const auto source = std::make_shared<CachedFile>(*cache_, *mapping);
+  if (windows::is_pe(*source)) return {};
+  const auto module = elf::ElfModule::parse(source, elf::Layout::file);
   if (!module) {
     ++unresolved_;
     return {};
   }
   if (!module->incomplete().empty()) ++unresolved_;
-  const std::string_view stem = api::module_stem(path);
   return hook::ModulePlan::make(
       *module, path, options_.selection, *catalogue_,
-      [this, stem](const hook::ModuleFunction& function) { return make_hook(function, stem); });
+      [this](const hook::ModuleFunction& f) { return make_hook(f, hook::Abi::sysv_user); });
 }
 
 std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
-                                                          std::string_view module) {
+                                                          hook::Abi abi) {
   const api::Signature* signature = function.signature;
   if (signature == nullptr) {
-    made_up_.push_back(unknown_signature(module, function.name));
+    made_up_.push_back(unknown_signature(function.module, function.name));
     signature = &made_up_.back();
   }
   const auto programs =
-      hook::compile_signature(*signature, catalogue_->vocabulary(), hook::Abi::sysv_user, *target_,
+      hook::compile_signature(*signature, catalogue_->vocabulary(), abi, *target_,
                               {.returns = function.options.returns,
                                .rate_limiter = options_.limiter_of(function.options),
                                .errno_slot_delta = function.errno_slot_delta,

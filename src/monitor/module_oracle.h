@@ -16,11 +16,13 @@
 #include "guest/elf/elf_module.h"
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
+#include "hook/calling_convention.h"
 #include "hook/compiler.h"
 #include "hook/module_plan.h"
 #include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
 #include "monitor/hook_set.h"
+#include "monitor/pe_modules.h"
 
 namespace glasshook::monitor {
 
@@ -43,26 +45,30 @@ class ModuleOracle {
                const api::ApiCatalogue& catalogue, const hook::Target& target, HookSet& hooks,
                Options options);
 
+  /// Takes in the Windows modules that processes have mapped already. Once, before any question.
+  void look_around();
   [[nodiscard]] hypervisor::PageSites answer(const hypervisor::PageQuestion& question);
+  /// True once after earlier answers were found to lack sites: all pages must be asked about again.
+  [[nodiscard]] bool take_stale() { return windows_ && windows_->take_stale(); }
 
   /// Pages whose module could not be read.
-  [[nodiscard]] std::uint64_t unresolved() const { return unresolved_; }
+  [[nodiscard]] std::uint64_t unresolved() const {
+    return unresolved_ + (windows_ ? windows_->unresolved() : 0);
+  }
 
  private:
-  using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  ///< device, inode
   static constexpr std::size_t kMaxModules = 4096;
 
   /// One file that code runs from.
   struct Module {
-    hook::ModulePlan plan;     ///< empty when the user wants nothing in modules
+    hook::ModulePlan plan;     ///< of an ELF module; empty when nothing in modules is wanted
     bool memory_only = false;  ///< no directory holds it
   };
 
   const Module& module_of(const linux_guest::CodePage& page, Gva task);
   [[nodiscard]] hook::ModulePlan make_plan(const linux_guest::CodePage& page,
                                            const std::string& path);
-  std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function,
-                                              std::string_view module);
+  std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
   [[nodiscard]] bool wants_modules() const;
 
   hypervisor::Hypervisor* hypervisor_;
@@ -73,6 +79,7 @@ class ModuleOracle {
   Options options_;
   std::optional<linux_guest::PageCache> cache_;
   std::map<FileKey, Module> modules_;
+  std::unique_ptr<PeModules> windows_;  ///< null when nothing in modules is wanted
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
   std::atomic<std::uint64_t> unresolved_{0};
 };

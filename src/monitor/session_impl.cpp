@@ -194,11 +194,20 @@ Result<> Session::Impl::watch_code_pages() {
                             .limiter_of = [this](const hook::WatchOptions& watch) {
                               return limiter_for(watch).value_or(std::nullopt);
                             }});
+  oracle_->look_around();
+  return ask_about_pages();
+}
+
+Result<> Session::Impl::ask_about_pages() {
   return hypervisor_->watch_user_pages(
       [this](const hypervisor::PageQuestion& question) { return oracle_->answer(question); });
 }
 
 Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
+  if (oracle_ && oracle_->take_stale()) {
+    if (auto asked = ask_about_pages(); !asked) return std::unexpected(asked.error());
+    if (auto done = hypervisor_->commit(); !done) return std::unexpected(done.error());
+  }
   return hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
 }
 

@@ -51,6 +51,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
+  /// Also forgets all answers given before.
+  Result<> ask_about_pages();
 
   void on_record(const capture::RecordView& record);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
