@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr auto kBuildTime = std::chrono::minutes(30);
+constexpr auto kCommonRecipe = "common";  // what the recipes share
 constexpr auto kDoneFile = "kernel-package";  // the last one a build writes
 
 std::string hash_text(std::string_view text) {
@@ -164,11 +165,11 @@ Result<std::string> ImageStore::recipe_key(std::string_view name) const {
     return with_remedy(
         fail(ErrorCode::not_found, "there is no guest called '{}'", to_printable(name)),
         fmt::format("known guests: {}", fmt::join(known, ", ")));
-  const fs::path directory = recipes_ / name;
   std::map<std::string, fs::path> files;  // in name order, so that the hash is stable
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(directory, error))
-    if (entry.is_regular_file()) files[entry.path().lexically_relative(directory)] = entry.path();
+  for (const fs::path& directory : {recipes_ / kCommonRecipe, recipes_ / name})
+    for (const auto& entry : fs::recursive_directory_iterator(directory, error))
+      if (entry.is_regular_file()) files[entry.path().lexically_relative(recipes_)] = entry.path();
   std::string all = host_codename() + '\n';
   for (const auto& [file, path] : files) {
     auto content = read_file(path);
