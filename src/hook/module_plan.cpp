@@ -23,6 +23,13 @@ std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t 
   return std::nullopt;
 }
 
+/// Wine keeps the Unix half of `ntdll.dll` as `x86_64-unix/ntdll.so`, which exports the same names
+/// for calls that the DLL has passed on already. They are not what `ntdll!NtClose` names.
+bool is_unix_half(std::string_view path) {
+  const std::string_view folder = path.substr(0, path.rfind('/'));
+  return folder.ends_with("-unix");
+}
+
 class Planner {
  public:
   Planner(const ElfModule& module, std::string_view stem, const HookMaker& maker,
@@ -121,15 +128,19 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
                             const Selection& selection, const api::ApiCatalogue& catalogue,
                             const HookMaker& maker) {
   ModulePlan plan;
-  const api::Module* known = catalogue.module_of(file_name);
+  const bool unix_half = is_unix_half(file_name);
+  const api::Module* known = unix_half ? nullptr : catalogue.module_of(file_name);
   const std::string_view stem = api::module_stem(file_name);
   Planner planner(module, stem, maker, plan.sites_, plan.notes_);
   for (const SelectedApi& api : selection.apis)
     if (known != nullptr && api.signature->module == known->name) planner.add_api(api);
-  for (const SelectedExport& selected : selection.exports)
-    if (glob_match(selected.module, stem) ||
-        (known != nullptr && glob_match(selected.module, known->name)))
-      planner.add_exports(selected);
+  for (const SelectedExport& selected : selection.exports) {
+    const bool named = unix_half
+                           ? glob_match(selected.given, file_name.substr(file_name.rfind('/') + 1))
+                           : glob_match(selected.module, stem) ||
+                                 (known != nullptr && glob_match(selected.module, known->name));
+    if (named) planner.add_exports(selected);
+  }
   return plan;
 }
 

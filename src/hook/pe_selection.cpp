@@ -20,7 +20,7 @@ PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue& ca
            .options = api.options});
   }
   for (const SelectedExport& selected : selection.exports)
-    add({.module = windows::module_stem(selected.module),
+    add({.module = windows::module_stem(selected.given),
          .function = selected.function,
          .signature = nullptr,
          .shown_module = {},
