@@ -49,21 +49,25 @@ class PePlanner {
 
  private:
   void add_item(const WantedExport& item) {
-    if (const auto ordinal = ordinal_of(item.function)) {
-      if (const Export* found = module_.exports().find(*ordinal)) add_export(item, *found);
-    } else if (!is_glob(item.function)) {
-      if (const Export* found = module_.exports().find(item.function)) add_export(item, *found);
-    } else {
+    if (is_glob(item.function)) {
       for (const Export& entry : module_.exports().all())
         if (!entry.name.empty() && glob_match(item.function, entry.name)) add_export(item, entry);
+      return;
     }
+    const auto ordinal = ordinal_of(item.function);
+    const Export* found =
+        ordinal ? module_.exports().find(*ordinal) : module_.exports().find(item.function);
+    if (found != nullptr) return add_export(item, *found);
+    // A signature may be of any of several modules; a user's own name is of this one.
+    const bool is_own = item.signature == nullptr && !is_glob(item.module);
+    if (is_own && module_.incomplete().empty()) note(item.function, "it is not exported");
   }
 
   void add_export(const WantedExport& item, const Export& entry) {
     if (const auto target = module_.target_of(entry)) {
       follow(item, entry, *target, item.returns_only);
     } else if (!module_.is_code(entry.rva)) {
-      if (!is_glob(item.function)) note(entry, "it is data");
+      if (!is_glob(item.function)) note(name_of(entry), "it is data");
     } else if (item.returns_only) {
       add_returns(item, entry);
     } else {
@@ -74,14 +78,14 @@ class PePlanner {
   void follow(const WantedExport& item, const Export& entry, const windows::ExportName& target,
               bool returns_only) {
     if (!selection_.follow(item, plan_.stem_, entry, target, returns_only))
-      note(entry, "it is forwarded too often");
+      note(name_of(entry), "it is forwarded too often");
   }
 
   void add_function(const WantedExport& item, const Export& entry) {
     const auto at = place(entry.rva);
     if (!at || plan_.planned_.contains(entry.rva)) return;
     if (plan_.planned_.size() == ModulePlan::kMaxFunctions) {
-      note(entry, "the module has too many hooks");
+      note(name_of(entry), "the module has too many hooks");
       return;
     }
     plan_.planned_.insert(entry.rva);
@@ -117,9 +121,9 @@ class PePlanner {
       follow(item, entry, *target, true);
     }
     if (found.ranges.empty())
-      note(entry, "it is unknown where it ends");
+      note(name_of(entry), "it is unknown where it ends");
     else if (found.incomplete || unresolved > 0)
-      note(entry, "not every return may be seen");
+      note(name_of(entry), "not every return may be seen");
   }
 
   void watch(const Extent& range) {
@@ -137,10 +141,10 @@ class PePlanner {
                                                                : module_.image().file_offset(rva);
   }
 
-  void note(const Export& entry, std::string_view what) {
+  void note(std::string_view name, std::string_view what) {
     constexpr std::size_t kMaxNotes = 1024;
     if (plan_.notes_.size() < kMaxNotes)
-      plan_.notes_.push_back(fmt::format("{}!{}: {}", plan_.stem_, name_of(entry), what));
+      plan_.notes_.push_back(fmt::format("{}!{}: {}", plan_.stem_, name, what));
   }
 
   const PeModule& module_;

@@ -51,6 +51,10 @@ class ModuleOracle {
   /// True once after earlier answers were found to lack sites: all pages must be asked about again.
   [[nodiscard]] bool take_stale() { return windows_ && windows_->take_stale(); }
 
+  /// What may be missed in Windows modules, for people.
+  [[nodiscard]] std::vector<std::string> notes() const {
+    return windows_ ? windows_->notes() : std::vector<std::string>{};
+  }
   /// Pages whose module could not be read.
   [[nodiscard]] std::uint64_t unresolved() const {
     return unresolved_ + (windows_ ? windows_->unresolved() : 0);

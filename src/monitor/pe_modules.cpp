@@ -12,11 +12,17 @@ using linux_guest::MemoryArea;
 
 void PeModules::look_at(Gva task, Gva mm) {
   if (linux_guest::user_gs_base(*kernel_, task).is_null()) return;
-  const auto count = kernel_->read<std::int32_t>(mm, kernel_->layout().mm.map_count);
+  const auto& layout = kernel_->layout();
+  const auto leader = kernel_->pointer(task, layout.task.group_leader);
+  const Seen now{
+      .mappings = kernel_->read<std::int32_t>(mm, layout.mm.map_count).value_or(0),
+      .start_time =
+          leader ? kernel_->read<std::uint64_t>(*leader, layout.task.start_boottime).value_or(0)
+                 : 0};
   if (looked_at_.size() >= kMaxProcesses) looked_at_.clear();
-  const auto [known, is_new] = looked_at_.try_emplace(mm.value, -1);
-  if (count && known->second == *count) return;
-  known->second = count.value_or(-1);
+  const auto [seen, is_new] = looked_at_.try_emplace(mm.value, now);
+  if (!is_new && now.mappings != 0 && seen->second == now) return;
+  seen->second = now;
 
   const std::vector<Mapped> files = files_of(task, mm);
   for (const Mapped& mapped : files)
@@ -79,6 +85,14 @@ void PeModules::update(const Mapped& mapped) {
   if (file.incomplete && --file.reads_left == 0) ++unresolved_;
   for (const std::uint64_t page : file.plan.update(*module, selection_, maker_))
     if (file.answered.contains(page)) stale_ = true;
+  const std::lock_guard lock(notes_mutex_);
+  for (const std::string& note : file.plan.notes())
+    if (notes_.size() < kMaxNotes) notes_.insert(note);
+}
+
+std::vector<std::string> PeModules::notes() const {
+  const std::lock_guard lock(notes_mutex_);
+  return {notes_.begin(), notes_.end()};
 }
 
 const hypervisor::PageSites* PeModules::answer(const linux_guest::CodePage& page) {

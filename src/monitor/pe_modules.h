@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "guest/linux/code_page.h"
 #include "guest/linux/memory_map.h"
@@ -41,6 +44,8 @@ class PeModules {
   /// True once after sites came to pages that had been answered without them: those must be asked
   /// about again. Safe from any thread.
   [[nodiscard]] bool take_stale() { return stale_.exchange(false); }
+  /// What may be missed, for people. Safe from any thread.
+  [[nodiscard]] std::vector<std::string> notes() const;
   /// Modules of which something was missing when they were read.
   [[nodiscard]] std::uint64_t unresolved() const { return unresolved_; }
 
@@ -48,12 +53,19 @@ class PeModules {
   static constexpr std::size_t kMaxFiles = 4096;
   static constexpr std::size_t kMaxProcesses = 1024;
   static constexpr int kMaxReads = 8;
+  static constexpr std::size_t kMaxNotes = 1024;
 
   struct File {
     hook::PePlan plan;
     std::set<std::uint64_t> answered;  ///< pages
     bool incomplete = false;           ///< it had holes when it was read
     int reads_left = kMaxReads;        ///< such a module is read again, but not for ever
+  };
+  /// How a process was when it was last looked at. An mm can become another process's.
+  struct Seen {
+    std::int32_t mappings = 0;
+    std::uint64_t start_time = 0;
+    bool operator==(const Seen&) const = default;
   };
   /// A PE file that the process at hand maps.
   struct Mapped {
@@ -71,8 +83,10 @@ class PeModules {
   hook::PeSelection selection_;
   hook::HookMaker maker_;
   std::map<FileKey, File> files_;
-  std::set<FileKey> others_;                         ///< files that are no PE modules
-  std::map<std::uint64_t, std::int32_t> looked_at_;  ///< by mm: its number of mappings
+  std::set<FileKey> others_;                 ///< files that are no PE modules
+  std::map<std::uint64_t, Seen> looked_at_;  ///< by mm
+  mutable std::mutex notes_mutex_;
+  std::set<std::string> notes_;
   std::atomic<bool> stale_{false};
   std::atomic<std::uint64_t> unresolved_{0};
 };

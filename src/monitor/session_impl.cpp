@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 #include "api/from_btf.h"
@@ -357,6 +358,7 @@ Result<output::Summary> Session::Impl::summary() {
   output::Summary summary = seen_;
   summary.duration = last_record_ - first_record_;
   summary.missing_hooks = hooks_->missing();
+  if (oracle_) std::ranges::move(oracle_->notes(), std::back_inserter(summary.missing_hooks));
   const auto hooks = hypervisor_->hook_counters();
   if (!hooks) return std::unexpected(hooks.error());
   for (const hypervisor::HookCounters& h : *hooks) {

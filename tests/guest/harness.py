@@ -64,6 +64,12 @@ def compile_c(source, output, *flags):
     subprocess.run(["gcc", "-O1", "-pthread", "-o", str(output), str(source), *flags], check=True)
 
 
+def compile_windows(source, output, *flags):
+    """Compiles a C program or DLL for the Windows API guest."""
+    subprocess.run(["x86_64-w64-mingw32-gcc", "-O1", "-o", str(output), str(source),
+                    *map(str, flags)], check=True)
+
+
 def end(process):
     """Ends a process that a test started."""
     if process.poll() is None:

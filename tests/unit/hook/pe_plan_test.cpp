@@ -187,6 +187,14 @@ TEST_F(PePlans, TailCallsIntoOtherModulesAreWatchedThere) {
   EXPECT_FALSE(base.page(1)->returns.empty());
 }
 
+TEST_F(PePlans, NamesThatTheModuleLacksAreSaid) {
+  PeSelection selection = select({"tiny!Opne", "tiny!#99", "*!Nothing", "tiny!Z*"});
+  PePlan plan("tiny");
+  update(plan, {}, selection);
+  EXPECT_THAT(plan.notes(),
+              ElementsAre("tiny!Opne: it is not exported", "tiny!#99: it is not exported"));
+}
+
 TEST_F(PePlans, WithoutReturnsThereIsTheEntryAlone) {
   PeSelection selection = select({"tiny!Open/noret"});
   PePlan plan("tiny");
