@@ -24,7 +24,22 @@ Result<SourceFile> read_source(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(stream), {}};
   if (!stream) return fail(ErrorCode::io, "cannot read {}", path.string());
-  return SourceFile{path.string(), std::move(text)};
+  return SourceFile{.name = path.string(), .text = std::move(text)};
+}
+
+/// The `*.api` files of a directory in order of name; at least one.
+Result<std::vector<std::filesystem::path>> api_files(const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error))
+    if (it->path().extension() == ".api") paths.push_back(it->path());
+  if (error)
+    return fail(ErrorCode::io, "cannot read the signatures in {}: {}", directory.string(),
+                error.message());
+  if (paths.empty()) return fail(ErrorCode::not_found, "no .api files in {}", directory.string());
+  std::ranges::sort(paths);
+  return paths;
 }
 
 template <class Map>
@@ -34,12 +49,24 @@ std::vector<std::string> keys(const Map& map) {
   return names;
 }
 
+/// True for a field that can say how long something is.
+bool is_length(const StructureField& field) {
+  return field.type.kind == TypeKind::integer && (field.place == StructureField::Place::value ||
+                                                  field.place == StructureField::Place::hidden);
+}
+
 /// What is wrong with a reference, or nothing.
 Result<> check(const Vocabulary& vocabulary, const std::string& file, const Reference& reference) {
   if (reference.kind == Reference::Kind::structure) {
     if (vocabulary.find_structure(reference.name)) return {};
     return error_at(file, reference.place, fmt::format("unknown structure '{}'", reference.name),
                     did_you_mean(reference.name, keys(vocabulary.structures)));
+  }
+  if (reference.kind == Reference::Kind::length) {
+    const StructureField* field = vocabulary.find_field(reference.name, reference.names[0]);
+    if (field && is_length(*field)) return {};
+    return error_at(file, reference.place,
+                    fmt::format("'{}' has no integer '{}'", reference.name, reference.names[0]));
   }
   const ValueSet* set = vocabulary.find_set(reference.name);
   if (!set)
@@ -72,11 +99,31 @@ std::string key(std::string_view module, std::string_view function) {
   return fmt::format("{}!{}", module, function);
 }
 
+bool equal_ignoring_case(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](char x, char y) {
+    const auto lower_of = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : int{c}; };
+    return lower_of(x) == lower_of(y);
+  });
+}
+
+/// True when `name` is the module or one of its shared objects (file name or path). File names of
+/// Windows have no case.
+bool describes(const Module& module, std::string_view name) {
+  const std::string_view stem = module_stem(name);
+  return module.name == name || std::ranges::any_of(module.objects, [&](const std::string& object) {
+           return equal_ignoring_case(object, stem);
+         });
+}
+
 }  // namespace
 
 std::string_view module_stem(std::string_view file_name) {
-  if (const std::size_t slash = file_name.rfind('/'); slash != file_name.npos)
+  constexpr std::string_view kDll = ".dll";
+  if (const std::size_t slash = file_name.find_last_of("/\\"); slash != file_name.npos)
     file_name.remove_prefix(slash + 1);
+  if (file_name.size() > kDll.size() &&
+      equal_ignoring_case(file_name.substr(file_name.size() - kDll.size()), kDll))
+    return file_name.substr(0, file_name.size() - kDll.size());
   if (const std::size_t suffix = file_name.find(".so"); suffix != file_name.npos)
     file_name = file_name.substr(0, suffix);
   const std::size_t dash = file_name.rfind('-');
@@ -87,21 +134,20 @@ std::string_view module_stem(std::string_view file_name) {
 }
 
 Result<ApiCatalogue> ApiCatalogue::load(const std::filesystem::path& directory) {
-  std::vector<std::filesystem::path> paths;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error))
-    if (it->path().extension() == ".api") paths.push_back(it->path());
-  if (error)
-    return fail(ErrorCode::io, "cannot read the signatures in {}: {}", directory.string(),
-                error.message());
-  if (paths.empty()) return fail(ErrorCode::not_found, "no .api files in {}", directory.string());
-  std::ranges::sort(paths);
+  return load({&directory, 1});
+}
+
+Result<ApiCatalogue> ApiCatalogue::load(std::span<const std::filesystem::path> directories) {
   std::vector<SourceFile> files;
-  for (const std::filesystem::path& path : paths) {
-    Result<SourceFile> file = read_source(path);
-    if (!file) return std::unexpected(std::move(file.error()));
-    files.push_back(std::move(*file));
+  for (std::size_t layer = 0; layer < directories.size(); ++layer) {
+    const Result<std::vector<std::filesystem::path>> paths = api_files(directories[layer]);
+    if (!paths) return std::unexpected(paths.error());
+    for (const std::filesystem::path& path : *paths) {
+      Result<SourceFile> file = read_source(path);
+      if (!file) return std::unexpected(std::move(file.error()));
+      file->layer = layer;
+      files.push_back(std::move(*file));
+    }
   }
   return parse(files);
 }
@@ -113,38 +159,72 @@ Result<ApiCatalogue> ApiCatalogue::parse(std::span<const SourceFile> files) {
     if (Result<> added = catalogue.add(file); !added) return std::unexpected(added.error());
   if (Result<> checked = catalogue.check_references(); !checked)
     return std::unexpected(checked.error());
-  if (Result<> indexed = catalogue.index(); !indexed) return std::unexpected(indexed.error());
+  for (Module& module : catalogue.modules_)
+    if (module.objects.empty()) module.objects.push_back(module.name);
   catalogue.references_.clear();
+  catalogue.layers_.clear();
   return catalogue;
 }
 
 Result<> ApiCatalogue::add(const SourceFile& file) {
   Result<ParsedFile> parsed = parse_api_file(file.text, file.name);
   if (!parsed) return std::unexpected(std::move(parsed.error()));
-  for (Module& module : parsed->modules) {
-    const auto known = std::ranges::find(modules_, module.name, &Module::name);
-    if (known == modules_.end())
-      modules_.push_back(std::move(module));
-    else if (known->objects != module.objects)
-      return fail(ErrorCode::invalid_argument, "{}: module {} names other objects than before",
-                  file.name, module.name);
-  }
-  std::ranges::move(parsed->functions, std::back_inserter(signatures_));
+  if (Result<> added = add_modules(std::move(parsed->modules), file.name); !added) return added;
+  if (Result<> added = add_functions(std::move(parsed->functions), file.layer); !added)
+    return added;
   for (Reference& reference : parsed->references)
     references_.emplace_back(file.name, std::move(reference));
-  return add_vocabulary(std::move(parsed->vocabulary), file.name);
+  return add_vocabulary(std::move(parsed->vocabulary), file);
 }
 
-Result<> ApiCatalogue::add_vocabulary(Vocabulary vocabulary, std::string_view file) {
-  for (auto& [name, set] : vocabulary.sets)
-    if (!vocabulary_.sets.emplace(name, std::move(set)).second)
-      return fail(ErrorCode::invalid_argument, "{}: '{}' is declared in another file too", file,
-                  name);
+Result<> ApiCatalogue::add_modules(std::vector<Module> modules, std::string_view file) {
+  for (Module& module : modules) {
+    const auto known = std::ranges::find(modules_, module.name, &Module::name);
+    if (known == modules_.end()) {
+      modules_.push_back(std::move(module));
+    } else if (known->objects.empty()) {
+      known->objects = std::move(module.objects);
+    } else if (!module.objects.empty() && known->objects != module.objects) {
+      return fail(ErrorCode::invalid_argument, "{}: module {} names other objects than before",
+                  file, module.name);
+    }
+  }
+  return {};
+}
+
+Result<bool> ApiCatalogue::declare(const std::string& name, std::size_t layer) {
+  const auto [known, added] = layers_.emplace(name, layer);
+  if (!added && known->second == layer)
+    return fail(ErrorCode::invalid_argument, "{} is declared twice", name);
+  return added;
+}
+
+Result<> ApiCatalogue::add_functions(std::vector<Signature> functions, std::size_t layer) {
+  for (Signature& function : functions) {
+    std::string name = key(function.module, function.name);
+    const Result<bool> is_new = declare(name, layer);
+    if (!is_new) return std::unexpected(is_new.error());
+    if (!*is_new) continue;
+    by_name_.emplace(std::move(name), signatures_.size());
+    signatures_.push_back(std::move(function));
+  }
+  return {};
+}
+
+Result<> ApiCatalogue::add_vocabulary(Vocabulary vocabulary, const SourceFile& file) {
+  const auto twice = [&](const std::string& name) {
+    return fail(ErrorCode::invalid_argument, "{}: '{}' is declared in another file too", file.name,
+                name);
+  };
+  for (auto& [name, set] : vocabulary.sets) {
+    const Result<bool> is_new = declare("set " + name, file.layer);
+    if (!is_new) return twice(name);
+    if (*is_new) vocabulary_.sets.emplace(name, std::move(set));
+  }
   for (auto& [name, layout] : vocabulary.structures) {
     const auto [known, added] = vocabulary_.structures.emplace(name, layout);
-    if (!added && known->second != layout)
-      return fail(ErrorCode::invalid_argument, "{}: '{}' is declared in another file too", file,
-                  name);
+    const auto declared = layers_.emplace("struct " + name, file.layer).first;
+    if (!added && known->second != layout && declared->second == file.layer) return twice(name);
   }
   return {};
 }
@@ -155,40 +235,31 @@ Result<> ApiCatalogue::check_references() const {
   return {};
 }
 
-Result<> ApiCatalogue::index() {
-  for (std::size_t i = 0; i < signatures_.size(); ++i) {
-    std::string name = key(signatures_[i].module, signatures_[i].name);
-    if (!by_name_.emplace(name, i).second)
-      return fail(ErrorCode::invalid_argument, "{} is declared twice", name);
-  }
-  return {};
-}
-
 const Module* ApiCatalogue::module_of(std::string_view file_name) const {
-  const std::string_view stem = module_stem(file_name);
-  for (const Module& module : modules_)
-    if (module.name == file_name || std::ranges::find(module.objects, stem) != module.objects.end())
-      return &module;
-  return nullptr;
+  const auto found = std::ranges::find_if(
+      modules_, [&](const Module& module) { return describes(module, file_name); });
+  return found == modules_.end() ? nullptr : &*found;
 }
 
 const Signature* ApiCatalogue::find(std::string_view module, std::string_view function) const {
-  const Module* known = module_of(module);
-  if (!known) return nullptr;
-  const auto found = by_name_.find(key(known->name, function));
-  return found == by_name_.end() ? nullptr : &signatures_[found->second];
+  for (const Module& known : modules_) {
+    if (!describes(known, module)) continue;
+    if (const auto found = by_name_.find(key(known.name, function)); found != by_name_.end())
+      return &signatures_[found->second];
+  }
+  return nullptr;
 }
 
 std::vector<const Signature*> ApiCatalogue::find_all(std::string_view glob) const {
   const std::size_t bang = glob.find('!');
   const std::string_view module = bang == glob.npos ? "*" : glob.substr(0, bang);
   const std::string_view function = bang == glob.npos ? glob : glob.substr(bang + 1);
-  const Module* named = module_of(module);
+  std::set<std::string_view> named;
+  for (const Module& known : modules_)
+    if (describes(known, module) || glob_match(module, known.name)) named.insert(known.name);
   std::vector<const Signature*> found;
   for (const Signature& s : signatures_)
-    if ((named ? s.module == named->name : glob_match(module, s.module)) &&
-        glob_match(function, s.name))
-      found.push_back(&s);
+    if (glob_match(function, s.name) && named.contains(s.module)) found.push_back(&s);
   return found;
 }
 

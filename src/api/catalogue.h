@@ -21,6 +21,9 @@ namespace glasshook::api {
 struct SourceFile {
   std::string name;
   std::string text;
+  /// What a lower layer declares hides what a higher one declares under the same name. Files are
+  /// given in order of layers.
+  std::size_t layer = 0;
 };
 
 /// Immutable after loading; safe from any thread. Signatures keep their address for its life.
@@ -28,12 +31,16 @@ class ApiCatalogue {
  public:
   /// Parses every `*.api` file directly inside `directory` (apis/linux), in order of name.
   [[nodiscard]] static Result<ApiCatalogue> load(const std::filesystem::path& directory);
+  /// The same for several directories, a layer each (SourceFile): what people wrote before what was
+  /// generated (apis/windows).
+  [[nodiscard]] static Result<ApiCatalogue> load(
+      std::span<const std::filesystem::path> directories);
   /// Parses texts. Sets and structures declared in one may be used in all.
   [[nodiscard]] static Result<ApiCatalogue> parse(std::span<const SourceFile> files);
 
   /// The signature of `function` in a module. `module` is a module name ("libc") or the file name
-  /// or path of one of its shared objects ("libc.so.6", "/lib/libpthread-2.31.so"). Null when
-  /// there is none.
+  /// or path of one of its shared objects ("libc.so.6", "C:\\windows\\system32\\KERNELBASE.dll").
+  /// Null when there is none.
   [[nodiscard]] const Signature* find(std::string_view module, std::string_view function) const;
   /// All that match: a glob over "function", or "module!function" when it holds a '!'.
   [[nodiscard]] std::vector<const Signature*> find_all(std::string_view glob) const;
@@ -45,7 +52,8 @@ class ApiCatalogue {
   /// "module!function" names nearest to a misspelt one, best first. `name` may lack the module.
   [[nodiscard]] std::vector<std::string> nearest(std::string_view name, std::size_t count) const;
 
-  /// The module a shared object belongs to, or null. `file_name` may be a path.
+  /// The module a shared object belongs to, or null; the first one if it has the functions of
+  /// several (kernelbase). `file_name` may be a path.
   [[nodiscard]] const Module* module_of(std::string_view file_name) const;
   [[nodiscard]] const std::vector<Module>& modules() const { return modules_; }
   [[nodiscard]] const std::vector<Signature>& all() const { return signatures_; }
@@ -53,19 +61,24 @@ class ApiCatalogue {
 
  private:
   Result<> add(const SourceFile& file);
-  Result<> add_vocabulary(Vocabulary vocabulary, std::string_view file);
+  Result<> add_modules(std::vector<Module> modules, std::string_view file);
+  Result<> add_functions(std::vector<Signature> functions, std::size_t layer);
+  Result<> add_vocabulary(Vocabulary vocabulary, const SourceFile& file);
+  /// True when `name` is new; false when a lower layer has it.
+  Result<bool> declare(const std::string& name, std::size_t layer);
   Result<> check_references() const;
-  Result<> index();
 
   std::vector<Signature> signatures_;
   std::vector<Module> modules_;
   Vocabulary vocabulary_;
-  std::unordered_map<std::string, std::size_t> by_name_;       ///< "module!function"
-  std::vector<std::pair<std::string, Reference>> references_;  ///< file and place, while loading
+  std::unordered_map<std::string, std::size_t> by_name_;  ///< "module!function"
+  // While loading:
+  std::vector<std::pair<std::string, Reference>> references_;  ///< by file
+  std::unordered_map<std::string, std::size_t> layers_;        ///< of names declared so far
 };
 
 /// "libc" of "libc.so.6", "libc-2.31.so" or "/usr/lib/libc.so.6": a file name up to ".so", without
-/// a version after '-'.
+/// a version after '-'. "KERNEL32" of "C:\\windows\\KERNEL32.DLL".
 [[nodiscard]] std::string_view module_stem(std::string_view file_name);
 
 /// A signature as one line of the signature language, without its category.

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cstring>
 #include <optional>
 #include <ranges>
 
@@ -10,6 +10,7 @@
 #include "api/format.h"
 #include "api/scalars.h"
 #include "api/structures.h"
+#include "api/windows_values.h"
 #include "base/text.h"
 
 namespace glasshook::api {
@@ -19,28 +20,42 @@ using capture::FieldKind;
 using capture::FieldView;
 using capture::RecordView;
 
-constexpr std::size_t kShownBytes = 64;    ///< of a buffer, in text
-constexpr std::size_t kShownStrings = 32;  ///< of a string array, in text
+constexpr std::size_t kShownBytes = 64;      ///< of a buffer, in text
+constexpr std::size_t kShownStrings = 32;    ///< of a string array, in text
+constexpr std::size_t kMaxFieldText = 1024;  ///< of a text in a structure or the registry
 
 /// Decodes one call. Holds references for the time of decode_call only.
-class Decoder {
+class Decoder : private Pointees {
  public:
   Decoder(const Vocabulary& vocabulary, const Signature& signature, const RecordView* entry,
           const RecordView* exit)
-      : vocabulary_(vocabulary), signature_(signature), entry_(entry), exit_(exit) {}
+      : vocabulary_(vocabulary),
+        signature_(signature),
+        entry_(entry),
+        exit_(exit),
+        nested_(nested_data(vocabulary, signature)) {}
 
   ApiCall decode();
 
  private:
   void decode_result();
   void judge_result(std::uint64_t error);
+  void show_failure(Shown& shown) const;
   void set_error(std::uint64_t number);
+  void name_error(std::string_view set);
   void decode_arguments();
   ArgumentValue argument(std::size_t index, const FieldView* words);
   void decode_pointed(std::size_t index, ArgumentValue& argument);
   void show_data(std::size_t index, const FieldView& field, ArgumentValue& argument);
   void show_kernel_object(std::size_t index, const FieldView& field, ArgumentValue& argument);
-  [[nodiscard]] const FieldView* pointed_field(std::size_t index) const;
+  void show_structure(std::size_t index, ArgumentValue& argument);
+  void show_registry_data(const Type& type, ArgumentValue& argument);
+  [[nodiscard]] std::string show(int parent, std::uint32_t offset) const override;
+  [[nodiscard]] const FieldView* nested_field(std::size_t entry) const;
+  [[nodiscard]] const FieldView* field_of(std::size_t parameter, std::uint16_t id) const;
+  [[nodiscard]] std::optional<std::uint64_t> number_behind(std::size_t parameter,
+                                                           std::uint32_t offset,
+                                                           std::uint8_t size) const;
   [[nodiscard]] std::optional<std::uint64_t> expected_bytes(std::size_t index) const;
   [[nodiscard]] bool is_relevant(const Parameter& parameter) const;
   void note(const RecordView* record, std::string_view which);
@@ -49,6 +64,8 @@ class Decoder {
   const Signature& signature_;
   const RecordView* entry_;
   const RecordView* exit_;
+  std::vector<NestedData> nested_;
+  std::size_t shown_parameter_ = 0;  ///< whose structures are being shown
   ApiCall call_;
 };
 
@@ -83,41 +100,6 @@ std::string path_of(const std::vector<std::string>& names, std::uint8_t detail) 
   if (path.empty()) path = "/";
   if ((detail & kListDeleted) != 0) path += " (deleted)";
   return path;
-}
-
-/// UTF-8 of UTF-16LE; lone surrogates become U+FFFD.
-std::string utf8_of_utf16(std::string_view bytes) {
-  const auto unit = [&](std::size_t i) -> std::uint32_t {
-    return static_cast<std::uint8_t>(bytes[2 * i]) |
-           static_cast<std::uint32_t>(static_cast<std::uint8_t>(bytes[2 * i + 1])) << 8;
-  };
-  const auto append = [](std::string& out, std::uint32_t c) {
-    if (c < 0x80) {
-      out += static_cast<char>(c);
-    } else if (c < 0x800) {
-      out += static_cast<char>(0xc0 | c >> 6);
-    } else {
-      if (c < 0x10000) {
-        out += static_cast<char>(0xe0 | c >> 12);
-      } else {
-        out += static_cast<char>(0xf0 | c >> 18);
-        out += static_cast<char>(0x80 | (c >> 12 & 0x3f));
-      }
-      out += static_cast<char>(0x80 | (c >> 6 & 0x3f));
-    }
-    if (c >= 0x80) out += static_cast<char>(0x80 | (c & 0x3f));
-  };
-  std::string out;
-  const std::size_t units = bytes.size() / 2;
-  for (std::size_t i = 0; i < units; ++i) {
-    std::uint32_t c = unit(i);
-    if (c >= 0xd800 && c < 0xe000) {
-      const bool paired = c < 0xdc00 && i + 1 < units && (unit(i + 1) & 0xfc00) == 0xdc00;
-      c = paired ? 0x10000 + ((c - 0xd800) << 10) + (unit(++i) - 0xdc00) : 0xfffd;
-    }
-    append(out, c);
-  }
-  return out;
 }
 
 std::string show_strings(const std::vector<std::string>& strings, bool cut) {
@@ -160,11 +142,32 @@ void Decoder::decode_result() {
   call_.result = narrow(signature_.result, words->word(0));
   Shown shown = show_scalar(vocabulary_, signature_.result, call_.result);
   judge_result(word_count(*words) > 1 ? words->word(1) : kUnknownErrno);
-  if (call_.failed && signature_.result.kind == TypeKind::pointer &&
-      signature_.convention == ResultConvention::errno_if_minus_one)
-    shown = {"-1", std::int64_t{-1}};  // MAP_FAILED
+  if (call_.failed) show_failure(shown);
   call_.result_text = std::move(shown.text);
   call_.result_value = std::move(shown.value);
+}
+
+/// Failed results whose number says more than their type's way to show it.
+void Decoder::show_failure(Shown& shown) const {
+  switch (signature_.convention) {
+    case ResultConvention::errno_if_minus_one:
+      if (signature_.result.kind == TypeKind::pointer)
+        shown = {"-1", std::int64_t{-1}};  // MAP_FAILED
+      break;
+    case ResultConvention::last_error_if_minus_one:
+      if (signature_.result.kind == TypeKind::handle)
+        shown = {"INVALID_HANDLE_VALUE", std::int64_t{-1}};
+      break;
+    case ResultConvention::ntstatus:
+    case ResultConvention::hresult:  // the name follows
+      shown = {fmt::format("{:#x}", static_cast<std::uint32_t>(call_.result)), call_.result};
+      break;
+    case ResultConvention::win32_error:
+      shown = {std::to_string(call_.result), call_.result};
+      break;
+    default:
+      break;
+  }
 }
 
 void Decoder::judge_result(std::uint64_t error) {
@@ -174,9 +177,11 @@ void Decoder::judge_result(std::uint64_t error) {
     case ResultConvention::plain:
       return;
     case ResultConvention::errno_if_minus_one:
+    case ResultConvention::last_error_if_minus_one:
       call_.failed = result == narrow(signature_.result, ~std::uint64_t{0});
       break;
     case ResultConvention::errno_if_null:
+    case ResultConvention::last_error_if_null:
       call_.failed = result == 0;
       break;
     case ResultConvention::errno_if_negative:
@@ -187,6 +192,15 @@ void Decoder::judge_result(std::uint64_t error) {
     case ResultConvention::errno_returned:
       call_.failed = result != 0;
       error = result;
+      break;
+    case ResultConvention::win32_error:
+      call_.failed = result != 0;
+      error = result;
+      break;
+    case ResultConvention::ntstatus:
+    case ResultConvention::hresult:
+      call_.failed = static_cast<std::int32_t>(result) < 0;
+      error = static_cast<std::uint32_t>(result);
       break;
     case ResultConvention::null_fails:
       call_.failed = result == 0;
@@ -200,13 +214,41 @@ void Decoder::judge_result(std::uint64_t error) {
 
 void Decoder::set_error(std::uint64_t number) {
   if (number == kUnknownErrno) {
-    call_.incomplete.emplace_back("errno was not read");
+    const bool on_windows = signature_.convention == ResultConvention::last_error_if_minus_one ||
+                            signature_.convention == ResultConvention::last_error_if_null;
+    call_.incomplete.emplace_back(on_windows ? "the last error was not read"
+                                             : "errno was not read");
     return;
   }
   call_.error = static_cast<std::uint32_t>(number);
+  switch (signature_.convention) {
+    case ResultConvention::ntstatus:
+      return name_error("ntstatus_names");
+    case ResultConvention::hresult:
+      return name_error("hresult_names");
+    case ResultConvention::last_error_if_minus_one:
+    case ResultConvention::last_error_if_null:
+    case ResultConvention::win32_error:
+      return name_error("win32_error_names");
+    default:
+      break;
+  }
   call_.error_name = errno_name(call_.error);
   call_.error_message = errno_message(call_.error);
   if (call_.error_name.empty()) call_.error_name = fmt::format("errno {}", call_.error);
+}
+
+void Decoder::name_error(std::string_view set) {
+  constexpr std::uint32_t kFromWin32 = 0x80070000;  // HRESULT_FROM_WIN32, winerror.h
+  const ValueSet* names = vocabulary_.find_set(set);
+  const ValueSet* win32 = vocabulary_.find_set("win32_error_names");
+  if (names) call_.error_name = enumerator(*names, call_.error);
+  if (!call_.error_name.empty()) return;
+  if (names != win32 && win32 && (call_.error & 0xffff0000) == kFromWin32)
+    call_.error_name = enumerator(*win32, call_.error & 0xffff);
+  if (call_.error_name.empty())
+    call_.error_name = call_.error >> 16 ? fmt::format("{:#x}", call_.error)
+                                         : fmt::format("error {}", call_.error);
 }
 
 void Decoder::decode_arguments() {
@@ -259,11 +301,10 @@ bool Decoder::is_relevant(const Parameter& parameter) const {
 
 /// The record that has the data as the direction wants it: an `in` string that was not paged in at
 /// entry was read again at return.
-const FieldView* Decoder::pointed_field(std::size_t index) const {
-  const auto id = static_cast<std::uint16_t>(kPointedField + index);
+const FieldView* Decoder::field_of(std::size_t parameter, std::uint16_t id) const {
   const FieldView* before = entry_ ? entry_->find(id) : nullptr;
   const FieldView* after = exit_ ? exit_->find(id) : nullptr;
-  if (signature_.parameters[index].direction == Direction::in) std::swap(before, after);
+  if (signature_.parameters[parameter].direction == Direction::in) std::swap(before, after);
   if (after && !after->faulted()) return after;
   return before && !before->faulted() ? before : (after ? after : before);
 }
@@ -272,13 +313,25 @@ void Decoder::decode_pointed(std::size_t index, ArgumentValue& argument) {
   const Parameter& parameter = signature_.parameters[index];
   if (index >= kMaxParameters || (entry_ && argument.raw == 0)) return;
   if (parameter.direction == Direction::out && (call_.failed || !call_.returned)) return;
-  const FieldView* field = pointed_field(index);
+  const FieldView* field = field_of(index, static_cast<std::uint16_t>(kPointedField + index));
   if (!field) return;
   argument.faulted = field->faulted();
   if (argument.faulted) return;
   argument.captured = true;
   argument.truncated = field->truncated();
   show_data(index, *field, argument);
+}
+
+/// An integer in the structure that a parameter points to.
+std::optional<std::uint64_t> Decoder::number_behind(std::size_t parameter, std::uint32_t offset,
+                                                    std::uint8_t size) const {
+  const FieldView* field =
+      field_of(parameter, static_cast<std::uint16_t>(kPointedField + parameter));
+  if (!field || field->faulted() || field->data.size() < std::size_t{offset} + size)
+    return std::nullopt;
+  std::uint64_t value = 0;
+  std::memcpy(&value, field->data.data() + offset, std::min<std::size_t>(size, sizeof value));
+  return value;
 }
 
 /// How many bytes the callee was given or gave back; empty when it cannot be known.
@@ -293,7 +346,12 @@ std::optional<std::uint64_t> Decoder::expected_bytes(std::size_t index) const {
   std::uint64_t bytes = data.count;
   if (data.count_is_result)
     bytes = static_cast<std::int64_t>(call_.result) > 0 ? call_.result : 0;
-  else if (data.count_parameter >= 0)
+  else if (data.count_size != 0) {
+    const auto count = number_behind(static_cast<std::size_t>(data.count_parameter),
+                                     data.count_offset, data.count_size);
+    if (!count) return std::nullopt;
+    bytes = *count;
+  } else if (data.count_parameter >= 0)
     bytes = value_of(data.count_parameter);
   if (__builtin_mul_overflow(bytes, data.element_size, &bytes)) return std::nullopt;
   if (data.factor_parameter >= 0 &&
@@ -308,11 +366,8 @@ void Decoder::show_data(std::size_t index, const FieldView& field, ArgumentValue
   switch (type.kind) {
     case TypeKind::string:
     case TypeKind::path:
-      argument.text = quote(argument.data, argument.truncated);
-      argument.value = argument.data;
-      return;
     case TypeKind::utf16:
-      argument.data = utf8_of_utf16(argument.data);
+      if (type.kind == TypeKind::utf16) argument.data = utf8_of_utf16(field.data);
       argument.text = quote(argument.data, argument.truncated);
       argument.value = argument.data;
       return;
@@ -325,6 +380,8 @@ void Decoder::show_data(std::size_t index, const FieldView& field, ArgumentValue
       return;
     case TypeKind::buffer:
     case TypeKind::structure:
+    case TypeKind::registry_data:
+    case TypeKind::registry_data_ansi:
       break;
     default:
       return show_kernel_object(index, field, argument);
@@ -337,10 +394,94 @@ void Decoder::show_data(std::size_t index, const FieldView& field, ArgumentValue
     const std::string_view shown = std::string_view(argument.data).substr(0, kShownBytes);
     argument.text = quote(shown, argument.truncated || shown.size() < argument.data.size());
     argument.value = argument.data;
-  } else if (const StructureLayout* layout = vocabulary_.find_structure(type.name)) {
-    argument.text = show_structures(vocabulary_, *layout, std::as_bytes(std::span(argument.data)));
-    argument.value = argument.text;
+  } else if (type.kind == TypeKind::structure) {
+    show_structure(index, argument);
+  } else {
+    show_registry_data(type, argument);
   }
+}
+
+void Decoder::show_structure(std::size_t index, ArgumentValue& argument) {
+  const StructureLayout* layout =
+      vocabulary_.find_structure(signature_.parameters[index].type.name);
+  if (!layout) return;
+  shown_parameter_ = index;
+  argument.text = show_structures(vocabulary_, *layout, std::as_bytes(std::span(argument.data)),
+                                  {.pointees = this});
+  argument.value = argument.text;
+  for (std::size_t i = 0; i < nested_.size(); ++i) {
+    if (nested_[i].parameter != index) continue;
+    const FieldView* field = nested_field(i);
+    if (!field || field->faulted()) continue;
+    NestedValue value{nested_[i].path,
+                      nested_[i].type->kind == TypeKind::utf16 ? utf8_of_utf16(field->data)
+                                                               : std::string(field->text()),
+                      field->truncated()};
+    if (value.path.empty() && nested_[i].type->kind != TypeKind::structure)
+      argument.value = value.data;
+    argument.nested.push_back(std::move(value));
+  }
+}
+
+const FieldView* Decoder::nested_field(std::size_t entry) const {
+  return field_of(nested_[entry].parameter, static_cast<std::uint16_t>(kNestedField + entry));
+}
+
+std::string Decoder::show(int parent, std::uint32_t offset) const {
+  for (std::size_t i = 0; i < nested_.size(); ++i) {
+    const NestedData& nested = nested_[i];
+    if (nested.parameter != shown_parameter_ || nested.parent != parent || nested.offset != offset)
+      continue;
+    const FieldView* field = nested_field(i);
+    if (!field || field->faulted()) return {};
+    if (nested.type->kind == TypeKind::utf16)
+      return quote(utf8_of_utf16(field->data), field->truncated());
+    if (nested.type->kind != TypeKind::structure) {
+      const std::size_t most = nested.type->kind == TypeKind::buffer ? kShownBytes : kMaxFieldText;
+      const std::string_view text = field->text().substr(0, most);
+      return quote(text, field->truncated() || text.size() < field->text().size());
+    }
+    const StructureLayout* layout = vocabulary_.find_structure(nested.type->name);
+    if (!layout) return {};
+    return show_structures(vocabulary_, *layout, field->data,
+                           {.pointees = this, .parent = static_cast<int>(i)});
+  }
+  return {};
+}
+
+/// A registry value by its type (winnt.h): text as text, numbers as numbers.
+void Decoder::show_registry_data(const Type& type, ArgumentValue& argument) {
+  constexpr std::uint64_t kText = 1, kExpandedText = 2, kNumber = 4, kTexts = 7, kLongNumber = 11;
+  const bool behind = type.name.starts_with('*');
+  const std::string_view name = std::string_view(type.name).substr(behind ? 1 : 0);
+  const auto parameter = std::ranges::find(signature_.parameters, name, &Parameter::name);
+  const auto index = static_cast<std::size_t>(parameter - signature_.parameters.begin());
+  std::optional<std::uint64_t> kind;
+  if (behind)
+    kind = number_behind(index, 0, 4);
+  else if (index < call_.arguments.size())
+    kind = narrow(parameter->type, call_.arguments[index].raw);
+
+  const auto bytes = std::as_bytes(std::span(argument.data));
+  if (kind == kText || kind == kExpandedText || kind == kTexts) {
+    if (type.kind == TypeKind::registry_data) argument.data = utf8_of_utf16(bytes);
+    while (argument.data.ends_with('\0')) argument.data.pop_back();
+    if (kind == kTexts) {
+      argument.list = split_list(argument.data);
+      argument.text = show_strings(argument.list, argument.truncated);
+      argument.value = argument.list;
+      return;
+    }
+  } else if ((kind == kNumber && bytes.size() == 4) || (kind == kLongNumber && bytes.size() == 8)) {
+    std::uint64_t number = 0;
+    std::memcpy(&number, bytes.data(), bytes.size());
+    argument.text = fmt::format("{:#x}", number);
+    argument.value = number;
+    return;
+  }
+  const std::string_view shown = std::string_view(argument.data).substr(0, kMaxFieldText);
+  argument.text = quote(shown, argument.truncated || shown.size() < argument.data.size());
+  argument.value = argument.data;
 }
 
 /// Kernel objects: a list of path components (leaf first), a name, or a task's tid and comm.
@@ -366,47 +507,6 @@ void Decoder::show_kernel_object(std::size_t index, const FieldView& field,
 }
 
 }  // namespace
-
-PointedData pointed_data(const Vocabulary& vocabulary, const Signature& signature,
-                         std::size_t index) {
-  using Kind = PointedData::Kind;
-  PointedData data;
-  if (index >= signature.parameters.size() || index >= kMaxParameters) return data;
-  const Type& type = signature.parameters[index].type;
-  if (!is_followed(type.kind)) return data;
-  switch (type.kind) {
-    case TypeKind::string:
-    case TypeKind::path:
-      data.kind = Kind::string;
-      return data;
-    case TypeKind::utf16:
-      data.kind = Kind::utf16;
-      return data;
-    case TypeKind::string_array:
-      data.kind = Kind::string_array;
-      return data;
-    case TypeKind::buffer:
-      break;
-    case TypeKind::structure:
-      data.element_size = vocabulary.structure_size(type.name);
-      if (data.element_size == 0) return data;
-      if (!type.length_from.empty() && is_counted_in_bytes(type.name)) data.element_size = 1;
-      break;
-    default:
-      data.kind = Kind::kernel;
-      return data;
-  }
-  data.kind = Kind::bytes;
-  const std::string& from = type.length_from;
-  data.count_is_result = from == "ret";
-  std::from_chars(from.data(), from.data() + from.size(), data.count);
-  for (std::size_t i = 0; i < signature.parameters.size(); ++i) {
-    if (signature.parameters[i].name == from) data.count_parameter = static_cast<int>(i);
-    if (signature.parameters[i].name == type.length_times)
-      data.factor_parameter = static_cast<int>(i);
-  }
-  return data;
-}
 
 ApiCall decode_call(const Vocabulary& vocabulary, const Signature& signature,
                     const RecordView* entry, const RecordView* exit) {

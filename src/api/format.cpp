@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/errno.h"
+#include "api/windows_values.h"
 #include "base/text.h"
 
 namespace glasshook::api {
@@ -36,6 +37,25 @@ Shown show_enumeration(const Vocabulary& vocabulary, const Type& type, std::uint
   std::string_view name = enumerator(*set, value);
   if (name.empty()) name = enumerator(*set, widen(type, value));
   return show_named(name, type, value);
+}
+
+/// Windows has handles that are small negative numbers (the own process is -1).
+Shown show_handle(const Vocabulary& vocabulary, const Type& type, std::uint64_t value) {
+  constexpr std::int64_t kLowestPseudoHandle = -6;  // GetCurrentThreadEffectiveToken
+  const ValueSet* set = type.name.empty() ? nullptr : vocabulary.find_set(type.name);
+  if (set)
+    if (const std::string_view name = enumerator(*set, value); !name.empty())
+      return {std::string(name), std::string(name)};
+  const auto number = static_cast<std::int64_t>(value);
+  if (number < 0 && number >= kLowestPseudoHandle) return {std::to_string(number), number};
+  return {show_address(value), value};
+}
+
+Shown show_status(const Vocabulary& vocabulary, const Type& type, std::uint64_t value) {
+  const ValueSet* set = vocabulary.find_set(type.name);
+  const std::string_view name = set ? enumerator(*set, value) : std::string_view{};
+  if (name.empty()) return {fmt::format("{:#x}", value), value};
+  return {std::string(name), std::string(name)};
 }
 
 Shown show_error(const Type& type, std::uint64_t value) {
@@ -91,6 +111,14 @@ Shown show_scalar(const Vocabulary& vocabulary, const Type& type, std::uint64_t 
     case TypeKind::enumeration:
     case TypeKind::signal:
       return show_enumeration(vocabulary, type, value);
+    case TypeKind::handle:
+      return show_handle(vocabulary, type, value);
+    case TypeKind::status:
+      return show_status(vocabulary, type, value);
+    case TypeKind::filetime: {
+      std::string text = filetime_text(value);
+      return {std::move(text), value};
+    }
     case TypeKind::hex:
       return {fmt::format("{:#x}", value), value};
     default:

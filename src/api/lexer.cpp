@@ -62,7 +62,7 @@ Result<Token> Lexer::next() {
     return number(token, c == '-');
   } else {
     constexpr std::string_view kSymbols[] = {"->", "...", "(", ")", "{", "}", "<", ">", "[", "]",
-                                             ":",  ",",   "|", "&", "=", "!", "*", "@", "-"};
+                                             ":",  ",",   "|", "&", "=", "!", "*", "@", "-", "."};
     for (const std::string_view symbol : kSymbols) {
       if (!source_.substr(position_).starts_with(symbol)) continue;
       for (std::size_t i = 0; i < symbol.size(); ++i) advance();

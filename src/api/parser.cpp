@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <unordered_set>
 
 #include "api/call.h"
 #include "api/nearest.h"
@@ -27,7 +28,14 @@ constexpr auto kFailures = std::to_array<Failure>({
     {"error_number", ResultConvention::errno_returned},
     {"-errno", ResultConvention::errno_if_negative},
     {"error_pointer", ResultConvention::error_pointer},
+    {"last_error", ResultConvention::last_error_if_minus_one},
+    {"null, last_error", ResultConvention::last_error_if_null},
+    {"ntstatus", ResultConvention::ntstatus},
+    {"hresult", ResultConvention::hresult},
+    {"win32_error", ResultConvention::win32_error},
 });
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// Recursive descent without recursion: the grammar does not nest. The first error sticks; every
 /// step returns false from then on.
@@ -65,6 +73,8 @@ class Parser {
   bool named_value(ValueSet& set);
   bool structure();
   bool structure_field(StructureLayout& layout);
+  bool place_field(StructureField& field, Place place);
+  bool field_lengths(StructureLayout& layout, Place place);
 
   // Functions
   bool function(std::string category);
@@ -73,12 +83,14 @@ class Parser {
   bool condition(const Signature& signature, Condition& out);
   bool result(Signature& signature);
   bool check(const Signature& signature, Place place);
+  bool check_length(const Signature& signature, const Parameter& parameter, Place place);
 
   // Types
-  bool type(Type& out);
+  bool type(Type& out, bool in_structure = false);
   bool set_type(bool is_flags, Type& out);
   bool pointed_type(std::string word, std::optional<Type> pointee, Type& out);
   bool length(Type& out);
+  bool registry_data(TypeKind kind, Type& out);
 
   Lexer lexer_;
   std::string_view file_;
@@ -86,6 +98,7 @@ class Parser {
   std::optional<Error> error_;
   ParsedFile parsed_;
   std::string module_;
+  std::unordered_set<std::string> names_;  ///< of the set that is being read
 };
 
 bool Parser::advance() {
@@ -156,7 +169,6 @@ bool Parser::module() {
     return error("expected: module NAME = OBJECT OBJECT ...");
   Module module{words[0],
                 {words.begin() + std::min<std::ptrdiff_t>(2, std::ssize(words)), words.end()}};
-  if (module.objects.empty()) module.objects.push_back(module.name);
   module_ = module.name;
   parsed_.modules.push_back(std::move(module));
   return advance();
@@ -166,6 +178,7 @@ bool Parser::module() {
 bool Parser::value_set(bool is_flags) {
   const Place place = token_.place;
   ValueSet set{.name = {}, .is_flags = is_flags, .values = {}};
+  names_.clear();
   if (!expect_word("a name", set.name) || !expect("{")) return false;
   while (skip_newlines() && !token_.is("}"))
     if (!named_value(set)) return false;
@@ -188,9 +201,8 @@ bool Parser::named_value(ValueSet& set) {
     if ((value.value & ~value.mask) != 0)
       return error(place, fmt::format("{} has bits outside its mask", value.name));
   }
-  for (const NamedValue& other : set.values)
-    if (other.name == value.name)
-      return error(place, fmt::format("{} is in the set twice", value.name));
+  if (!names_.insert(value.name).second)
+    return error(place, fmt::format("{} is in the set twice", value.name));
   set.values.push_back(std::move(value));
   return true;
 }
@@ -209,7 +221,7 @@ bool Parser::structure() {
   if (!expect("{")) return false;
   while (skip_newlines() && !token_.is("}"))
     if (!structure_field(layout)) return false;
-  if (error_ || !expect("}") || !end_of_statement()) return false;
+  if (error_ || !expect("}") || !end_of_statement() || !field_lengths(layout, place)) return false;
   if (parsed_.vocabulary.structures.contains(layout.name))
     return error(place, fmt::format("'{}' is declared twice", layout.name));
   parsed_.vocabulary.structures.emplace(layout.name, std::move(layout));
@@ -221,24 +233,58 @@ bool Parser::structure_field(StructureLayout& layout) {
   StructureField field;
   std::uint64_t offset = 0;
   if (!expect_word("a field or '}'", field.name)) return false;
-  if (!expect(":") || !type(field.type) || !expect("@")) return false;
-  if (!expect_number("its offset", offset)) return false;
-  field.bytes = field.type.size;
-  if (field.type.kind == TypeKind::buffer && field.type.spelling.starts_with("bytes[")) {
-    const std::string& count = field.type.length_from;
-    const auto parsed = std::from_chars(count.data(), count.data() + count.size(), field.bytes);
-    if (parsed.ec != std::errc{} || parsed.ptr != count.data() + count.size())
-      return error(place, "a character array needs a number of bytes");
-    field.type.kind = TypeKind::string;
-    field.type.length_from.clear();
-  } else if (is_followed(field.type.kind)) {
-    return error(place, "a field is a plain value or bytes[N]",
-                 "write pointer for an address that is not followed");
-  }
-  if (field.bytes == 0 || offset > layout.size || field.bytes > layout.size - offset)
+  if (!expect(":") || !type(field.type, true) || !expect("@")) return false;
+  if (!expect_number("its offset", offset) || !place_field(field, place)) return false;
+  if (offset >= layout.size || field.bytes > layout.size - offset)
     return error(place, fmt::format("{} lies outside its structure", field.name));
   field.offset = static_cast<std::uint32_t>(offset);
   layout.fields.push_back(std::move(field));
+  return true;
+}
+
+/// Whether a field is in the structure or behind a pointer in it, and how many bytes it takes.
+bool Parser::place_field(StructureField& field, Place place) {
+  Type& type = field.type;
+  field.bytes = type.size;
+  if (!is_followed(type.kind)) {
+    if (type.kind == TypeKind::nothing) return error(place, "a field cannot be void");
+    return true;
+  }
+  const bool counted = !type.length_from.empty() && is_digit(type.length_from[0]);
+  if (type.kind == TypeKind::string_array || type.kind == TypeKind::registry_data ||
+      type.kind == TypeKind::registry_data_ansi || type.length_from == "ret" ||
+      !type.length_field.empty() || !type.length_times.empty())
+    return error(place, "a field has no such type",
+                 "write pointer for an address that is not followed");
+  if (type.kind == TypeKind::structure && !type.spelling.contains('*')) {
+    field.place = StructureField::Place::embedded;
+    field.bytes = 0;
+  } else if (type.kind != TypeKind::structure && counted) {
+    field.place = StructureField::Place::array;
+    std::from_chars(type.length_from.data(), type.length_from.data() + type.length_from.size(),
+                    field.bytes);
+    if (type.kind == TypeKind::utf16 && !type.length_in_bytes) field.bytes *= 2;
+    if (type.kind == TypeKind::buffer) type.kind = TypeKind::string;
+    type.length_from.clear();
+  } else {
+    field.place = StructureField::Place::pointer;
+    field.bytes = type.size;
+  }
+  return true;
+}
+
+/// What only the whole structure can tell: lengths name fields, and such a field need not be shown.
+bool Parser::field_lengths(StructureLayout& layout, Place place) {
+  for (const StructureField& field : layout.fields) {
+    const std::string& from = field.type.length_from;
+    if (field.place != StructureField::Place::pointer || from.empty() || is_digit(from[0]))
+      continue;
+    const auto length = std::ranges::find(layout.fields, from, &StructureField::name);
+    if (length == layout.fields.end() || length->type.kind != TypeKind::integer)
+      return error(place, fmt::format("'{}' has its length from '{}', which is no integer field",
+                                      field.name, from));
+    length->place = StructureField::Place::hidden;
+  }
   return true;
 }
 
@@ -347,7 +393,8 @@ bool Parser::result(Signature& signature) {
   if (failure == kFailures.end())
     return error(place, fmt::format("'{}' is no way to fail", spelling),
                  "one of: errno | null | null, errno | nonzero | error_number | -errno | "
-                 "error_pointer");
+                 "error_pointer | last_error | null, last_error | ntstatus | hresult | "
+                 "win32_error");
   signature.convention = failure->convention;
   return true;
 }
@@ -355,27 +402,49 @@ bool Parser::result(Signature& signature) {
 /// What only the whole line can tell: lengths name integer parameters or the result.
 bool Parser::check(const Signature& signature, Place place) {
   for (const Parameter& p : signature.parameters) {
-    for (const std::string& from : {p.type.length_from, p.type.length_times}) {
-      if (from == "ret" && p.direction != Direction::out)
-        return error(place, "only an out parameter can have as many as the result");
-      if (from.empty() || from == "ret" || (from[0] >= '0' && from[0] <= '9')) continue;
-      std::vector<std::string> names;
-      for (const Parameter& other : signature.parameters)
-        if (other.type.kind == TypeKind::integer) names.push_back(other.name);
-      if (std::ranges::find(names, from) != names.end()) continue;
+    if (!check_length(signature, p, place)) return false;
+    if (p.type.kind != TypeKind::registry_data && p.type.kind != TypeKind::registry_data_ansi)
+      continue;
+    const std::string_view wanted = std::string_view(p.type.name).substr(p.type.name[0] == '*');
+    if (std::ranges::find(signature.parameters, wanted, &Parameter::name) ==
+        signature.parameters.end())
       return error(
-          place,
-          fmt::format("'{}' has its length from '{}', which is no integer parameter", p.name, from),
-          did_you_mean(from, names));
-    }
+          place, fmt::format("'{}' has its type from '{}', which is no parameter", p.name, wanted));
   }
   if (is_followed(signature.result.kind))
     return error(place, "a result is a plain value", "write pointer");
   return true;
 }
 
-/// SCALAR | flags<SET[, INT]> | enum<SET[, INT]> | bytes[LENGTH] | SCALAR* [LENGTH] | STRUCT* [...]
-bool Parser::type(Type& out) {
+bool Parser::check_length(const Signature& signature, const Parameter& p, Place place) {
+  for (const std::string* length : {&p.type.length_from, &p.type.length_times}) {
+    const std::string& from = *length;
+    if (from == "ret" && p.direction != Direction::out)
+      return error(place, "only an out parameter can have as many as the result");
+    if (from.empty() || from == "ret" || is_digit(from[0])) continue;
+    const bool behind = !p.type.length_field.empty() && length == &p.type.length_from;
+    std::vector<std::string> names;
+    for (const Parameter& other : signature.parameters) {
+      if (other.type.kind != (behind ? TypeKind::structure : TypeKind::integer)) continue;
+      names.push_back(other.name);
+      if (behind && other.name == from)
+        parsed_.references.push_back({Reference::Kind::length,
+                                      other.type.name,
+                                      {p.type.length_field == "*" ? "" : p.type.length_field},
+                                      place});
+    }
+    if (std::ranges::find(names, from) != names.end()) continue;
+    return error(place,
+                 fmt::format("'{}' has its length from '{}', which is no {} parameter", p.name,
+                             from, behind ? "followed" : "integer"),
+                 did_you_mean(from, names));
+  }
+  return true;
+}
+
+/// SCALAR | flags<SET[, INT]> | enum<SET[, INT]> | bytes[LENGTH] | TEXT[LENGTH] |
+/// SCALAR* [LENGTH] | STRUCT* [...]; in structures also STRUCT
+bool Parser::type(Type& out, bool in_structure) {
   const Place place = token_.place;
   std::string word;
   if (!expect_word("a type", word)) return false;
@@ -390,6 +459,9 @@ bool Parser::type(Type& out) {
     if (!token_.is("["))
       return error("bytes need a length", "write bytes[n], bytes[ret], bytes[16]");
     return length(out);
+  } else if (word == "reg_data" || word == "reg_data_ansi") {
+    return registry_data(
+        word == "reg_data" ? TypeKind::registry_data : TypeKind::registry_data_ansi, out);
   } else if (const std::optional<Type> scalar = find_scalar(word)) {
     out = *scalar;
     if (!out.name.empty())
@@ -397,11 +469,20 @@ bool Parser::type(Type& out) {
   } else if (token_.is("*")) {
     parsed_.references.push_back({Reference::Kind::structure, word, {}, place});
     return pointed_type(std::move(word), std::nullopt, out);
+  } else if (in_structure && token_.is("@")) {
+    parsed_.references.push_back({Reference::Kind::structure, word, {}, place});
+    out = Type{.kind = TypeKind::structure,
+               .name = word,
+               .length_from = {},
+               .length_times = {},
+               .spelling = word};
+    return true;
   } else {
     return error(place, fmt::format("unknown type '{}'", word), did_you_mean(word, scalar_names()));
   }
   if (token_.is("*")) return pointed_type(out.spelling, out, out);
-  return true;
+  const bool is_text = out.kind == TypeKind::string || out.kind == TypeKind::utf16;
+  return !is_text || !token_.is("[") || length(out);
 }
 
 bool Parser::set_type(bool is_flags, Type& out) {
@@ -453,20 +534,59 @@ bool Parser::pointed_type(std::string word, std::optional<Type> pointee, Type& o
   return !token_.is("[") || length(out);
 }
 
+/// [NUMBER], [NAME], [*NAME], [NAME.FIELD], [NAME * NAME]; of UTF-16 also [NAME bytes]
 bool Parser::length(Type& out) {
   if (!expect("[")) return false;
-  if (token_.kind != TokenKind::word && token_.kind != TokenKind::number)
+  out.spelling += "[";
+  if (token_.is("*")) {
+    out.length_field = "*";
+    out.spelling += "*";
+    if (!advance()) return false;
+  }
+  if (token_.kind != TokenKind::word &&
+      (token_.kind != TokenKind::number || !out.length_field.empty()))
     return error(fmt::format("expected a length before '{}'", token_.text));
   if (token_.kind == TokenKind::number && (token_.number == 0 || token_.number > 65536))
     return error("a length is 1 to 65536");
   out.length_from =
       token_.kind == TokenKind::number ? std::to_string(token_.number) : std::string(token_.text);
+  out.spelling += out.length_from;
   if (!advance()) return false;
+  if (token_.is(".") && out.length_field.empty()) {
+    if (!advance() || !expect_word("a field", out.length_field)) return false;
+    out.spelling += "." + out.length_field;
+  }
   if (token_.is("*") && !(advance() && expect_word("a parameter", out.length_times))) return false;
-  out.spelling += "[" + out.length_from;
   if (!out.length_times.empty()) out.spelling += " * " + out.length_times;
-  out.spelling += "]";
+  if (out.kind == TypeKind::utf16 && token_.kind == TokenKind::word && token_.text == "bytes") {
+    out.length_in_bytes = true;
+    out.spelling += " bytes";
+    if (!advance()) return false;
+  }
+  if (out.kind != TypeKind::registry_data && out.kind != TypeKind::registry_data_ansi) {
+    out.spelling += "]";
+    return expect("]");
+  }
+  if (!expect(",")) return false;
+  if (token_.is("*")) {
+    out.name = "*";
+    if (!advance()) return false;
+  }
+  std::string type;
+  if (!expect_word("the parameter with the type", type)) return false;
+  out.name += type;
+  out.spelling += ", " + out.name + "]";
   return expect("]");
+}
+
+/// reg_data[LENGTH, TYPE], reg_data[LENGTH, *TYPE]
+bool Parser::registry_data(TypeKind kind, Type& out) {
+  out = Type{.kind = kind,
+             .name = {},
+             .length_from = {},
+             .length_times = {},
+             .spelling = kind == TypeKind::registry_data ? "reg_data" : "reg_data_ansi"};
+  return length(out);
 }
 
 }  // namespace

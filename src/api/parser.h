@@ -15,17 +15,19 @@ namespace glasshook::api {
 /// A module and the shared objects whose exports it describes.
 struct Module {
   std::string name;                  ///< "libc"
-  std::vector<std::string> objects;  ///< stems of file names: "libc", "libpthread", ...
+  std::vector<std::string> objects;  ///< stems of file names: "libc", "libpthread", ...; empty when
+                                     ///< the file leaves it to another one, or means `name`
 
   bool operator==(const Module&) const = default;
 };
 
 /// A use of a set or a structure, to be checked when all files are read.
 struct Reference {
-  enum class Kind : std::uint8_t { flags, enumeration, structure, condition };
+  enum class Kind : std::uint8_t { flags, enumeration, structure, condition, length };
   Kind kind = Kind::flags;
   std::string name;                ///< of the set or structure
-  std::vector<std::string> names;  ///< condition: members that the set must have
+  std::vector<std::string> names;  ///< condition: members that the set must have; length: an
+                                   ///< integer field of the structure
   Place place;
 };
 

@@ -13,7 +13,7 @@ struct Scalar {
   std::string_view set = {};  ///< names shown for values
 };
 
-// x86-64 System V: int is 4 bytes, long and pointers are 8.
+// x86-64 System V: int is 4 bytes, long and pointers are 8. Windows' long is an int here.
 constexpr auto kScalars = std::to_array<Scalar>({
     {"void", TypeKind::nothing, 0},
     {"i8", TypeKind::integer, 1, true},
@@ -39,9 +39,15 @@ constexpr auto kScalars = std::to_array<Scalar>({
     {"hex", TypeKind::hex, 8},
     {"hex32", TypeKind::hex, 4},
     {"bool", TypeKind::boolean, 1},
+    {"bool32", TypeKind::boolean, 4},
     {"char", TypeKind::character, 1},
     {"pointer", TypeKind::pointer, 8},
     {"handle", TypeKind::handle, 8},
+    {"hkey", TypeKind::handle, 8, false, "predefined_keys"},
+    {"ntstatus", TypeKind::status, 4, false, "ntstatus_names"},
+    {"hresult", TypeKind::status, 4, false, "hresult_names"},
+    {"win32_error", TypeKind::enumeration, 4, false, "win32_error_names"},
+    {"filetime", TypeKind::filetime, 8},
     {"fd", TypeKind::descriptor, 4, true},
     {"mode", TypeKind::mode, 4},
     {"pid", TypeKind::process_id, 4, true},
@@ -80,6 +86,8 @@ bool is_followed(TypeKind kind) {
     case TypeKind::path:
     case TypeKind::utf16:
     case TypeKind::buffer:
+    case TypeKind::registry_data:
+    case TypeKind::registry_data_ansi:
     case TypeKind::string_array:
     case TypeKind::structure:
     case TypeKind::kernel_file:

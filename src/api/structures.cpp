@@ -5,10 +5,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "api/call.h"
 #include "api/format.h"
+#include "api/windows_values.h"
 #include "base/text.h"
 
 namespace glasshook::api {
@@ -17,6 +20,9 @@ namespace {
 constexpr std::size_t kMaxShownElements = 16;
 constexpr std::string_view kSocketAddress = "sockaddr";
 constexpr std::string_view kWaitStatus = "wait_status";
+constexpr std::string_view kWindowsSocketAddress = "SOCKADDR";
+constexpr std::string_view kGuid = "GUID";
+constexpr std::string_view kSid = "SID";
 
 /// Little-endian value of 1 to 8 bytes.
 std::uint64_t load(std::span<const std::byte> bytes) {
@@ -50,28 +56,53 @@ std::string show_wait_status(const Vocabulary& vocabulary, std::uint32_t status)
                      (status & 0x80) != 0 ? ", core dumped" : "");
 }
 
-std::string show_field(const Vocabulary& vocabulary, const StructureField& field,
-                       std::span<const std::byte> bytes) {
-  if (field.type.kind != TypeKind::string)
-    return show_scalar(vocabulary, field.type, load(bytes)).text;
+using Place = StructureField::Place;
+
+/// A character array, up to its first NUL.
+std::string show_array(const StructureField& field, std::span<const std::byte> bytes) {
+  if (field.type.kind == TypeKind::utf16) {
+    std::size_t size = 0;
+    while (size + 1 < bytes.size() && load(bytes.subspan(size, 2)) != 0) size += 2;
+    return quote(utf8_of_utf16(bytes.first(size)));
+  }
   const std::string_view array{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   return quote(array.substr(0, array.find('\0')));
 }
 
+/// One field; `bytes` begin at it and may reach further. `context` is that of its structure.
+std::string show_field(const Vocabulary& vocabulary, const StructureField& field,
+                       std::span<const std::byte> bytes, PointerContext context) {
+  context.base += field.offset;
+  if (field.place == Place::embedded) {
+    const StructureLayout* part = vocabulary.find_structure(field.type.name);
+    if (!part || ++context.depth > kMaxNestedDepth) return "{...}";
+    return show_structures(vocabulary, *part,
+                           bytes.first(std::min<std::size_t>(bytes.size(), part->size)), context);
+  }
+  bytes = bytes.first(std::min<std::size_t>(bytes.size(), field.bytes));
+  if (field.place == Place::array) return show_array(field, bytes);
+  const std::uint64_t value = load(bytes);
+  if (field.place != Place::pointer) return show_scalar(vocabulary, field.type, value).text;
+  std::string text;
+  if (context.pointees && value != 0) text = context.pointees->show(context.parent, context.base);
+  return text.empty() ? show_address(value) : text;
+}
+
 /// One structure with named fields.
 std::string show_fields(const Vocabulary& vocabulary, const StructureLayout& layout,
-                        std::span<const std::byte> bytes) {
-  std::string text = "{";
+                        std::span<const std::byte> bytes, const PointerContext& context) {
+  const bool single = is_single_value(layout);
+  std::string text = single ? "" : "{";
   for (const StructureField& field : layout.fields) {
+    if (field.place == Place::hidden) continue;
     if (text.size() > 1) text += ", ";
-    const bool is_array = field.type.kind == TypeKind::string;
-    if (field.offset + std::size_t{field.bytes} > bytes.size() &&
-        !(is_array && field.offset < bytes.size()))
-      return text + "...}";
-    const std::size_t size = std::min<std::size_t>(field.bytes, bytes.size() - field.offset);
-    text += field.name + "=" + show_field(vocabulary, field, bytes.subspan(field.offset, size));
+    const bool may_be_cut = field.place == Place::array || field.place == Place::embedded;
+    if (field.offset + std::size_t{may_be_cut ? 1 : field.bytes} > bytes.size())
+      return text + (single ? "..." : "...}");
+    if (!single) text += field.name + "=";
+    text += show_field(vocabulary, field, bytes.subspan(field.offset), context);
   }
-  return text + "}";
+  return single ? text : text + "}";
 }
 
 bool is_plain_value(const StructureLayout& layout) {
@@ -80,10 +111,19 @@ bool is_plain_value(const StructureLayout& layout) {
 
 }  // namespace
 
-std::optional<SocketAddress> parse_socket_address(std::span<const std::byte> bytes) {
+bool is_single_value(const StructureLayout& layout) {
+  const auto hidden = std::ranges::count(layout.fields, Place::hidden, &StructureField::place);
+  return hidden > 0 && std::ssize(layout.fields) - hidden == 1;
+}
+
+std::optional<SocketAddress> parse_socket_address(std::span<const std::byte> bytes,
+                                                  SocketPlatform platform) {
+  constexpr std::uint16_t kWindowsInet6 = 23;  // ws2def.h
   if (bytes.size() < 2) return std::nullopt;
   SocketAddress address;
   address.family = static_cast<std::uint16_t>(load(bytes.first(2)));
+  if (platform == SocketPlatform::windows && address.family == kWindowsInet6)
+    address.family = AF_INET6;
   if (address.family == AF_INET) {
     if (bytes.size() < 8) return std::nullopt;
     address.port = load_port(bytes.subspan(2));
@@ -121,21 +161,46 @@ void add_builtin_structures(Vocabulary& vocabulary) {
   };
   add(kSocketAddress, sizeof(sockaddr_storage));
   add(kWaitStatus, sizeof(std::uint32_t));
+  add(kWindowsSocketAddress, sizeof(sockaddr_storage));
+  add(kGuid, kGuidBytes);
+  add(kSid, kMaxSidBytes);
 }
 
-bool is_counted_in_bytes(std::string_view structure) { return structure == kSocketAddress; }
+bool is_counted_in_bytes(std::string_view structure) {
+  return structure == kSocketAddress || structure == kWindowsSocketAddress;
+}
 
-std::string show_structures(const Vocabulary& vocabulary, const StructureLayout& layout,
-                            std::span<const std::byte> bytes) {
-  if (layout.name == kSocketAddress) {
-    const std::optional<SocketAddress> address = parse_socket_address(bytes);
-    return address ? to_text(vocabulary, *address) : "{...}";
-  }
-  if (layout.name == kWaitStatus)
+namespace {
+
+/// Structures that are shown by code (add_builtin_structures); empty for others.
+std::string show_builtin(const Vocabulary& vocabulary, const StructureLayout& layout,
+                         std::span<const std::byte> bytes) {
+  const bool on_windows = layout.name == kWindowsSocketAddress;
+  std::string text;
+  if (layout.name == kSocketAddress || on_windows) {
+    const std::optional<SocketAddress> address =
+        parse_socket_address(bytes, on_windows ? SocketPlatform::windows : SocketPlatform::linux);
+    if (address) text = to_text(vocabulary, *address);
+  } else if (layout.name == kWaitStatus) {
     return bytes.size() < 4 ? "[...]"
                             : show_wait_status(vocabulary, static_cast<std::uint32_t>(load(bytes)));
+  } else if (layout.name == kGuid) {
+    text = guid_text(bytes);
+  } else if (layout.name == kSid) {
+    text = sid_text(bytes);
+  } else {
+    return {};
+  }
+  return text.empty() ? "{...}" : text;
+}
+
+}  // namespace
+
+std::string show_structures(const Vocabulary& vocabulary, const StructureLayout& layout,
+                            std::span<const std::byte> bytes, PointerContext context) {
+  if (std::string text = show_builtin(vocabulary, layout, bytes); !text.empty()) return text;
   const bool plain = is_plain_value(layout);
-  if (!plain && bytes.size() <= layout.size) return show_fields(vocabulary, layout, bytes);
+  if (!plain && bytes.size() <= layout.size) return show_fields(vocabulary, layout, bytes, context);
 
   std::string text = "[";
   for (std::size_t i = 0; !bytes.empty(); ++i) {
@@ -145,9 +210,10 @@ std::string show_structures(const Vocabulary& vocabulary, const StructureLayout&
       break;
     }
     const std::size_t size = std::min<std::size_t>(layout.size, bytes.size());
-    text += plain ? show_field(vocabulary, layout.fields[0], bytes.first(size))
-                  : show_fields(vocabulary, layout, bytes.first(size));
+    text += plain ? show_field(vocabulary, layout.fields[0], bytes.first(size), context)
+                  : show_fields(vocabulary, layout, bytes.first(size), context);
     bytes = bytes.subspan(size);
+    context.pointees = nullptr;  // only the first element's were followed
   }
   return text + "]";
 }

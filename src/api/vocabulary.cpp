@@ -1,5 +1,7 @@
 #include "api/vocabulary.h"
 
+#include <algorithm>
+
 namespace glasshook::api {
 namespace {
 
@@ -20,6 +22,14 @@ const StructureLayout* Vocabulary::find_structure(std::string_view name) const {
 std::uint32_t Vocabulary::structure_size(std::string_view name) const {
   const StructureLayout* layout = find_structure(name);
   return layout ? layout->size : 0;
+}
+
+const StructureField* Vocabulary::find_field(std::string_view structure,
+                                             std::string_view field) const {
+  const StructureLayout* layout = find_structure(structure);
+  if (!layout) return nullptr;
+  const auto found = std::ranges::find(layout->fields, field, &StructureField::name);
+  return found == layout->fields.end() ? nullptr : &*found;
 }
 
 }  // namespace glasshook::api

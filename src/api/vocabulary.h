@@ -29,12 +29,21 @@ struct ValueSet {
   bool operator==(const ValueSet&) const = default;
 };
 
-/// One member of a structure: a value in place (never followed).
+/// One member of a structure.
 struct StructureField {
+  enum class Place : std::uint8_t {
+    value,     ///< a plain value
+    array,     ///< characters in the structure itself: `string` or `utf16`, up to the first NUL
+    embedded,  ///< the structure `type.name`, in this one
+    pointer,   ///< an address; what it leads to is captured too (nested_data)
+    hidden,    ///< only says how long another field is
+  };
+
   std::string name;
   std::uint32_t offset = 0;
-  std::uint32_t bytes = 0;  ///< as stored; character arrays: of the whole array
-  Type type;                ///< `string`: a character array, up to its first NUL
+  std::uint32_t bytes = 0;  ///< as stored; arrays: all of it; embedded: 0, see structure_size()
+  Type type;
+  Place place = Place::value;
 
   bool operator==(const StructureField&) const = default;
 };
@@ -57,6 +66,9 @@ struct Vocabulary {
   [[nodiscard]] const StructureLayout* find_structure(std::string_view name) const;
   /// Bytes to capture of one element of a structure (`sockaddr`, `stat`, `int`); 0 when unknown.
   [[nodiscard]] std::uint32_t structure_size(std::string_view name) const;
+  /// A field of a structure; null when there is no such structure or field.
+  [[nodiscard]] const StructureField* find_field(std::string_view structure,
+                                                 std::string_view field) const;
 };
 
 }  // namespace glasshook::api

@@ -4,10 +4,15 @@
 
 namespace glasshook::cli {
 
-Result<api::ApiCatalogue> load_catalogue() {
-  const auto directory = machine::data_directory("apis");
-  if (!directory) return std::unexpected(directory.error());
-  return api::ApiCatalogue::load(*directory / "linux");
+Result<api::ApiCatalogue> load_catalogue(ApiPlatform platform) {
+  constexpr auto kData = "apis";
+  const auto data = machine::data_directory(kData);
+  if (!data) return std::unexpected(data.error());
+  if (platform == ApiPlatform::linux) return api::ApiCatalogue::load(*data / "linux");
+  std::vector<std::filesystem::path> directories = {*data / "windows"};
+  if (const auto generated = machine::generated_directory(kData); !generated.empty())
+    directories.push_back(generated / "windows");
+  return api::ApiCatalogue::load(directories);
 }
 
 }  // namespace glasshook::cli

@@ -1,12 +1,20 @@
 // The API signatures that come with the program.
 #pragma once
 
+#include <cstdint>
+
 #include "api/catalogue.h"
 #include "base/result.h"
 
 namespace glasshook::cli {
 
-/// Loads the signatures of Linux guests from where the program is installed.
-[[nodiscard]] Result<api::ApiCatalogue> load_catalogue();
+/// Whose API a catalogue describes. They are apart because their names are (`timeval` has 16 bytes
+/// on Linux and 8 on Windows), and because a Linux guest should not pay for Windows' 6,000
+/// functions.
+enum class ApiPlatform : std::uint8_t { linux, windows };
+
+/// Loads the signatures of one platform: from where the program is installed, and for Windows those
+/// that its build has made.
+[[nodiscard]] Result<api::ApiCatalogue> load_catalogue(ApiPlatform platform = ApiPlatform::linux);
 
 }  // namespace glasshook::cli

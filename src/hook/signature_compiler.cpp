@@ -23,7 +23,9 @@ using capture::ProgramRole;
 using capture::Reg;
 using capture::Space;
 
-constexpr Reg kPointer{0}, kLength{1}, kFactor{2};
+constexpr Reg kPointer{0}, kLength{1}, kFactor{2}, kParent{3};
+/// TEB.LastErrorValue behind the GS base of x86-64 Windows (winternl.h, TEB).
+constexpr std::int32_t kTebLastError = 0x68;
 /// Bit i: what parameter i points to was unreadable at entry. Lives beside the path walks, which
 /// use r0..r9 and the task register.
 constexpr Reg kUnread{15};
@@ -57,6 +59,7 @@ class SignatureCompiler {
       : signature_(signature),
         target_(target),
         options_(options),
+        abi_(abi),
         mode_(abi == Abi::linux_kernel ? CodeMode::kernel : CodeMode::user),
         is_windows_(abi == Abi::win64_user),
         returns_(signature.returns && options.returns) {
@@ -65,6 +68,7 @@ class SignatureCompiler {
       arguments_.push_back(integer_argument(abi, i));
     for (std::size_t i = 0; i < count; ++i)
       pointed_.push_back(api::pointed_data(vocabulary, signature, i));
+    nested_ = api::nested_data(vocabulary, signature);
   }
 
   Result<hypervisor::HookPrograms> run(hypervisor::HookId id) {
@@ -117,6 +121,12 @@ class SignatureCompiler {
     if (reads_errno() && options_.errno_slot_delta) rip_slot_ = next++;
   }
 
+  [[nodiscard]] bool reads_last_error() const {
+    return abi_ == Abi::win64_user &&
+           (signature_.convention == ResultConvention::last_error_if_minus_one ||
+            signature_.convention == ResultConvention::last_error_if_null);
+  }
+
   [[nodiscard]] bool reads_errno() const {
     const bool sets_errno = signature_.convention == ResultConvention::errno_if_minus_one ||
                             signature_.convention == ResultConvention::errno_if_null;
@@ -140,7 +150,7 @@ class SignatureCompiler {
     back_jumps_ = 0;
     for (std::size_t i = 0; i < pointed_.size(); ++i)
       if (signature_.parameters[i].direction != Direction::out)
-        emit_pointed(builder, i, ProgramRole::entry);
+        emit_data(builder, i, ProgramRole::entry);
     if (returns_) emit_saves(builder);
     return builder.set_back_jumps(back_jumps_).send().bind(stopped).stop().build();
   }
@@ -177,19 +187,19 @@ class SignatureCompiler {
     back_jumps_ = 0;
     for (std::size_t i = 0; i < pointed_.size(); ++i) {
       if (is_read_at_exit(i)) {
-        emit_pointed(builder, i, ProgramRole::exit);
+        emit_data(builder, i, ProgramRole::exit);
       } else if (is_read_again(i)) {
         const Label again = builder.new_label();
         const Label done = builder.new_label();
         builder.jump_if(Op::jump_any_bit, kUnread, bit(i), again).jump(done).bind(again);
-        emit_pointed(builder, i, ProgramRole::exit);
+        emit_data(builder, i, ProgramRole::exit);
         builder.bind(done);
       }
     }
     return builder.set_back_jumps(back_jumps_).send().build();
   }
 
-  /// {result, errno}; errno is read only after a failure.
+  /// {result, error}; the error is read only after a failure.
   void emit_result(Builder& builder) {
     constexpr Reg kResult{0}, kErrno{1}, kScratch{2}, kBase{3};
     builder.load_cpu(kResult, CpuRegister::rax).move(kErrno, ~kZero);
@@ -213,6 +223,18 @@ class SignatureCompiler {
           .jump_fault(unknown)
           .move(kErrno, kScratch)
           .bind(unknown);
+    } else if (reads_last_error()) {
+      const bool null_fails = signature_.convention == ResultConvention::last_error_if_null;
+      const std::uint64_t failure = null_fails ? kZero : minus_one(signature_.result);
+      const Label unknown = builder.new_label();
+      builder.move(kScratch, kResult);
+      emit_narrow(builder, kScratch, signature_.result);
+      builder.jump_if(Op::jump_ne, kScratch, failure, unknown)
+          .load_cpu(kBase, CpuRegister::gs_base)
+          .load_memory(kScratch, kBase, kTebLastError, 4, Space::current)
+          .jump_fault(unknown)
+          .move(kErrno, kScratch)
+          .bind(unknown);
     }
     builder.emit_words(api::kResultField, kResult, 2);
   }
@@ -226,6 +248,13 @@ class SignatureCompiler {
       emit_raw_argument(builder, argument, into);
   }
 
+  /// What parameter `i` points to, and what the pointers in there lead to.
+  void emit_data(Builder& builder, std::size_t i, ProgramRole role) {
+    emit_pointed(builder, i, role);
+    for (std::size_t entry = 0; entry < nested_.size(); ++entry)
+      if (nested_[entry].parameter == i) emit_nested(builder, entry, role);
+  }
+
   /// The field of what parameter `i` points to; none for a null pointer.
   void emit_pointed(Builder& builder, std::size_t i, ProgramRole role) {
     const PointedData& data = pointed_[i];
@@ -234,66 +263,141 @@ class SignatureCompiler {
     const Label done = builder.new_label();
     load_argument(builder, i, kPointer, role);
     builder.jump_if(Op::jump_eq, kPointer, kZero, done);
-    if (role == ProgramRole::entry && is_read_again(i)) {
-      const Label unreadable = builder.new_label();
-      const Label readable = builder.new_label();
-      builder.load_memory(kLength, kPointer, 0, 1, Space::current)
-          .jump_fault(unreadable)
-          .jump(readable)
-          .bind(unreadable)
-          .alu(Op::bit_or, kUnread, bit(i))
-          .bind(readable);
-    }
+    if (role == ProgramRole::entry && is_read_again(i)) emit_probe(builder, i);
     const auto field = static_cast<std::uint16_t>(api::kPointedField + i);
+    if (data.kind == PointedData::Kind::kernel) {
+      emit_kernel_object(builder, i);
+    } else {
+      if (data.kind == PointedData::Kind::bytes || data.is_counted)
+        emit_length(builder, data, role, done);
+      emit_field(builder, data, field);
+    }
+    builder.bind(done);
+  }
+
+  /// Notes that what kPointer leads to is unreadable, for parameter `i` to be read again.
+  void emit_probe(Builder& builder, std::size_t i) {
+    const Label unreadable = builder.new_label();
+    const Label readable = builder.new_label();
+    builder.load_memory(kLength, kPointer, 0, 1, Space::current)
+        .jump_fault(unreadable)
+        .jump(readable)
+        .bind(unreadable)
+        .alu(Op::bit_or, kUnread, bit(i))
+        .bind(readable);
+  }
+
+  /// The data at kPointer, of kLength bytes where that counts.
+  void emit_field(Builder& builder, const PointedData& data, std::uint16_t field) {
     switch (data.kind) {
       case PointedData::Kind::string:
         builder.emit_string(field, kPointer, options_.max_text, Space::current);
         break;
       case PointedData::Kind::utf16:
-        builder.emit_utf16(field, kPointer, std::nullopt, options_.max_text, Space::current);
+        builder.emit_utf16(field, kPointer,
+                           data.is_counted ? std::optional<Reg>(kLength) : std::nullopt,
+                           options_.max_text, Space::current);
         break;
       case PointedData::Kind::bytes:
-        emit_length(builder, data, role, done);
         builder.emit_bytes(field, kPointer, kLength, options_.max_bytes, Space::current);
         break;
       case PointedData::Kind::string_array:
         emit_string_array(builder, field);
         break;
       case PointedData::Kind::kernel:
-        emit_kernel_object(builder, i);
-        break;
       case PointedData::Kind::none:
         break;
     }
+  }
+
+  /// The field of what a pointer in a structure leads to: goes there from the argument anew, so
+  /// that no register has to be kept. None when a pointer on the way is null.
+  void emit_nested(Builder& builder, std::size_t entry, ProgramRole role) {
+    const api::NestedData& nested = nested_[entry];
+    const bool again = role == ProgramRole::entry && is_read_again(nested.parameter);
+    const Label done = builder.new_label();
+    const Label unreadable = builder.new_label();
+    load_argument(builder, nested.parameter, kPointer, role);
+    builder.jump_if(Op::jump_eq, kPointer, kZero, done);
+    std::array<std::size_t, api::kMaxNestedDepth> way{};
+    std::size_t steps = 0;
+    for (int at = nested.parent; at >= 0; at = nested_[static_cast<std::size_t>(at)].parent)
+      way[steps++] = static_cast<std::size_t>(at);
+    while (steps-- > 0) emit_step(builder, nested_[way[steps]].offset, unreadable, done);
+    builder.move(kParent, kPointer);
+    emit_step(builder, nested.offset, unreadable, done);
+    if (again) emit_probe(builder, nested.parameter);
+    const PointedData& data = nested.data;
+    if (data.kind == PointedData::Kind::bytes || data.is_counted) {
+      if (data.count_size != 0)
+        builder
+            .load_memory(kLength, kParent, static_cast<std::int32_t>(data.count_offset),
+                         data.count_size, Space::current)
+            .jump_fault(unreadable);
+      else
+        builder.move(kLength, std::uint64_t{data.count});
+      emit_scaled_length(builder, data);
+    }
+    emit_field(builder, data, static_cast<std::uint16_t>(api::kNestedField + entry));
+    builder.jump(done).bind(unreadable);
+    if (again) builder.alu(Op::bit_or, kUnread, bit(nested.parameter));
     builder.bind(done);
   }
 
-  /// Bytes to read, in kLength. One more than the cap stands for any larger number, so that the
-  /// field is marked as cut and nothing overflows.
+  /// kPointer = the pointer at `offset` behind it.
+  void emit_step(Builder& builder, std::uint32_t offset, Label unreadable, Label nothing) {
+    builder.load_memory(kPointer, kPointer, static_cast<std::int32_t>(offset), 8, Space::current)
+        .jump_fault(unreadable)
+        .jump_if(Op::jump_eq, kPointer, kZero, nothing);
+  }
+
+  /// Bytes to read, in kLength.
   void emit_length(Builder& builder, const PointedData& data, ProgramRole role, Label nothing) {
-    const std::uint64_t most = options_.max_bytes + 1;
     if (data.count_is_result) {
       builder.load_cpu(kLength, CpuRegister::rax);
       emit_narrow(builder, kLength, signature_.result);
       builder.jump_if(Op::jump_signed_lt, kLength, kZero, nothing);
     } else if (data.count_parameter >= 0) {
-      emit_count(builder, data.count_parameter, kLength, role);
+      emit_count(builder, data, role, nothing);
     } else {
       builder.move(kLength, std::uint64_t{data.count});
     }
-    emit_clamp(builder, kLength, most);
-    if (data.element_size != 1) {
-      builder.alu(Op::multiply, kLength, std::uint64_t{data.element_size});
-      emit_clamp(builder, kLength, most);
-    }
+    emit_scaled_length(builder, data);
+    const std::uint64_t most = most_bytes(data);
     if (data.factor_parameter >= 0) {
-      emit_count(builder, data.factor_parameter, kFactor, role);
+      emit_word(builder, data.factor_parameter, kFactor, role);
       emit_clamp(builder, kFactor, most);
       builder.alu(Op::multiply, kLength, kFactor);
     }
   }
 
-  void emit_count(Builder& builder, int parameter, Reg into, ProgramRole role) {
+  /// One byte more than the cap (rounded to whole elements) stands for any larger number, so that
+  /// the field is marked as cut and nothing overflows.
+  [[nodiscard]] std::uint64_t most_bytes(const PointedData& data) const {
+    const bool is_text = data.kind == PointedData::Kind::utf16;
+    return (is_text ? options_.max_text : options_.max_bytes) + (is_text ? 2 : 1);
+  }
+
+  /// From elements to bytes in kLength.
+  void emit_scaled_length(Builder& builder, const PointedData& data) {
+    const std::uint64_t most = most_bytes(data);
+    emit_clamp(builder, kLength, most);
+    if (data.element_size == 1) return;
+    builder.alu(Op::multiply, kLength, std::uint64_t{data.element_size});
+    emit_clamp(builder, kLength, most);
+  }
+
+  /// The count in a parameter's word, or in memory behind it.
+  void emit_count(Builder& builder, const PointedData& data, ProgramRole role, Label nothing) {
+    if (data.count_size == 0) return emit_word(builder, data.count_parameter, kLength, role);
+    load_argument(builder, static_cast<std::size_t>(data.count_parameter), kParent, role);
+    builder.jump_if(Op::jump_eq, kParent, kZero, nothing)
+        .load_memory(kLength, kParent, static_cast<std::int32_t>(data.count_offset),
+                     data.count_size, Space::current)
+        .jump_fault(nothing);
+  }
+
+  void emit_word(Builder& builder, int parameter, Reg into, ProgramRole role) {
     const auto index = static_cast<std::size_t>(parameter);
     load_argument(builder, index, into, role);
     emit_narrow(builder, into, signature_.parameters[index].type);
@@ -371,11 +475,13 @@ class SignatureCompiler {
   const api::Signature& signature_;
   const Target& target_;
   const SignatureOptions& options_;
+  Abi abi_;
   CodeMode mode_;
   bool is_windows_;
   bool returns_;
   std::vector<Argument> arguments_;                  ///< of every parameter
   std::vector<PointedData> pointed_;                 ///< of the captured ones
+  std::vector<api::NestedData> nested_;              ///< behind pointers in structures
   std::array<std::uint8_t, 16> slots_ = no_slots();  ///< by general register
   std::uint8_t unread_slot_ = kNoSlot;
   std::uint8_t rip_slot_ = kNoSlot;

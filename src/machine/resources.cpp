@@ -25,6 +25,16 @@ fs::path from_environment(const char* variable) {
   return value != nullptr ? fs::path(value) : fs::path();
 }
 
+/// `path` of the build tree that holds an executable.
+fs::path find_in_build_tree(const fs::path& executable, const fs::path& path) {
+  fs::path place = executable.parent_path();
+  for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
+    if (present(place / path) && present(place / "CMakeCache.txt")) return place / path;
+    place = place.parent_path();
+  }
+  return {};
+}
+
 }  // namespace
 
 fs::path find_data_directory(const fs::path& executable, std::string_view name) {
@@ -39,18 +49,16 @@ fs::path find_data_directory(const fs::path& executable, std::string_view name) 
   return {};
 }
 
+fs::path find_generated_directory(const fs::path& executable, std::string_view name) {
+  return find_in_build_tree(executable, name);
+}
+
 fs::path find_plugin(const fs::path& executable) {
   fs::path beside = executable.parent_path() / kPluginName;
   if (present(beside)) return beside;
   fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / kPluginName;
   if (present(installed)) return installed;
-  fs::path place = executable.parent_path();
-  for (int level = 0; level < kMaxLevels && place.has_relative_path(); ++level) {
-    fs::path built = place / "src/hypervisor" / kPluginName;
-    if (present(built) && present(place / "CMakeCache.txt")) return built;
-    place = place.parent_path();
-  }
-  return {};
+  return find_in_build_tree(executable, fs::path("src/hypervisor") / kPluginName);
 }
 
 Result<fs::path> data_directory(std::string_view name) {
@@ -62,6 +70,10 @@ Result<fs::path> data_directory(std::string_view name) {
   if (!found.empty()) return found;
   return with_remedy(fail(ErrorCode::not_found, "Glasshook's '{}' directory is missing", name),
                      "set GLASSHOOK_DATA to the directory that holds it");
+}
+
+fs::path generated_directory(std::string_view name) {
+  return find_generated_directory(own_executable(), name);
 }
 
 Result<fs::path> plugin_file() {

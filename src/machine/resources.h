@@ -12,12 +12,18 @@ namespace glasshook::machine {
 /// the executable is installed in, or in the source tree it was built in.
 [[nodiscard]] Result<std::filesystem::path> data_directory(std::string_view name);
 
+/// Data that the build made, in the build tree of the executable; empty when there is none: an
+/// installed program has it in data_directory().
+[[nodiscard]] std::filesystem::path generated_directory(std::string_view name);
+
 /// The QEMU plugin: $GLASSHOOK_PLUGIN, in lib/glasshook of the prefix, or in the build tree.
 [[nodiscard]] Result<std::filesystem::path> plugin_file();
 
 /// The same searches for an executable elsewhere; empty when nothing is found.
 [[nodiscard]] std::filesystem::path find_data_directory(const std::filesystem::path& executable,
                                                         std::string_view name);
+[[nodiscard]] std::filesystem::path find_generated_directory(
+    const std::filesystem::path& executable, std::string_view name);
 [[nodiscard]] std::filesystem::path find_plugin(const std::filesystem::path& executable);
 
 }  // namespace glasshook::machine
