@@ -130,7 +130,7 @@ PointedData pointed_data(const Vocabulary& vocabulary, const Signature& signatur
     if (other.name != type.length_from) continue;
     data.count_parameter = static_cast<int>(i);
     if (type.length_field.empty()) continue;
-    const std::string_view name = type.length_field == "*" ? "" : type.length_field;
+    const std::string_view name = type.length_field == "*" ? std::string_view{} : type.length_field;
     const StructureField* field = vocabulary.find_field(other.type.name, name);
     if (!field) return {};
     data.count_size = field->type.size;

@@ -25,18 +25,18 @@ std::string set_text(const SetRule& rule, const std::vector<HeaderConstant>& con
   };
   std::vector<Member> members;
   std::set<std::uint64_t> values;
-  for (const HeaderConstant& constant : constants) {
-    if (!matches_any(rule.macros, constant.name) || matches_any(rule.without, constant.name))
-      continue;
-    const auto value = rule.is_wide ? static_cast<std::uint64_t>(constant.value)
-                                    : static_cast<std::uint32_t>(constant.value);
-    if (values.insert(value).second) members.push_back({constant.name, value});
+  for (const std::string& glob : rule.macros) {
+    for (const HeaderConstant& constant : constants) {
+      if (!glob_match(glob, constant.name) || matches_any(rule.without, constant.name)) continue;
+      const auto value = rule.is_wide ? static_cast<std::uint64_t>(constant.value)
+                                      : static_cast<std::uint32_t>(constant.value);
+      if (values.insert(value).second) members.push_back({constant.name, value});
+    }
   }
   if (members.empty()) return {};
   if (rule.is_flags)
     std::ranges::stable_sort(members, [](const Member& a, const Member& b) {
-      const int bits_a = std::popcount(a.value), bits_b = std::popcount(b.value);
-      return bits_a != bits_b ? bits_a > bits_b : a.value < b.value;
+      return std::popcount(a.value) > std::popcount(b.value);
     });
   std::string text = fmt::format("{} {} {{\n", rule.is_flags ? "flags" : "enum", rule.name);
   for (const Member& member : members)

@@ -16,11 +16,21 @@ constexpr const char* kApis = R"(
 flags f { A = 0 mask 3 B = 1 mask 3 C = 0x10 D = 0x30 }
 enum signal_names { SIGHUP = 1 }
 enum e { X = -1 Y = 2 }
+enum ntstatus_names { STATUS_SUCCESS = 0 }
+enum hresult_names { S_OK = 0 }
+enum win32_error_names { ERROR_SUCCESS = 0 ERROR_FILE_NOT_FOUND = 2 }
+enum predefined_keys { HKEY_USERS = 0xffffffff80000003 }
+struct text 16 { length: u16 @ 0 buffer: utf16[length bytes] @ 8 }
+struct counted 16 { len: uint @ 0 data: bytes[len] @ 8 }
+struct outer 96 { name: text* @ 0 own: text @ 8 id: GUID @ 24 next: outer* @ 40 plain: string @ 48 wide: utf16[8] @ 56 when: filetime @ 72 sid: SID* @ 80 many: counted*[3] @ 88 }
 struct s 24 { a: int @ 0 b: flags<f> @ 4 name: bytes[16] @ 8 }
 module m
 x: strings(a: string, f: flags<f>, b: path if f & B|C, c: strings, d: utf16) -> fd ! errno
 x: buffers(a: bytes[n], out b: bytes[ret], inout c: bytes[n * k], n: size, k: i16) -> ssize ! errno
 x: structs(a: s*, out b: s*[n], c: sockaddr*[n], out d: wait_status*, n: int) -> pointer ! null, errno
+x: windows(a: outer*, out b: outer*[*n2], c: utf16[n.len bytes], n: counted*, out d: reg_data[*n2, *t], n2: uint*, t: uint*, e: reg_data_ansi[k, k], k: uint, f: SOCKADDR*[k], g: GUID*, h: SID*) -> handle ! last_error
+x: statuses(a: ntstatus, b: hresult, c: win32_error, d: hkey, e: filetime, f: bool32, g: counted*) -> ntstatus ! ntstatus
+x: results(a: utf16[3]) -> hresult ! hresult
 x: scalars(a: bool, b: char, c: signal, d: mode, e: enum<e>, f: errno, g: hex32) -> int ! -errno
 )";
 
@@ -31,7 +41,7 @@ void add_record(std::vector<std::byte>& out, std::span<const std::uint8_t>& data
   out.resize(sizeof header);
   for (int fields = 0; fields < 8 && data.size() >= 4; ++fields) {
     capture::FieldHeader field;
-    field.id = data[0] % 40;
+    field.id = data[0] % 100;
     field.kind = static_cast<capture::FieldKind>(1 + data[1] % 5);
     field.flags = data[2];
     field.detail = data[2];

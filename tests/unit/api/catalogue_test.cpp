@@ -26,6 +26,9 @@ TEST(ModuleStem, CutsPathSuffixAndVersion) {
   EXPECT_EQ(module_stem("ld-musl-x86_64.so.1"), "ld-musl-x86_64");
   EXPECT_EQ(module_stem("libc.musl-x86_64.so.1"), "libc.musl-x86_64");
   EXPECT_EQ(module_stem("ld-2.31.so"), "ld");
+  EXPECT_EQ(module_stem("C:\\windows\\system32\\KERNEL32.DLL"), "KERNEL32");
+  EXPECT_EQ(module_stem("msvcp140-1.dll"), "msvcp140-1");
+  EXPECT_EQ(module_stem(".dll"), ".dll");
   EXPECT_EQ(module_stem(""), "");
   EXPECT_EQ(module_stem("/"), "");
 }
@@ -109,6 +112,44 @@ TEST(Catalogue, RefusesDoubleDeclarations) {
               HasSubstr("declared in another file"));
   EXPECT_THAT(error_of({{"a", "module m = x"}, {"b", "module m = y"}}).message,
               HasSubstr("names other objects"));
+}
+
+TEST(Catalogue, LowerLayersHideHigherOnes) {
+  const std::vector<SourceFile> files = {
+      {.name = "written",
+       .text = "module m\nx: f(a: e1*) -> int\nenum e { A = 1 }\nstruct e1 8 { a: int @ 4 }",
+       .layer = 0},
+      {.name = "made",
+       .text = "module m = one two\ny: f(b: pointer) -> int\ny: g(e: enum<e>) -> int\n"
+               "enum e { B = 1 }\nstruct e1 16 { a: int @ 8 }",
+       .layer = 1}};
+  const Result<ApiCatalogue> parsed = ApiCatalogue::parse(files);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->all().size(), 2u);
+  EXPECT_EQ(parsed->find("TWO.dll", "f")->category, "x");
+  EXPECT_EQ(parsed->find("one.dll", "g")->category, "y");
+  EXPECT_EQ(parsed->vocabulary().find_set("e")->values[0].name, "A");
+  EXPECT_EQ(parsed->vocabulary().structure_size("e1"), 8u);
+}
+
+TEST(Catalogue, AnObjectMayHaveTheFunctionsOfSeveralModules) {
+  const Result<ApiCatalogue> parsed = ApiCatalogue::parse(std::vector<SourceFile>{
+      {"a", "module a = a base\nx: f() -> int"}, {"b", "module b = b base\nx: g() -> int"}});
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->find("base.dll", "f")->module, "a");
+  EXPECT_EQ(parsed->find("base.dll", "g")->module, "b");
+  EXPECT_EQ(parsed->find_all("base!?").size(), 2u);
+  EXPECT_EQ(parsed->find("a", "g"), nullptr);
+}
+
+TEST(Catalogue, ChecksLengthsInOtherStructures) {
+  EXPECT_THAT(error_of({{"a",
+                         "struct s 8 { n: hex @ 0 }\nmodule m\n"
+                         "x: f(a: bytes[b.n], b: s*) -> int"}})
+                  .message,
+              HasSubstr("'s' has no integer 'n'"));
+  EXPECT_THAT(error_of({{"a", "module m\nx: f(a: bytes[*b], b: sockaddr*) -> int"}}).message,
+              HasSubstr("'sockaddr' is no integer"));
 }
 
 TEST(Catalogue, SaysWhatItCannotRead) {

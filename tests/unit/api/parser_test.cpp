@@ -95,6 +95,44 @@ TEST(Parser, ReadsSetsAndStructures) {
   EXPECT_EQ(s->fields[1].type.kind, TypeKind::string);
 }
 
+TEST(Parser, ReadsStructuresWithPointers) {
+  using Place = StructureField::Place;
+  const Result<ParsedFile> parsed = parse_api_file(
+      "struct text 16 { length: u16 @ 0 buffer: utf16[length bytes] @ 8 }\n"
+      "struct s 80 { name: text* @ 0 own: text @ 8 wide: utf16[4] @ 24 narrow: string[4] @ 32\n"
+      "  number: int* @ 40 plain: string @ 48 n: uint @ 56 many: text*[n] @ 64 left: pointer @ 72 "
+      "}",
+      "x");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  const Vocabulary& v = parsed->vocabulary;
+  EXPECT_EQ(v.find_field("text", "length")->place, Place::hidden);
+  EXPECT_EQ(v.find_field("text", "buffer")->place, Place::pointer);
+  EXPECT_TRUE(v.find_field("text", "buffer")->type.length_in_bytes);
+  EXPECT_EQ(v.find_field("s", "name")->place, Place::pointer);
+  EXPECT_EQ(v.find_field("s", "own")->place, Place::embedded);
+  EXPECT_EQ(v.find_field("s", "wide")->place, Place::array);
+  EXPECT_EQ(v.find_field("s", "wide")->bytes, 8u);
+  EXPECT_EQ(v.find_field("s", "narrow")->bytes, 4u);
+  EXPECT_EQ(v.find_field("s", "number")->place, Place::pointer);
+  EXPECT_EQ(v.find_field("s", "plain")->place, Place::pointer);
+  EXPECT_EQ(v.find_field("s", "n")->place, Place::hidden);
+  EXPECT_EQ(v.find_field("s", "left")->place, Place::value);
+  EXPECT_EQ(v.find_field("s", "absent"), nullptr);
+  EXPECT_EQ(v.find_field("absent", "s"), nullptr);
+}
+
+TEST(Parser, ReadsLengthsBehindPointers) {
+  const Signature f = function(
+      "x: f(out a: bytes[*n], inout n: uint*, out b: utf16[s.count bytes], s: thing*, "
+      "c: reg_data[k, *n], k: uint) -> int ! last_error");
+  EXPECT_EQ(f.parameters[0].type.length_from, "n");
+  EXPECT_EQ(f.parameters[0].type.length_field, "*");
+  EXPECT_EQ(f.parameters[2].type.length_from, "s");
+  EXPECT_EQ(f.parameters[2].type.length_field, "count");
+  EXPECT_EQ(f.parameters[4].type.name, "*n");
+  EXPECT_EQ(f.convention, ResultConvention::last_error_if_minus_one);
+}
+
 struct BadSource {
   std::string_view source;
   std::string_view message;  ///< with its place
@@ -145,7 +183,18 @@ INSTANTIATE_TEST_SUITE_P(
         BadSource{"flags f { A = 1", "expected a name or '}'", ""},
         BadSource{"struct s 8 { a: int @ 6 }", "a lies outside its structure", ""},
         BadSource{"struct s 8 { a: int @ 18446744073709551615 }", "outside its structure", ""},
-        BadSource{"struct s 8 { a: string @ 0 }", "a field is a plain value", "pointer"},
+        BadSource{"struct s 8 { a: strings @ 0 }", "a field has no such type", "pointer"},
+        BadSource{"struct s 8 { a: bytes[ret] @ 0 }", "a field has no such type", ""},
+        BadSource{"struct s 8 { a: void @ 0 }", "a field cannot be void", ""},
+        BadSource{"struct s 8 { a: utf16[n] @ 0 }", "length from 'n', which is no integer field",
+                  ""},
+        BadSource{"struct s 8 { a: utf16[5] @ 0 }", "lies outside its structure", ""},
+        BadSource{"struct s 8 { a: t @ 8 }", "lies outside its structure", ""},
+        BadSource{"module m\nx: f(a: bytes[*n], n: int) -> int", "'n', which is no followed", ""},
+        BadSource{"module m\nx: f(a: bytes[*3]) -> int", "expected a length before '3'", ""},
+        BadSource{"module m\nx: f(a: bytes[n.], n: int) -> int", "expected a field", ""},
+        BadSource{"module m\nx: f(a: reg_data[n, t], n: int) -> int", "type from 't'", ""},
+        BadSource{"module m\nx: f(a: reg_data[n], n: int) -> int", "expected ','", ""},
         BadSource{"struct int 8 { }", "'int' is a built-in type", ""},
         BadSource{"struct s 0 { }", "1 to 4096 bytes", ""},
         BadSource{"module m\nx: f\x01(a: int) -> int", "unexpected character '\\x01'", ""}));

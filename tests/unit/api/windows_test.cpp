@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/call.h"
+#include "api/format.h"
 #include "api/windows_values.h"
 #include "support.h"
 
@@ -203,7 +204,9 @@ TEST(WindowsCatalogue, WrittenStructuresHaveTheHeadersOffsets) {
     EXPECT_EQ(layout.size, header->size) << name;
     for (const StructureField& field : layout.fields) {
       const StructureField* known = generated().vocabulary().find_field(name, field.name);
-      if (known) EXPECT_EQ(field.offset, known->offset) << name << "." << field.name;
+      if (known) {
+        EXPECT_EQ(field.offset, known->offset) << name << "." << field.name;
+      }
     }
   }
   EXPECT_GE(compared, 8u);

@@ -102,6 +102,12 @@ TEST(Program, ApisShowSearchAndSuggest) {
   EXPECT_EQ(shown.status, kSuccess);
   EXPECT_THAT(shown.out, AllOf(HasSubstr("libc!open\n"), HasSubstr("O_CREAT")));
   EXPECT_THAT(glasshook({"apis", "search", "SOCKET"}).out, HasSubstr("libc!socketpair"));
+  const Outcome windows = glasshook({"apis", "show", "kernelbase!CreateProcessW"});
+  EXPECT_EQ(windows.status, kSuccess);
+  EXPECT_THAT(windows.out, HasSubstr("kernel32!CreateProcessW\n"));
+  EXPECT_THAT(windows.out, HasSubstr("CREATE_SUSPENDED"));
+  EXPECT_THAT(glasshook({"apis", "show", "ntdll!NtCreatFile"}).err,
+              HasSubstr("ntdll!NtCreateFile"));
   const Outcome wrong = glasshook({"apis", "show", "opne"});
   EXPECT_EQ(wrong.status, kFailure);
   EXPECT_THAT(wrong.err, HasSubstr("libc!open"));

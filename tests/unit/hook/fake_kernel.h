@@ -163,6 +163,16 @@ class FakeKernel {
         put(stack_ + 8 * (i - 5), values[i]);
     }
   }
+  /// The same for a function of 64-bit Windows.
+  void windows_arguments(const std::vector<std::uint64_t>& values) {
+    constexpr std::array<std::size_t, 4> kRegisters = {1, 2, 8, 9};
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (i < kRegisters.size())
+        cpu.gpr[kRegisters[i]] = values[i];
+      else
+        put(stack_ + 0x28 + 8 * (i - 4), values[i]);
+    }
+  }
   capture::Outcome run(const capture::Program& program) {
     const capture::Environment environment{.ram = &guest_.ram(),
                                            .kernel_space = kernel_space_,

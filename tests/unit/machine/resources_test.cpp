@@ -14,7 +14,10 @@ TEST(Resources, AreFoundInASourceTree) {
   tree.write("build/release/CMakeCache.txt", "");
   tree.write("build/release/src/hypervisor/libglasshook-qemu.so", "");
   const auto executable = tree.path() / "build/release/src/cli/glasshook";
+  tree.write("build/release/apis/windows/kernel32.api", "");
   EXPECT_EQ(find_data_directory(executable, "apis"), tree.path() / "apis");
+  EXPECT_EQ(find_generated_directory(executable, "apis"), tree.path() / "build/release/apis");
+  EXPECT_EQ(find_generated_directory(executable, "guests"), "");
   EXPECT_EQ(find_data_directory(executable, "guests"), "");
   EXPECT_EQ(find_plugin(executable),
             tree.path() / "build/release/src/hypervisor/libglasshook-qemu.so");
