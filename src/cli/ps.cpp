@@ -1,6 +1,7 @@
 // glasshook ps: the processes of a running VM.
 #include "cli/guest_view.h"
 #include "guest/linux/process.h"
+#include "monitor/windows_view.h"
 
 namespace glasshook::cli {
 namespace {
@@ -30,13 +31,23 @@ Result<GuestView> list_processes(const linux_guest::LinuxKernel& kernel) {
                    {"", "cgroup"},
                    {"", "container_id"},
                    {"", "kernel_thread"},
-                   {"", "exited"}});
-  for (const linux_guest::ProcessInfo& p : found->items)
+                   {"", "exited"},
+                   {"", "windows_pid"},
+                   {"", "windows_image"},
+                   {"", "windows_command_line"},
+                   {"", "windows_directory"}});
+  for (const linux_guest::ProcessInfo& p : found->items) {
+    const auto windows = monitor::windows_process(kernel, p);
+    const auto own = windows ? windows->parameters : windows::ProcessParameters{};
     listing.add({std::uint64_t{p.pid}, std::uint64_t{p.parent_pid}, std::uint64_t{p.user_id},
                  std::uint64_t{p.effective_user_id}, std::uint64_t{p.namespace_pid}, p.start_time,
                  p.name, command_of(p), p.arguments, or_unknown(p.executable.display()),
                  or_unknown(p.working_directory.display()), or_unknown(p.cgroup),
-                 or_unknown(p.container_id), p.kernel_thread, p.exited});
+                 or_unknown(p.container_id), p.kernel_thread, p.exited,
+                 windows ? Cell{std::uint64_t{windows->teb.process_id}} : Cell{},
+                 or_unknown(own.image_path), or_unknown(own.command_line),
+                 or_unknown(own.current_directory)});
+  }
   return GuestView{std::move(listing), found->incomplete};
 }
 

@@ -1,5 +1,7 @@
 #include "hook/context.h"
 
+#include "guest/windows/process.h"
+
 namespace glasshook::hook {
 
 using capture::Label;
@@ -45,6 +47,18 @@ void emit_context(capture::Builder& builder, const GuestLayout& layout, CodeMode
         .bind(kernel_thread);
   }
   builder.emit_words(kContextField, kTaskRegister, kContextWords);
+}
+
+void emit_win32_ids(capture::Builder& builder) {
+  constexpr Reg kProcess{0}, kThread{1}, kTeb{2};
+  static_assert(kWin32ThreadId == kWin32ProcessId + 1 && kWin32Words == 2);
+  const Label none = builder.new_label();
+  builder.load_cpu(kTeb, capture::CpuRegister::gs_base)
+      .load_memory(kProcess, kTeb, windows::kTebProcessId, 4, Space::current)
+      .load_memory(kThread, kTeb, windows::kTebThreadId, 4, Space::current)
+      .jump_fault(none)
+      .emit_words(kWin32Field, kProcess, kWin32Words)
+      .bind(none);
 }
 
 Result<capture::Program> compile_context(const GuestLayout& layout) {

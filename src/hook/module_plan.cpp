@@ -23,16 +23,26 @@ std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t 
   return std::nullopt;
 }
 
+/// Wine keeps the Unix half of `ntdll.dll` as `x86_64-unix/ntdll.so`, which exports the same names
+/// for calls that the DLL has passed on already. They are not what `ntdll!NtClose` names.
+bool is_unix_half(std::string_view path) {
+  const std::string_view folder = path.substr(0, path.rfind('/'));
+  return folder.ends_with("-unix");
+}
+
 }  // namespace
 
 const api::Module* module_named(const api::ApiCatalogue& catalogue, std::string_view file_name,
                                 std::string_view soname) {
+  if (is_unix_half(file_name)) return nullptr;
   const api::Module* known = catalogue.module_of(file_name);
   return known == nullptr && !soname.empty() ? catalogue.module_of(soname) : known;
 }
 
 bool names_module(const SelectedExport& selected, std::string_view file_name,
                   std::string_view soname, const api::ApiCatalogue& catalogue) {
+  if (is_unix_half(file_name))
+    return glob_match(selected.given, file_name.substr(file_name.rfind('/') + 1));
   const api::Module* known = module_named(catalogue, file_name, soname);
   return glob_match(selected.module, api::module_stem(file_name)) ||
          (known != nullptr && glob_match(selected.module, known->name));
@@ -41,8 +51,10 @@ bool names_module(const SelectedExport& selected, std::string_view file_name,
 /// Fills a plan.
 class ModulePlanner {
  public:
-  ModulePlanner(const ElfModule& module, const HookMaker& maker, ModulePlan& plan)
+  ModulePlanner(const ElfModule& module, std::string_view stem, const HookMaker& maker,
+                ModulePlan& plan)
       : module_(module),
+        stem_(stem),
         code_(elf::code_of(module)),
         misses_(module.misses()),
         errno_(elf::find_errno(module)),
@@ -92,6 +104,7 @@ class ModulePlanner {
     planned_.insert(address);
     misses_ = module_.misses();
     ModuleFunction function{.signature = signature,
+                            .module = std::string(stem_),
                             .name = std::string(name),
                             .address = address,
                             .options = options,
@@ -124,6 +137,7 @@ class ModulePlanner {
   }
 
   const ElfModule& module_;
+  std::string_view stem_;
   elf::CodeView code_;
   std::uint64_t misses_;  ///< before what is looked at now
   std::optional<elf::ErrnoLocation> errno_;
@@ -139,7 +153,7 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
                             const HookMaker& maker) {
   ModulePlan plan;
   const api::Module* known = module_named(catalogue, file_name, module.soname());
-  ModulePlanner planner(module, maker, plan);
+  ModulePlanner planner(module, api::module_stem(file_name), maker, plan);
   bool concerned = known == nullptr && !module.soname_known();
   for (const SelectedApi& api : selection.apis) {
     if (known == nullptr || api.signature->module != known->name) continue;

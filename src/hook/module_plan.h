@@ -20,7 +20,8 @@ namespace glasshook::hook {
 /// A function of a module that the selection names.
 struct ModuleFunction {
   const api::Signature* signature = nullptr;  ///< null: exported, but nobody described it
-  std::string name;                           ///< of the export
+  std::string module;                         ///< the module's name, as shown
+  std::string name;                           ///< of the export, as shown
   std::uint64_t address = 0;                  ///< the module's own
   WatchOptions options;
   std::optional<std::int64_t> errno_slot_delta;  ///< as in SignatureOptions

@@ -124,8 +124,8 @@ class Resolver {
       selection_.notes.push_back(
           fmt::format("{} has no signature: it is hooked where {} exports it, with raw arguments{}",
                       selector.text, module->name, hint(nearest(pattern))));
-    selection_.exports.push_back(
-        {std::string(api::module_stem(selector.module)), selector.function, selector.options});
+    selection_.exports.push_back({selector.module, std::string(api::module_stem(selector.module)),
+                                  selector.function, selector.options});
     return {};
   }
 

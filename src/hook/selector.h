@@ -44,6 +44,7 @@ struct SelectedApi {
 /// Exported functions of user-mode modules that have no signature: hooked where a module exports
 /// one.
 struct SelectedExport {
+  std::string given;   ///< the module as the user wrote it: "libfoo.so.1", "KERNEL32.dll"
   std::string module;  ///< glob over the stem of a file name ("libfoo" of "libfoo.so.1")
   std::string function;
   WatchOptions options;

@@ -62,6 +62,7 @@ class SignatureCompiler {
         options_(options),
         abi_(abi),
         mode_(abi == Abi::linux_kernel ? CodeMode::kernel : CodeMode::user),
+        is_windows_(abi == Abi::win64_user),
         returns_(signature.returns && options.returns) {
     const std::size_t count = std::min(signature.parameters.size(), api::kMaxParameters);
     for (std::size_t i = 0; i < signature.parameters.size(); ++i)
@@ -145,6 +146,7 @@ class SignatureCompiler {
     emit_process_filter(builder, target_.filter, target_.layout, stopped);
     if (options_.rate_limiter) builder.rate_limit(*options_.rate_limiter, stopped);
     emit_context(builder, target_.layout, mode_);
+    if (is_windows_) emit_win32_ids(builder);
     emit_arguments(builder);
     back_jumps_ = 0;
     for (std::size_t i = 0; i < pointed_.size(); ++i)
@@ -476,6 +478,7 @@ class SignatureCompiler {
   const SignatureOptions& options_;
   Abi abi_;
   CodeMode mode_;
+  bool is_windows_;
   bool returns_;
   std::vector<Argument> arguments_;                  ///< of every parameter
   std::vector<PointedData> pointed_;                 ///< of the captured ones

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "api/from_btf.h"
+#include "hook/spec.h"
 
 namespace glasshook::monitor {
 
@@ -131,6 +132,10 @@ void ApiTracer::tell(const api::Signature& signature, const capture::RecordView*
   event.fields.push_back({"api.module", signature.module});
   event.fields.push_back({"api.name", signature.name});
   event.fields.push_back({"api.depth", std::uint64_t{depth}});
+  if (const auto* ids = entry != nullptr ? entry->find(hook::kWin32Field) : nullptr) {
+    event.fields.push_back({"glasshook.windows.process_id", ids->word(hook::kWin32ProcessId)});
+    event.fields.push_back({"glasshook.windows.thread_id", ids->word(hook::kWin32ThreadId)});
+  }
   for (std::size_t i = 0; i < call.arguments.size() && i < names.size(); ++i)
     if (call.arguments[i].relevant) event.fields.push_back({names[i], call.arguments[i].value});
   if (call.returned) {

@@ -30,13 +30,12 @@ void KnownModule::make_plan(const std::shared_ptr<GrowingFile>& file, const Want
   const auto module = elf::ElfModule::parse(file, elf::Layout::file);
   if (module) {
     soname_ = module->soname();
-    const std::string_view stem = api::module_stem(path_);
     const auto maker = [&](const hook::ModuleFunction& function) -> std::optional<HookId> {
       auto [at, end] = std::ranges::equal_range(
           hooks_, function.address, {}, [](const MadeHook& made) { return made.function.address; });
       for (auto made = at; made != end; ++made)
         if (made->function == function) return made->id;
-      const auto id = wanted.make_hook(function, stem);
+      const auto id = wanted.make_hook(function);
       if (id) hooks_.insert(end, {.function = function, .id = *id});
       return id;
     };

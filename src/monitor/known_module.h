@@ -23,14 +23,11 @@ namespace glasshook::monitor {
 /// they come; a function keeps the hook it has. Used from one thread.
 class KnownModule {
  public:
-  /// Compiles and loads the hook of a function of the module with that stem ("libc").
-  using HookMaker = std::function<std::optional<hypervisor::HookId>(const hook::ModuleFunction&,
-                                                                    std::string_view module)>;
   /// What the user wants, and who makes the hooks; borrowed for a call.
   struct Wanted {
     const hook::Selection& selection;
     const api::ApiCatalogue& catalogue;
-    const HookMaker& make_hook;
+    const hook::HookMaker& make_hook;
   };
 
   explicit KnownModule(std::string path) : path_(std::move(path)) {}

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "guest/linux/path.h"
+#include "guest/linux/process.h"
 #include "hook/signature_compiler.h"
+#include "monitor/cached_file.h"
 
 namespace glasshook::monitor {
 
@@ -13,28 +15,6 @@ using linux_guest::CodePage;
 using linux_guest::CodePageKind;
 
 namespace {
-
-/// A file of the guest, as far as its page cache holds it.
-class CachedFile final : public GrowingFile {
- public:
-  CachedFile(const linux_guest::PageCache& cache, Gva mapping)
-      : cache_(cache), mapping_(mapping), size_(cache.file_size(mapping)) {}
-  [[nodiscard]] std::uint64_t size() const override { return size_; }
-  [[nodiscard]] bool has_page(std::uint64_t index) const override {
-    return cache_.find(mapping_, index).has_value();
-  }
-
- protected:
-  [[nodiscard]] bool read_page(std::uint64_t index, std::uint64_t in_page,
-                               std::span<std::byte> out) const override {
-    return cache_.read(mapping_, index * kPageSize + in_page, out);
-  }
-
- private:
-  linux_guest::PageCache cache_;
-  Gva mapping_;
-  std::uint64_t size_;
-};
 
 /// The running task, as the context program wrote it into the question.
 Gva task_of(const PageQuestion& question) {
@@ -52,7 +32,7 @@ bool is_memory_only(const linux_guest::FilePath& path) {
 }
 
 /// What is shown of an export without a signature: its first four argument registers.
-api::Signature unknown_signature(std::string_view module, const std::string& name) {
+api::Signature unknown_signature(const std::string& module, const std::string& name) {
   api::Signature signature;
   signature.module = module;
   signature.name = name;
@@ -74,10 +54,32 @@ ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
       target_(&target),
       hooks_(&hooks),
       options_(std::move(options)),
-      make_hook_([this](const hook::ModuleFunction& function, std::string_view module) {
-        return make_hook(function, module);
+      make_hook_([this](const hook::ModuleFunction& function) {
+        return make_hook(function, hook::Abi::sysv_user);
       }) {
   if (auto cache = linux_guest::PageCache::of(kernel)) cache_.emplace(*cache);
+  plan_windows();
+}
+
+void ModuleOracle::plan_windows() {
+  windows_.reset();
+  if (!cache_ || !wants_modules()) return;
+  windows_ = std::make_unique<PeModules>(
+      *kernel_, *cache_, hook::PeSelection(options_.selection, *catalogue_),
+      [this](const hook::ModuleFunction& f) {
+        const auto id = make_hook(f, hook::Abi::win64_user);
+        if (id) windows_hooks_.push_back(*id);
+        return id;
+      });
+}
+
+void ModuleOracle::look_around() {
+  const std::lock_guard lock(mutex_);
+  const auto processes = windows_ ? linux_guest::processes(*kernel_)
+                                  : linux_guest::Listing<linux_guest::ProcessInfo>{};
+  if (!processes) return;
+  for (const linux_guest::ProcessInfo& process : processes->items)
+    if (!process.mm.is_null()) windows_->look_at(process.task, process.mm);
 }
 
 bool ModuleOracle::wants_modules() const {
@@ -90,6 +92,10 @@ std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) 
   std::vector<hypervisor::HookId> dropped;
   for (auto& [key, module] : modules_)
     module.known.replan(options_.selection, *catalogue_, dropped);
+  // An export of one Windows module may lead to any other: they are planned anew together.
+  dropped.insert(dropped.end(), windows_hooks_.begin(), windows_hooks_.end());
+  windows_hooks_.clear();
+  plan_windows();
   return dropped;
 }
 
@@ -98,7 +104,10 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   const Gva task = task_of(question);
   const auto mm = kernel_->pointer(task, kernel_->layout().task.mm);
   CodePage page;
-  if (mm && !mm->is_null()) page = linux_guest::code_page(*kernel_, *mm, question.address);
+  if (mm && !mm->is_null()) {
+    if (windows_) windows_->look_at(task, *mm);
+    page = linux_guest::code_page(*kernel_, *mm, question.address);
+  }
   PageSites sites;
   switch (page.kind) {
     case CodePageKind::anonymous:
@@ -127,7 +136,9 @@ PageSites ModuleOracle::file_page(const CodePage& page, Gva task) {
   const auto file = cache_ && mapping ? std::make_shared<CachedFile>(*cache_, *mapping) : nullptr;
   Module& module = module_of(page, task, file);
   PageSites sites;
-  if (wants_modules() && file)
+  if (const PageSites* known = windows_ ? windows_->answer(page) : nullptr)
+    sites = *known;
+  else if (wants_modules() && file)
     sites = module.known.sites(
         page.file_offset / kPageSize, file,
         {.selection = options_.selection, .catalogue = *catalogue_, .make_hook = make_hook_});
@@ -170,14 +181,14 @@ void ModuleOracle::count() {
 }
 
 std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
-                                                          std::string_view module) {
+                                                          hook::Abi abi) {
   const api::Signature* signature = function.signature;
   if (signature == nullptr) {
-    made_up_.push_back(unknown_signature(module, function.name));
+    made_up_.push_back(unknown_signature(function.module, function.name));
     signature = &made_up_.back();
   }
   const auto programs =
-      hook::compile_signature(*signature, catalogue_->vocabulary(), hook::Abi::sysv_user, *target_,
+      hook::compile_signature(*signature, catalogue_->vocabulary(), abi, *target_,
                               {.returns = function.options.returns,
                                .rate_limiter = options_.limiter_of(function.options),
                                .errno_slot_delta = function.errno_slot_delta,

@@ -19,12 +19,14 @@
 #include "api/catalogue.h"
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
+#include "hook/calling_convention.h"
 #include "hook/compiler.h"
 #include "hook/module_plan.h"
 #include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
 #include "monitor/hook_set.h"
 #include "monitor/known_module.h"
+#include "monitor/pe_modules.h"
 
 namespace glasshook::monitor {
 
@@ -46,18 +48,27 @@ class ModuleOracle {
                const api::ApiCatalogue& catalogue, const hook::Target& target, HookSet& hooks,
                Options options);
 
+  /// Takes in the Windows modules that processes have mapped already. Once, before any question.
+  void look_around();
   [[nodiscard]] hypervisor::PageSites answer(const hypervisor::PageQuestion& question);
+  /// True once after earlier answers were found to lack sites: all pages must be asked about again.
+  [[nodiscard]] bool take_stale() { return windows_ && windows_->take_stale(); }
 
   /// Something else is wanted from now on; pages have to be asked about again. The hooks that are
-  /// not wanted any more, to be unloaded. From any thread.
+  /// not wanted any more, to be unloaded. From the thread of look_around().
   [[nodiscard]] std::vector<hypervisor::HookId> select(hook::Selection selection);
 
+  /// What may be missed in Windows modules, for people.
+  [[nodiscard]] std::vector<std::string> notes() const {
+    return windows_ ? windows_->notes() : std::vector<std::string>{};
+  }
   /// What may be missed now: pages and modules that could not be read, hooks that could not be
-  /// made. Safe from any thread.
-  [[nodiscard]] std::uint64_t unresolved() const { return unresolved_; }
+  /// made.
+  [[nodiscard]] std::uint64_t unresolved() const {
+    return unresolved_ + (windows_ ? windows_->unresolved() : 0);
+  }
 
  private:
-  using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;  ///< device, inode
   static constexpr std::size_t kMaxModules = 4096;
   static constexpr std::size_t kMaxUnknown = 65'536;
 
@@ -72,8 +83,8 @@ class ModuleOracle {
   hypervisor::PageSites file_page(const linux_guest::CodePage& page, Gva task);
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
-  std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function,
-                                              std::string_view module);
+  std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
+  void plan_windows();
   [[nodiscard]] bool wants_modules() const;
   void count();
 
@@ -84,9 +95,11 @@ class ModuleOracle {
   HookSet* hooks_;
   Options options_;
   std::mutex mutex_;
-  KnownModule::HookMaker make_hook_;
+  hook::HookMaker make_hook_;  ///< of ELF modules
   std::optional<linux_guest::PageCache> cache_;
   std::map<FileKey, Module> modules_;
+  std::unique_ptr<PeModules> windows_;  ///< null when nothing in modules is wanted
+  std::vector<hypervisor::HookId> windows_hooks_;
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
 
   std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are

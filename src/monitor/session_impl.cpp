@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 #include "api/from_btf.h"
@@ -190,7 +191,7 @@ Result<> Session::Impl::watch_code_pages() {
       families_, [](const auto& family) { return family->wants_unbacked_code(); });
   const bool modules = !selection_.apis.empty() || !selection_.exports.empty();
   if (!oracle_ && !unbacked && !modules) return {};
-  if (!oracle_)
+  if (!oracle_) {
     oracle_ = std::make_unique<ModuleOracle>(
         *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
         ModuleOracle::Options{.selection = selection_,
@@ -198,6 +199,12 @@ Result<> Session::Impl::watch_code_pages() {
                               .limiter_of = [this](const hook::WatchOptions& watch) {
                                 return limiter_for(watch).value_or(std::nullopt);
                               }});
+    oracle_->look_around();
+  }
+  return ask_about_pages();
+}
+
+Result<> Session::Impl::ask_about_pages() {
   return hypervisor_->watch_user_pages(
       [this](const hypervisor::PageQuestion& question) { return oracle_->answer(question); });
 }
@@ -259,6 +266,10 @@ Result<> Session::Impl::retire(const std::vector<hypervisor::HookId>& hooks) {
 }
 
 Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
+  if (oracle_ && oracle_->take_stale()) {
+    if (auto asked = ask_about_pages(); !asked) return std::unexpected(asked.error());
+    if (auto done = hypervisor_->commit(); !done) return std::unexpected(done.error());
+  }
   return hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
 }
 
@@ -426,6 +437,7 @@ Result<output::Summary> Session::Impl::summary() {
   output::Summary summary = seen_;
   summary.duration = last_record_ - first_record_;
   summary.missing_hooks = hooks_->missing();
+  if (oracle_) std::ranges::move(oracle_->notes(), std::back_inserter(summary.missing_hooks));
   const auto hooks = hypervisor_->hook_counters();
   if (!hooks) return std::unexpected(hooks.error());
   for (const hypervisor::HookCounters& h : *hooks) {

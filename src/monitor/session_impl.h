@@ -64,6 +64,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> drain();
   /// Stops hooks: handles what they captured, and tells the calls that are under way.
   Result<> retire(const std::vector<hypervisor::HookId>& hooks);
+  /// Also forgets all answers given before.
+  Result<> ask_about_pages();
 
   void on_record(const capture::RecordView& record);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);

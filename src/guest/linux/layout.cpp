@@ -58,7 +58,8 @@ void resolve_tasks(Layout& l, Resolver& r) {
             .signal = r.need("task_struct", "signal"),
             .thread_pid = r.need("task_struct", "thread_pid"),
             .cgroups = r.may("task_struct", "cgroups"),
-            .stack = r.need("task_struct", "stack")};
+            .stack = r.need("task_struct", "stack"),
+            .gs_base = r.may("task_struct", "thread.gsbase")};
   l.signal.thread_head = r.need("signal_struct", "thread_head");
   l.pid = {.level = r.need("pid", "level"),
            .numbers = r.need("pid", "numbers"),
@@ -85,6 +86,7 @@ void resolve_memory(Layout& l, Resolver& r) {
           .start_brk = r.need("mm_struct", "start_brk"),
           .brk = r.need("mm_struct", "brk"),
           .start_stack = r.need("mm_struct", "start_stack"),
+          .map_count = r.may("mm_struct", "map_count"),
           .mmap = r.may("mm_struct", "mmap"),
           .mm_rb = r.may("mm_struct", "mm_rb.rb_node"),
           .mm_mt = r.may("mm_struct", "mm_mt.ma_root")};

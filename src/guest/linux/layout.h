@@ -32,7 +32,7 @@ class Offset {
 struct Layout {
   struct {
     Offset tasks, thread_node, pid, tgid, comm, flags, exit_state, mm, group_leader, real_parent,
-        start_boottime, real_cred, fs, files, nsproxy, signal, thread_pid, cgroups, stack;
+        start_boottime, real_cred, fs, files, nsproxy, signal, thread_pid, cgroups, stack, gs_base;
   } task;
   struct {
     Offset thread_head;
@@ -45,7 +45,7 @@ struct Layout {
     Offset uid, gid, euid, egid;
   } cred;
   struct {
-    Offset pgd, exe_file, arg_start, arg_end, start_brk, brk, start_stack;
+    Offset pgd, exe_file, arg_start, arg_end, start_brk, brk, start_stack, map_count;
     Offset mmap, mm_rb;  ///< before 6.1
     Offset mm_mt;        ///< from 6.1 on: root of the maple tree
   } mm;

@@ -192,4 +192,15 @@ Result<Listing<MemoryArea>> areas(const LinuxKernel& kernel, Gva mm, PathRef roo
   return listing;
 }
 
+Listing<MemoryArea> file_areas(const LinuxKernel& kernel, Gva mm) {
+  auto vmas = all_vmas(kernel, mm);
+  Listing<MemoryArea> listing{.items = {}, .incomplete = std::move(vmas.incomplete)};
+  for (const Gva vma : vmas.items) {
+    const auto file = kernel.pointer(vma, kernel.layout().vma.file);
+    if (!file || file->is_null()) continue;
+    if (auto area = read_area(kernel, mm, vma)) listing.items.push_back(std::move(*area));
+  }
+  return listing;
+}
+
 }  // namespace glasshook::linux_guest

@@ -27,6 +27,9 @@ struct MemoryArea {
 /// All areas of a struct mm_struct in address order. At most 2^18.
 [[nodiscard]] Result<Listing<MemoryArea>> areas(const LinuxKernel& kernel, Gva mm, PathRef root);
 
+/// The areas that show files, in address order and without their paths.
+[[nodiscard]] Listing<MemoryArea> file_areas(const LinuxKernel& kernel, Gva mm);
+
 /// The area that holds an address, without its path: some microseconds. `not_found` when nothing
 /// is mapped there.
 [[nodiscard]] Result<MemoryArea> area_at(const LinuxKernel& kernel, Gva mm, Gva address);

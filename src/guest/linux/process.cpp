@@ -207,4 +207,9 @@ std::string_view container_id_of(std::string_view cgroup) {
   return id;
 }
 
+Gva user_gs_base(const LinuxKernel& kernel, Gva task) {
+  const Gva base{kernel.read<std::uint64_t>(task, kernel.layout().task.gs_base).value_or(0)};
+  return base.is_kernel() ? Gva{} : base;
+}
+
 }  // namespace glasshook::linux_guest

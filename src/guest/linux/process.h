@@ -62,6 +62,10 @@ struct ThreadInfo {
 /// The process with that pid (thread group id). `not_found` when there is none.
 [[nodiscard]] Result<ProcessInfo> find_process(const LinuxKernel& kernel, std::uint32_t pid);
 
+/// The GS base of a thread in user mode, as it was when it last gave up its processor or set it by
+/// arch_prctl(). Null for Linux programs, which do not use it; in Wine it is the TEB.
+[[nodiscard]] Gva user_gs_base(const LinuxKernel& kernel, Gva task);
+
 /// The id in a cgroup path as Docker, containerd, CRI-O and Podman write it: the last run of
 /// exactly 64 hex digits. Empty outside containers and for their monitors (`conmon`).
 [[nodiscard]] std::string_view container_id_of(std::string_view cgroup);

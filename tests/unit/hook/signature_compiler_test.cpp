@@ -135,6 +135,23 @@ TEST_F(SignatureCompiler, Win64PassesFourInRegisters) {
   EXPECT_EQ(pointed(3), std::string("h\0i\0", 4));
 }
 
+TEST_F(SignatureCompiler, WindowsCallsTellTheirWin32Ids) {
+  const auto ids = [&] { return kernel.record.find(kWin32Field); };
+  kernel.cpu.gs_base = FakeKernel::kUser + 0x100;
+  kernel.put(FakeKernel::kUser + 0x140, std::uint64_t{0x20});
+  kernel.put(FakeKernel::kUser + 0x148, std::uint64_t{0x24});
+  ASSERT_EQ(enter(signature({}), Abi::win64_user), Outcome::sent);
+  ASSERT_NE(ids(), nullptr);
+  EXPECT_EQ(ids()->word(kWin32ProcessId), 0x20u);
+  EXPECT_EQ(ids()->word(kWin32ThreadId), 0x24u);
+  kernel.cpu.gs_base = 0x6000'0000;
+  ASSERT_EQ(enter(signature({}), Abi::win64_user), Outcome::sent);
+  EXPECT_EQ(ids(), nullptr) << "there is no TEB";
+  kernel.cpu.gs_base = FakeKernel::kUser + 0x100;
+  ASSERT_EQ(enter(signature({})), Outcome::sent);
+  EXPECT_EQ(ids(), nullptr) << "not a Windows function";
+}
+
 TEST_F(SignatureCompiler, BuffersTakeTheirLengthFromArguments) {
   const std::vector<Parameter> parameters = {{"data", type(TypeKind::buffer, {}, "size")},
                                              {"size", type(TypeKind::integer)}};

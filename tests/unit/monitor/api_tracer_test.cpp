@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "capture/record_writer.h"
+#include "hook/spec.h"
 
 namespace glasshook::monitor {
 namespace {
@@ -12,13 +13,20 @@ namespace {
 using behaviour::Event;
 using capture::RecordKind;
 
-std::vector<std::byte> record(RecordKind kind, std::uint64_t call, std::uint16_t field,
-                              std::initializer_list<std::uint64_t> words) {
+struct Words {
+  std::uint16_t field;
+  std::vector<std::uint64_t> words;
+};
+
+std::vector<std::byte> record(RecordKind kind, std::uint64_t call,
+                              std::initializer_list<Words> fields) {
   alignas(8) static std::byte buffer[capture::kMaxRecordBytes];
   capture::RecordWriter writer(buffer);
-  EXPECT_TRUE(writer.open(field, capture::FieldKind::words));
-  std::memcpy(writer.data(), words.begin(), words.size() * sizeof(std::uint64_t));
-  writer.close(words.size() * sizeof(std::uint64_t));
+  for (const auto& [field, words] : fields) {
+    EXPECT_TRUE(writer.open(field, capture::FieldKind::words));
+    std::memcpy(writer.data(), words.data(), words.size() * sizeof(std::uint64_t));
+    writer.close(words.size() * sizeof(std::uint64_t));
+  }
   capture::RecordHeader header;
   header.kind = kind;
   header.call = call;
@@ -53,11 +61,11 @@ class ApiTracerTest : public testing::Test {
     tracer_.on_record(signature_, true, view, {.time = {}, .process = who, .thread_id = thread});
   }
   void enter(std::uint64_t call, const ProcessPtr& who, std::uint32_t thread = 1) {
-    feed(record(RecordKind::entry, call, api::kArgumentsField, {5}), who, thread);
+    feed(record(RecordKind::entry, call, {{api::kArgumentsField, {5}}}), who, thread);
   }
   void leave(std::uint64_t call, std::uint64_t result, const ProcessPtr& who,
              std::uint32_t thread = 1) {
-    feed(record(RecordKind::exit, call, api::kResultField, {result, api::kUnknownErrno}), who,
+    feed(record(RecordKind::exit, call, {{api::kResultField, {result, api::kUnknownErrno}}}), who,
          thread);
   }
 
@@ -76,6 +84,15 @@ TEST_F(ApiTracerTest, JoinsEntryAndReturn) {
   EXPECT_EQ(std::get<std::string>(*events_[0].find("api.name")), "dup");
   ASSERT_NE(events_[0].find("api.args.fd"), nullptr);
   ASSERT_NE(events_[0].find("api.result"), nullptr);
+}
+
+TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32Ids) {
+  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36}}, {api::kArgumentsField, {5}}}),
+       a_);
+  leave(1, 7, a_);
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.process_id")), 32u);
+  EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.thread_id")), 36u);
 }
 
 TEST_F(ApiTracerTest, NestedCallsKnowTheirDepth) {

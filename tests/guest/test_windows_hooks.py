@@ -1,0 +1,81 @@
+"""Hooks on exports of Windows modules, against a program that counts its own calls of them."""
+
+import pathlib
+import tempfile
+
+from harness import GuestTest, compile_windows, run
+
+SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
+MARK = 0x5EED
+# With sections at page boundaries of the file, as Wine's own modules have them, code is mapped from
+# the file.
+MAPPED = "-Wl,--file-alignment,4096"
+
+
+class CountedWindowsCalls(GuestTest):
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        target, front = cls.folder / "count_target.dll", cls.folder / "count_front.dll"
+        compile_windows(SOURCES / "count_target.c", target, SOURCES / "count_target.def", "-shared",
+                        MAPPED)
+        compile_windows(SOURCES / "count_front.c", front, SOURCES / "count_front.def", target,
+                        "-shared", MAPPED)
+        compile_windows(SOURCES / "count_apis.c", cls.folder / "count_apis.exe", front, target,
+                        "-lws2_32")
+
+    def count(self, threads, calls, *apis):
+        """Runs the program; what it printed, and its calls as (function, arguments, event)."""
+        hooks = [word for api in apis for word in ("-e", api)]
+        files = [word for name in ("count_apis.exe", "count_front.dll", "count_target.dll")
+                 for word in ("--copy", self.folder / name)]
+        result = run(["./count_apis.exe", threads, calls], "--guest", "windows-api", *hooks, *files,
+                     subcommand="trace")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        printed = [line.split() for line in result.stdout.decode().splitlines()]
+        said = {word: int(number) for word, number in printed if word != "tid"}
+        said["tids"] = {int(number) for word, number in printed if word == "tid"}
+        self.assertEqual(len(said["tids"]), threads)
+        made = [(e["api"]["name"], list(e["api"]["args"].values()), e)
+                for e in result.actions("api_called")]
+        return said, made
+
+    def assert_made(self, said, made, threads, calls):
+        """As many calls from each thread, all joined with their returns, under its Win32 ids."""
+        self.assertEqual(len(made), threads * calls)
+        per_thread = {}
+        for _, _, event in made:
+            ids = event["glasshook"]["windows"]
+            self.assertEqual(ids["process_id"], said["pid"])
+            per_thread[ids["thread_id"]] = per_thread.get(ids["thread_id"], 0) + 1
+            self.assertIn("result", event["api"])
+        self.assertEqual(per_thread, dict.fromkeys(said["tids"], calls))
+
+    def test_every_way_that_leads_to_a_function(self):
+        threads, calls = 4, 50
+        said, made = self.count(threads, calls, "kernel32!CompareFileTime", "kernel32!HeapSize",
+                                "ws2_32!#8", "count_front!*", "COUNT_TARGET.dll!#12")
+
+        def those(name, index, value):
+            return [m for m in made if m[0] == name and m[1][index] == value]
+
+        # Imported from kernel32, looked up in kernel32 and in kernelbase.
+        self.assert_made(said, those("CompareFileTime", 0, said["early"]), threads, 3 * calls)
+        # kernel32 forwards it to ntdll.
+        self.assert_made(said, those("HeapSize", 2, said["block"]), threads, calls)
+        self.assert_made(said, those("htonl", 0, MARK), threads, calls)
+        # by_name is called itself, through the forwarder and through the stub. It has one hook,
+        # which bears the name that led there first.
+        self.assert_made(said, those("forwarded", 0, MARK), threads, 3 * calls)
+        self.assertEqual(those("stub", 0, MARK), [])
+        self.assert_made(said, those("#12", 0, MARK), threads, calls)
+
+    def test_many_calls_from_many_threads(self):
+        threads, calls = 8, 2500
+        said, made = self.count(threads, calls, "count_target!by_name")
+        self.assert_made(said, made, threads, 3 * calls)
+        self.assertEqual({m[0] for m in made}, {"by_name"})
