@@ -133,7 +133,8 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
   const std::string_view stem = api::module_stem(file_name);
   Planner planner(module, stem, maker, plan.sites_, plan.notes_);
   for (const SelectedApi& api : selection.apis)
-    if (known != nullptr && api.signature->module == known->name) planner.add_api(api);
+    if (known != nullptr && !api.windows && api.signature->module == known->name)
+      planner.add_api(api);
   for (const SelectedExport& selected : selection.exports) {
     const bool named = unix_half
                            ? glob_match(selected.given, file_name.substr(file_name.rfind('/') + 1))

@@ -33,7 +33,8 @@ class PeSelection {
   static constexpr std::size_t kMaxItems = 32'768;
 
   PeSelection() = default;
-  PeSelection(const Selection& selection, const api::ApiCatalogue& catalogue);
+  /// `windows`: the catalogue of Windows' signatures; may be null.
+  PeSelection(const Selection& selection, const api::ApiCatalogue* windows);
 
   [[nodiscard]] std::size_t size() const { return items_.size(); }
   /// Stays valid while items are added.

@@ -43,19 +43,18 @@ api::Signature unknown_signature(const std::string& module, const std::string& n
 }  // namespace
 
 ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
-                           const linux_guest::LinuxKernel& kernel,
-                           const api::ApiCatalogue& catalogue, const hook::Target& target,
-                           HookSet& hooks, Options options)
+                           const linux_guest::LinuxKernel& kernel, const api::GuestApis& apis,
+                           const hook::Target& target, HookSet& hooks, Options options)
     : hypervisor_(&hypervisor),
       kernel_(&kernel),
-      catalogue_(&catalogue),
+      apis_(apis),
       target_(&target),
       hooks_(&hooks),
       options_(std::move(options)) {
   if (auto cache = linux_guest::PageCache::of(kernel)) cache_.emplace(*cache);
   if (cache_ && wants_modules())
     windows_ = std::make_unique<PeModules>(
-        kernel, *cache_, hook::PeSelection(options_.selection, catalogue),
+        kernel, *cache_, hook::PeSelection(options_.selection, apis.windows()),
         [this](const hook::ModuleFunction& f) { return make_hook(f, hook::Abi::win64_user); });
 }
 
@@ -129,7 +128,7 @@ hook::ModulePlan ModuleOracle::make_plan(const CodePage& page, const std::string
   }
   if (!module->incomplete().empty()) ++unresolved_;
   return hook::ModulePlan::make(
-      *module, path, options_.selection, *catalogue_,
+      *module, path, options_.selection, apis_.linux(),
       [this](const hook::ModuleFunction& f) { return make_hook(f, hook::Abi::sysv_user); });
 }
 
@@ -140,14 +139,16 @@ std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunc
     made_up_.push_back(unknown_signature(function.module, function.name));
     signature = &made_up_.back();
   }
+  const bool windows = abi == hook::Abi::win64_user && apis_.windows() != nullptr;
+  const api::Vocabulary& vocabulary = (windows ? *apis_.windows() : apis_.linux()).vocabulary();
   const auto programs =
-      hook::compile_signature(*signature, catalogue_->vocabulary(), abi, *target_,
+      hook::compile_signature(*signature, vocabulary, abi, *target_,
                               {.returns = function.options.returns,
                                .rate_limiter = options_.limiter_of(function.options),
                                .errno_slot_delta = function.errno_slot_delta,
                                .errno_offset = function.errno_offset},
                               hooks_->next_id());
-  if (!programs || !hooks_->add_user_api(*signature, *programs)) {
+  if (!programs || !hooks_->add_user_api(*signature, vocabulary, *programs)) {
     ++unresolved_;
     return std::nullopt;
   }

@@ -12,7 +12,7 @@
 #include <tuple>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "guest/elf/elf_module.h"
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
@@ -42,7 +42,7 @@ class ModuleOracle {
 
   /// Everything is borrowed and outlives the oracle.
   ModuleOracle(hypervisor::Hypervisor& hypervisor, const linux_guest::LinuxKernel& kernel,
-               const api::ApiCatalogue& catalogue, const hook::Target& target, HookSet& hooks,
+               const api::GuestApis& apis, const hook::Target& target, HookSet& hooks,
                Options options);
 
   /// Takes in the Windows modules that processes have mapped already. Once, before any question.
@@ -77,7 +77,7 @@ class ModuleOracle {
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
-  const api::ApiCatalogue* catalogue_;
+  api::GuestApis apis_;
   const hook::Target* target_;
   HookSet* hooks_;
   Options options_;
