@@ -6,7 +6,8 @@
 
 namespace glasshook::hook {
 
-PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue* windows) {
+PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue* windows)
+    : windows_(windows) {
   for (const SelectedApi& api : selection.apis) {
     if (!api.windows || windows == nullptr) continue;
     const auto module =

@@ -140,7 +140,8 @@ class Resolver {
       if (module != nullptr) known = module->name;
     }
     if (any) return {};
-    if (!known.empty())
+    const bool by_ordinal = selector.function.starts_with('#');
+    if (!known.empty() && !by_ordinal)
       selection_.notes.push_back(
           fmt::format("{} has no signature: it is hooked where {} exports it, with raw arguments{}",
                       selector.text, known, hint(nearest(known + "!" + selector.function))));
