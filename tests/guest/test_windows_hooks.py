@@ -1,5 +1,6 @@
 """Hooks on exports of Windows modules, against a program that counts its own calls of them."""
 
+import json
 import pathlib
 import tempfile
 
@@ -84,3 +85,41 @@ class CountedWindowsCalls(GuestTest):
         said, made = self.count(threads, calls, "count_target!by_name")
         self.assert_made(said, made, threads, 3 * calls)
         self.assertEqual({e["api"]["name"] for e in made}, {"by_name"})
+
+
+class DecodedWindowsCalls(GuestTest):
+
+    def test_arguments_errors_and_nesting(self):
+        names = {"2": "ERROR_FILE_NOT_FOUND", "3": "ERROR_PATH_NOT_FOUND",
+                 "3221225480": "STATUS_INVALID_HANDLE"}
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "fail_calls.exe"
+            compile_windows(SOURCES / "fail_calls.c", program)
+            result = run(["./fail_calls.exe"], "--guest", "windows-api", "--copy", program,
+                         "-e", "kernel32!CreateFileW", "-e", "kernel32!DeleteFileW",
+                         "-e", "advapi32!RegOpenKeyExW", "-e", "ntdll!NtClose",
+                         "-e", "ntdll!NtCreateFile", subcommand="trace")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        said = dict(line.split() for line in result.stdout.decode().splitlines())
+        self.assertEqual(set(said), {"CreateFileW", "DeleteFileW", "RegOpenKeyExW", "NtClose"})
+        calls = [e["api"] for e in result.actions("api_called")]
+
+        def call(name, argument, value):
+            [found] = [c for c in calls if c["name"] == name and c["args"].get(argument) == value]
+            return found
+
+        created = call("CreateFileW", "lpFileName", "C:\\no such folder\\x")
+        self.assertEqual(created["error"], names[said["CreateFileW"]])
+        self.assertEqual(created["args"]["dwCreationDisposition"], "OPEN_EXISTING")
+        self.assertEqual(call("DeleteFileW", "lpFileName", "C:\\no such file")["error"],
+                         names[said["DeleteFileW"]])
+        opened = call("RegOpenKeyExW", "lpSubKey", "Software\\No such key")
+        self.assertEqual(opened["error"], names[said["RegOpenKeyExW"]])
+        self.assertEqual(opened["args"]["hKey"], "HKEY_LOCAL_MACHINE")
+        closed = call("NtClose", "Handle", 0x5EED0)
+        self.assertEqual(closed["error"], names[said["NtClose"]])
+        # CreateFileW calls NtCreateFile, which is told first since it returns first.
+        inner = calls[calls.index(created) - 1]
+        self.assertEqual((inner["name"], inner["depth"], created["depth"]), ("NtCreateFile", 1, 0))
+        self.assertIn("no such folder", json.dumps(inner["args"]))
