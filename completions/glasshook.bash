@@ -14,7 +14,6 @@ _glasshook() {
     'run:--behaviours') COMPREPLY=(); return ;;
     'run:-e'|'run:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'run:--rate') COMPREPLY=(); return ;;
-    'run:--record') compopt -o default; COMPREPLY=(); return ;;
     'run:--pid') COMPREPLY=(); return ;;
     'run:--comm') COMPREPLY=(); return ;;
     'run:--exe') COMPREPLY=(); return ;;
@@ -31,12 +30,13 @@ _glasshook() {
     'run:--console') compopt -o default; COMPREPLY=(); return ;;
     'run:--timeout') COMPREPLY=(); return ;;
     'run:--json') compopt -o default; COMPREPLY=(); return ;;
+    'run:--show') COMPREPLY=($(compgen -W "all changes notable" -- "$cur")); return ;;
     'run:--host-id') COMPREPLY=(); return ;;
     'run:--linger') COMPREPLY=(); return ;;
+    'run:--record') compopt -o default; COMPREPLY=(); return ;;
     'run:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'trace:-e'|'trace:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'trace:--rate') COMPREPLY=(); return ;;
-    'trace:--record') compopt -o default; COMPREPLY=(); return ;;
     'trace:--pid') COMPREPLY=(); return ;;
     'trace:--comm') COMPREPLY=(); return ;;
     'trace:--exe') COMPREPLY=(); return ;;
@@ -53,23 +53,27 @@ _glasshook() {
     'trace:--console') compopt -o default; COMPREPLY=(); return ;;
     'trace:--timeout') COMPREPLY=(); return ;;
     'trace:--json') compopt -o default; COMPREPLY=(); return ;;
+    'trace:--show') COMPREPLY=($(compgen -W "all changes notable" -- "$cur")); return ;;
     'trace:--host-id') COMPREPLY=(); return ;;
     'trace:--linger') COMPREPLY=(); return ;;
+    'trace:--record') compopt -o default; COMPREPLY=(); return ;;
     'trace:--vm') compopt -o default; COMPREPLY=(); return ;;
     'trace:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'watch:--behaviours') COMPREPLY=(); return ;;
     'watch:-e'|'watch:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'watch:--rate') COMPREPLY=(); return ;;
-    'watch:--record') compopt -o default; COMPREPLY=(); return ;;
     'watch:--pid') COMPREPLY=(); return ;;
     'watch:--comm') COMPREPLY=(); return ;;
     'watch:--exe') COMPREPLY=(); return ;;
     'watch:--timeout') COMPREPLY=(); return ;;
     'watch:--json') compopt -o default; COMPREPLY=(); return ;;
+    'watch:--show') COMPREPLY=($(compgen -W "all changes notable" -- "$cur")); return ;;
     'watch:--host-id') COMPREPLY=(); return ;;
+    'watch:--record') compopt -o default; COMPREPLY=(); return ;;
     'watch:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'replay:--timeout') COMPREPLY=(); return ;;
     'replay:--json') compopt -o default; COMPREPLY=(); return ;;
+    'replay:--show') COMPREPLY=($(compgen -W "all changes notable" -- "$cur")); return ;;
     'replay:--host-id') COMPREPLY=(); return ;;
     'replay:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'ps:--vm') compopt -o default; COMPREPLY=(); return ;;
@@ -97,10 +101,10 @@ _glasshook() {
   esac
   case "$path" in
     '') words='run trace watch replay ps maps modules symbols apis image doctor demo completion version -h --help --color' ;;
-    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --record --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --quiet --hooks --utc --host-id --linger --color' ;;
-    'trace') compopt -o default; words='-h --help -e --api --rate --record --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --quiet --hooks --utc --host-id --linger --vm --color' ;;
-    'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --record --pid --comm --exe --tree --timeout --json --live --quiet --hooks --utc --host-id --color' ;;
-    'replay') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --timeout --json --live --quiet --hooks --utc --host-id --color' ;;
+    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
+    'trace') compopt -o default; words='-h --help -e --api --rate --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
+    'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
+    'replay') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --timeout --json --live --show --quiet --hooks --utc --host-id --color' ;;
     'ps') words='-h --help --vm --json --color' ;;
     'maps') words='-h --help --vm --json --color' ;;
     'modules') words='-h --help --vm --json --color' ;;

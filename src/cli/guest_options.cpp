@@ -7,8 +7,10 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/text.h"
 #include "cli/values.h"
 #include "machine/resources.h"
+#include "machine/windows_program.h"
 
 namespace glasshook::cli {
 namespace {
@@ -78,7 +80,7 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--memory", o.memory, "RAM (default: 512M)", "SIZE");
   group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
   group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
-  group.value("--directory", o.directory, "Where the command starts (default: /root)", "DIR");
+  group.value("--directory", o.directory, "Where the command starts (default: its home)", "DIR");
   group.values("--env", o.environment, "Set a variable for the command", "NAME=VALUE");
   group.value("--console", o.console, "Keep what the guest's console prints", "FILE");
 }
@@ -113,11 +115,17 @@ Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
 }
 
 Result<machine::GuestCommand> make_guest_command(const GuestOptions& options,
+                                                 const machine::GuestProfile& profile,
                                                  const std::vector<std::string>& words) {
-  machine::GuestCommand command{.argv = words,
-                                .directory = options.directory,
-                                .environment = options.environment,
-                                .copies = {}};
+  machine::GuestCommand command{
+      .argv = words,
+      .directory = options.directory.empty() ? profile.home : options.directory,
+      .environment = options.environment,
+      .copies = {}};
+  if (!words.empty() && machine::is_windows_program(words[0])) {
+    command.program = words[0];
+    command.argv[0] = "./" + command.program.filename().native();
+  }
   for (const std::string& assignment : options.environment)
     if (assignment.find('=') == std::string::npos || assignment.front() == '=')
       return fail(ErrorCode::invalid_argument, "--env {}: write NAME=VALUE", assignment);
@@ -126,6 +134,17 @@ Result<machine::GuestCommand> make_guest_command(const GuestOptions& options,
     command.copies.emplace_back(file);
   }
   return command;
+}
+
+Result<> check_program(const GuestOptions& options, const machine::GuestProfile& profile,
+                       const machine::GuestCommand& command) {
+  if (command.program.empty()) return {};
+  if (!profile.runs_windows_programs)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "{} is a Windows program, and the guest '{}' runs none",
+             to_printable(command.program.native()), to_printable(options.guest)),
+        "--guest windows-api");
+  return machine::check_windows_program(command.program);
 }
 
 Result<std::string> disk_format(const fs::path& file) {

@@ -22,7 +22,7 @@ struct GuestOptions {
   std::uint32_t smp = 1;
   bool cold_boot = false;
   std::vector<std::string> copies;
-  std::string directory = "/root";
+  std::string directory;  ///< empty: the guest's own choice
   std::vector<std::string> environment;
   std::string console;
 };
@@ -34,9 +34,16 @@ void add_guest_options(CommandBuilder command, GuestOptions& options);
 [[nodiscard]] Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
                                                                const std::filesystem::path& socket);
 
-/// The command for the guest's shell. Fails when a file to copy does not exist.
+/// The command for the guest's shell. A Windows program of this host that it names is delivered and
+/// called by its place in the guest. Fails when a file to copy does not exist.
 [[nodiscard]] Result<machine::GuestCommand> make_guest_command(
-    const GuestOptions& options, const std::vector<std::string>& words);
+    const GuestOptions& options, const machine::GuestProfile& profile,
+    const std::vector<std::string>& words);
+
+/// Whether the guest could execute the host's program that the command delivers, if it does.
+[[nodiscard]] Result<> check_program(const GuestOptions& options,
+                                     const machine::GuestProfile& profile,
+                                     const machine::GuestCommand& command);
 
 /// "raw", "qcow2", "vmdk", ... from the first bytes of a disk image.
 [[nodiscard]] Result<std::string> disk_format(const std::filesystem::path& file);

@@ -6,6 +6,7 @@
 #include "cli/catalogue.h"
 #include "cli/diagnostics.h"
 #include "cli/interrupts.h"
+#include "cli/missing_module.h"
 #include "cli/session_note.h"
 #include "cli/values.h"
 #include "cli/watch_loop.h"
@@ -31,10 +32,26 @@ constexpr auto kResumeTime = seconds(20);
 struct Plan {
   std::filesystem::path socket;
   machine::GuestRequest request;
+  machine::GuestProfile profile;
   machine::GuestCommand command;
+  Result<> executable;  ///< whether the guest could execute the command, as far as is known here
   std::optional<milliseconds> timeout;
   milliseconds linger{};
 };
+
+/// Fills in what is about the command.
+Result<> plan_command(const GuestRunOptions& options, Plan& plan) {
+  const auto store = machine::ImageStore::open();
+  if (!store) return std::unexpected(store.error());
+  const auto profile = store->profile(options.guest.guest);
+  if (!profile) return std::unexpected(profile.error());
+  plan.profile = *profile;
+  auto command = make_guest_command(options.guest, *profile, options.command);
+  if (!command) return std::unexpected(command.error());
+  plan.command = std::move(*command);
+  plan.executable = check_program(options.guest, *profile, plan.command);
+  return {};
+}
 
 Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::path& scratch) {
   Plan plan;
@@ -50,9 +67,8 @@ Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::pa
         fail(ErrorCode::unsupported, "a guest of your own offers no shell to run '{}' in",
              options.command.front()),
         "leave the command out to watch everything that runs there");
-  auto command = make_guest_command(options.guest, options.command);
-  if (!command) return std::unexpected(command.error());
-  plan.command = std::move(*command);
+  if (!plan.request.custom)
+    if (auto ok = plan_command(options, plan); !ok) return std::unexpected(ok.error());
   const auto timeout = timeout_of(options.watch);
   if (!timeout) return std::unexpected(timeout.error());
   plan.timeout = *timeout;
@@ -194,8 +210,7 @@ class GuestRun {
     if (!end) return std::unexpected(end.error());
     switch (*end) {
       case WatchEnd::done:
-        explain(*status);
-        return *status;
+        return explained_status(*status);
       case WatchEnd::timed_out:
         if (!options_.watch.quiet)
           print_note(fmt::format("ended after {}", options_.watch.timeout));
@@ -209,18 +224,29 @@ class GuestRun {
     return std::unexpected(vm_ended());
   }
 
-  void pass_on(machine::Stream stream, std::string_view bytes) const {
+  void pass_on(machine::Stream stream, std::string_view bytes) {
+    if (stream == machine::Stream::err && plan_.profile.runs_windows_programs)
+      missing_module_.feed(bytes);
     const bool out = stream == machine::Stream::out && !outputs_.uses_stdout();
     write_all(out ? STDOUT_FILENO : STDERR_FILENO, bytes);
   }
 
-  void explain(int status) const {
-    if (status != kNotFound && status != kCannotRun) return;
+  /// The status to end with, after telling what it means if that is not clear.
+  [[nodiscard]] int explained_status(int status) const {
+    if (status == kDllNotFoundStatus && !missing_module_.name().empty()) {
+      print_error({ErrorCode::not_found,
+                   fmt::format("the guest has no {}, which '{}' needs", missing_module_.name(),
+                               options_.command.front()),
+                   fmt::format("--copy {} puts it next to the command", missing_module_.name())});
+      return kCannotRun;
+    }
+    if (status != kNotFound && status != kCannotRun) return status;
     print_error({ErrorCode::not_found,
                  fmt::format("status {}: the guest {} '{}'", status,
                              status == kNotFound ? "seems to have no" : "cannot execute",
                              options_.command.front()),
                  "--copy FILE puts a file of yours next to the command; then run ./FILE"});
+    return status;
   }
 
   [[nodiscard]] std::string guest_name() const {
@@ -239,6 +265,7 @@ class GuestRun {
   Interrupts& interrupts_;
   std::unique_ptr<monitor::Session> session_;  ///< outlives the VM
   machine::Guest guest_;
+  MissingModule missing_module_;
 };
 
 }  // namespace
@@ -276,6 +303,10 @@ Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
   interrupts.set_scratch(scratch->path());
   auto plan = make_plan(options, scratch->path());
   if (!plan) return std::unexpected(plan.error());
+  if (!plan->executable) {
+    print_error(plan->executable.error());
+    return kCannotRun;
+  }
   const auto apis = load_apis(may_need_windows_apis(options));
   if (!apis) return std::unexpected(apis.error());
   if (auto ok = check_apis(options.watch, apis->view()); !ok) return std::unexpected(ok.error());

@@ -99,6 +99,7 @@ void add_image(CommandBuilder program) {
       "\n"
       "Examples:\n"
       "  glasshook image build linux\n"
+      "  glasshook image build windows-api\n"
       "  glasshook image list\n"
       "  glasshook image rm linux");
 }

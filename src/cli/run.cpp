@@ -21,6 +21,7 @@ void add_run(CommandBuilder program) {
       "  glasshook run -- python3 -c 'import json'\n"
       "  glasshook run --copy sample.sh --json events.jsonl -- sh ./sample.sh\n"
       "  glasshook run -e 'libc!getaddrinfo' --timeout 30 -- curl http://example.com\n"
+      "  glasshook run --guest windows-api -- sample.exe /install\n"
       "  glasshook run --image disk.qcow2 --memory 2G --timeout 5m");
   command.runs([options](const Invocation& invocation) {
     options->command = invocation.guest_command;

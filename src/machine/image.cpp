@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr auto kBuildTime = std::chrono::minutes(30);
-constexpr auto kCommonRecipe = "common";  // what the recipes share
+constexpr auto kCommonRecipe = "common";      // what the recipes share
 constexpr auto kDoneFile = "kernel-package";  // the last one a build writes
 
 std::string hash_text(std::string_view text) {
@@ -159,12 +159,16 @@ std::vector<std::string> ImageStore::recipes() const {
   return names;
 }
 
-Result<std::string> ImageStore::recipe_key(std::string_view name) const {
+Result<> ImageStore::check_known(std::string_view name) const {
   const std::vector<std::string> known = recipes();
-  if (std::ranges::find(known, name) == known.end())
-    return with_remedy(
-        fail(ErrorCode::not_found, "there is no guest called '{}'", to_printable(name)),
-        fmt::format("known guests: {}", fmt::join(known, ", ")));
+  if (std::ranges::find(known, name) != known.end()) return {};
+  return with_remedy(
+      fail(ErrorCode::not_found, "there is no guest called '{}'", to_printable(name)),
+      fmt::format("known guests: {}", fmt::join(known, ", ")));
+}
+
+Result<std::string> ImageStore::recipe_key(std::string_view name) const {
+  if (auto ok = check_known(name); !ok) return std::unexpected(ok.error());
   std::map<std::string, fs::path> files;  // in name order, so that the hash is stable
   std::error_code error;
   for (const fs::path& directory : {recipes_ / kCommonRecipe, recipes_ / name})
@@ -262,6 +266,16 @@ Result<std::size_t> ImageStore::remove(std::string_view name_or_id) const {
         fail(ErrorCode::not_found, "there is no image '{}'", to_printable(name_or_id)),
         "glasshook image list");
   return removed;
+}
+
+Result<GuestProfile> ImageStore::profile(std::string_view name) const {
+  if (auto ok = check_known(name); !ok) return std::unexpected(ok.error());
+  const auto home = read_file(recipes_ / name / "home");
+  if (!home) return std::unexpected(home.error());
+  const auto programs = read_file(recipes_ / name / "programs");
+  if (!programs) return std::unexpected(programs.error());
+  return GuestProfile{.home = home->substr(0, home->find('\n')),
+                      .runs_windows_programs = programs->find("pe\n") != std::string::npos};
 }
 
 Result<MachineConfig> ImageStore::machine(const Image& image, std::uint32_t smp,

@@ -28,6 +28,12 @@ struct Image {
   [[nodiscard]] std::string id() const { return name + "-" + key; }
 };
 
+/// What a recipe says about the commands that run in its guest.
+struct GuestProfile {
+  std::string home;  ///< where they start unless told otherwise
+  bool runs_windows_programs = false;
+};
+
 /// Builds, finds and removes images. Several processes may use one cache at once.
 class ImageStore {
  public:
@@ -49,6 +55,8 @@ class ImageStore {
   /// Names of the recipes.
   [[nodiscard]] std::vector<std::string> recipes() const;
 
+  /// What commands find in the guest of that name, built or not.
+  [[nodiscard]] Result<GuestProfile> profile(std::string_view name) const;
   /// A machine that runs the image.
   [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
                                               std::uint64_t memory_mib) const;
@@ -58,6 +66,7 @@ class ImageStore {
                                                        const ProgressSink& progress) const;
 
  private:
+  [[nodiscard]] Result<> check_known(std::string_view name) const;
   [[nodiscard]] Result<std::string> recipe_key(std::string_view name) const;
   [[nodiscard]] Result<> make_snapshot(const MachineConfig& config,
                                        const std::filesystem::path& file,

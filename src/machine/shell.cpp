@@ -121,11 +121,15 @@ Result<std::uint32_t> GuestShell::prepare(const GuestCommand& command, Deadline 
   TarWriter tar(delivery_fd_, kDeliverySize);
   if (auto ok = tar.add_bytes(kJobFile, job_script(command, nonce_), 0700); !ok)
     return std::unexpected(ok.error());
-  for (const auto& file : command.copies) {
+  const auto place = [&](const std::filesystem::path& file) {
     const std::string name = std::filesystem::absolute(file).lexically_normal().filename();
-    const std::string target = fmt::format("{}/{}", command.directory.substr(1), name);
-    if (auto ok = tar.add_path(target, file); !ok) return std::unexpected(ok.error());
-  }
+    return fmt::format("{}/{}", command.directory.substr(1), name);
+  };
+  for (const auto& file : command.copies)
+    if (auto ok = tar.add_path(place(file), file); !ok) return std::unexpected(ok.error());
+  if (!command.program.empty())
+    if (auto ok = tar.add_program(place(command.program), command.program); !ok)
+      return std::unexpected(ok.error());
   if (auto ok = tar.finish(); !ok) return std::unexpected(ok.error());
 
   for (StreamFilter& filter : filters_) filter.reset(nonce_ + "-end");

@@ -23,6 +23,8 @@ struct GuestCommand {
   std::string directory = "/root";
   std::vector<std::string> environment;       ///< "NAME=value"
   std::vector<std::filesystem::path> copies;  ///< host files put into `directory` before
+  /// A host file that is put there too, executable whatever its permissions; empty: none.
+  std::filesystem::path program = {};
 };
 
 enum class Stream : std::uint8_t { out, err };

@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // Generous: a loaded host may be ten times slower than a quiet one.
-constexpr auto kBootTime = std::chrono::minutes(3);
+constexpr auto kBootTime = std::chrono::minutes(10);
 constexpr auto kWarmUpTime = std::chrono::minutes(5);
 constexpr auto kSaveTime = std::chrono::minutes(3);
 

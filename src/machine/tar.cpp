@@ -93,7 +93,7 @@ Result<> TarWriter::add_below(std::string_view name, const fs::path& path, int d
     if (error) return fail(ErrorCode::io, "cannot read {}: {}", path.native(), error.message());
     return add_header({.name = name, .link = target, .type = '2', .mode = 0777});
   }
-  if (!S_ISDIR(info.st_mode)) return add_file(name, path);
+  if (!S_ISDIR(info.st_mode)) return add_file(name, path, 0);
   if (auto ok = add_directory(name, info.st_mode & 07777); !ok) return ok;
   std::error_code error;
   std::vector<fs::path> children;
@@ -109,7 +109,12 @@ Result<> TarWriter::add_below(std::string_view name, const fs::path& path, int d
   return {};
 }
 
-Result<> TarWriter::add_file(std::string_view name, const fs::path& path) {
+Result<> TarWriter::add_program(std::string_view name, const fs::path& path) {
+  return add_file(name, path, 0555);
+}
+
+/// `more_mode` is added to the file's permission bits.
+Result<> TarWriter::add_file(std::string_view name, const fs::path& path, unsigned more_mode) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info{};
   if (!file.valid() || ::fstat(file.get(), &info) != 0) return unreadable(path);
@@ -118,7 +123,7 @@ Result<> TarWriter::add_file(std::string_view name, const fs::path& path) {
                 to_printable(path.native()));
   const auto size = static_cast<std::uint64_t>(info.st_size);
   if (auto ok = add_header({.name = name,
-                            .mode = info.st_mode & 07777u,
+                            .mode = (info.st_mode & 07777u) | more_mode,
                             .size = size,
                             .mtime = info.st_mtim.tv_sec});
       !ok)

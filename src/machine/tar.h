@@ -24,6 +24,8 @@ class TarWriter {
   /// A file with its content and permission bits, a directory with all below it, or a symbolic link
   /// below a directory. `path` itself may be a link: what it points to is added.
   Result<> add_path(std::string_view name, const std::filesystem::path& path);
+  /// A file as with add_path(), executable for everyone.
+  Result<> add_program(std::string_view name, const std::filesystem::path& path);
   /// Ends the archive.
   Result<> finish();
 
@@ -38,7 +40,7 @@ class TarWriter {
   };
   Result<> add_header(const Member& member);
   Result<> add_block(const Member& member, std::string_view name);
-  Result<> add_file(std::string_view name, const std::filesystem::path& path);
+  Result<> add_file(std::string_view name, const std::filesystem::path& path, unsigned more_mode);
   Result<> add_below(std::string_view name, const std::filesystem::path& path, int depth);
   Result<> write(std::string_view bytes);
   Result<> pad();

@@ -26,6 +26,7 @@ class GuestOptionsTest : public ::testing::Test {
 
   machine::TempDir directory_ = machine::TempDir::create().value();
   GuestOptions options_;
+  machine::GuestProfile profile_{.home = "/root"};
 };
 
 TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
@@ -71,16 +72,41 @@ TEST_F(GuestOptionsTest, RefusesWhatDoesNotFitTogether) {
 
 TEST_F(GuestOptionsTest, ChecksFilesAndVariables) {
   options_.copies = {"/nonexistent"};
-  EXPECT_FALSE(make_guest_command(options_, {"true"}));
+  EXPECT_FALSE(make_guest_command(options_, profile_, {"true"}));
   options_.copies = {file("a", "x")};
   options_.environment = {"A=b=c"};
-  const auto command = make_guest_command(options_, {"a", "b"});
+  const auto command = make_guest_command(options_, profile_, {"a", "b"});
   ASSERT_TRUE(command);
+  EXPECT_EQ(command->directory, "/root");
+  EXPECT_TRUE(command->program.empty());
   EXPECT_EQ(command->argv, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(command->copies.size(), 1u);
   for (const char* wrong : {"A", "=b", ""}) {
     options_.environment = {wrong};
-    EXPECT_FALSE(make_guest_command(options_, {"true"})) << wrong;
+    EXPECT_FALSE(make_guest_command(options_, profile_, {"true"})) << wrong;
+  }
+}
+
+TEST_F(GuestOptionsTest, AWindowsProgramOfThisHostIsDelivered) {
+  const std::string sample = file("sample.exe", "junk");
+  options_.directory = "/tmp";
+  const auto command = make_guest_command(options_, profile_, {sample, "a b"});
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->program, sample);
+  EXPECT_EQ(command->argv, (std::vector<std::string>{"./sample.exe", "a b"}));
+  EXPECT_EQ(command->directory, "/tmp");
+  EXPECT_THAT(check_program(options_, profile_, *command).error().remedy,
+              HasSubstr("--guest windows-api"));
+  profile_.runs_windows_programs = true;
+  EXPECT_THAT(check_program(options_, profile_, *command).error().message,
+              HasSubstr("does not begin with MZ"));
+  // A command of the guest, and a file of this host that is no Windows program.
+  for (const std::string& word : {std::string("cmd.exe"), file("script", "#!/bin/sh")}) {
+    const auto other = make_guest_command(options_, profile_, {word});
+    ASSERT_TRUE(other);
+    EXPECT_EQ(other->argv[0], word);
+    EXPECT_TRUE(other->program.empty());
+    EXPECT_TRUE(check_program(options_, profile_, *other));
   }
 }
 

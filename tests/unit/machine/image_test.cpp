@@ -24,6 +24,9 @@ class ImageTest : public ::testing::Test {
   ImageTest() : path_("PATH", (scratch_.path().native() + "/bin:/usr/bin:/bin").c_str()) {
     recipe("build", kGoodRecipe, 0755);
     recipe("append", "console=ttyS0 quiet\n");
+    recipe("home", "/root\n");
+    recipe("programs", "elf\n");
+    scratch_.write("guests/common/build-guest", "shared by recipes");
     scratch_.write("guests/README", "not a recipe");
     scratch_.write("bin/qemu-system-x86_64", "#!/bin/sh\necho 'no virtual CPU' >&2; exit 1\n",
                    0755);
@@ -60,6 +63,18 @@ TEST_F(ImageTest, AMissingImageNamesTheCommandThatBuildsIt) {
   ASSERT_FALSE(image);
   EXPECT_THAT(image.error().message, HasSubstr("is not built"));
   EXPECT_EQ(image.error().remedy, "glasshook image build tiny");
+}
+
+TEST_F(ImageTest, AProfileTellsWhatCommandsFind) {
+  const auto profile = store_.profile("tiny");
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_EQ(profile->home, "/root");
+  EXPECT_FALSE(profile->runs_windows_programs);
+  recipe("home", "/root/home\n");
+  recipe("programs", "elf\npe\n");
+  EXPECT_EQ(store_.profile("tiny")->home, "/root/home");
+  EXPECT_TRUE(store_.profile("tiny")->runs_windows_programs);
+  EXPECT_THAT(store_.profile("common").error().remedy, HasSubstr("tiny"));
 }
 
 TEST_F(ImageTest, BuildsFindsListsAndRemoves) {
@@ -109,6 +124,8 @@ TEST_F(ImageTest, AChangedRecipeIsAnotherImage) {
   for (const Image& listed : store_.list()) EXPECT_EQ(listed.current, listed.id() != first);
   EXPECT_EQ(store_.remove(first).value_or(0), 1u);
   EXPECT_EQ(store_.list().size(), 1u);
+  scratch_.write("guests/common/build-guest", "what all recipes share, changed");
+  EXPECT_FALSE(store_.find("tiny"));
 }
 
 TEST_F(ImageTest, AFailedBuildSaysWhyAndLeavesNothing) {

@@ -190,19 +190,22 @@ TEST_F(ShellTest, OutputBeforeTheMachineEndsIsHandedOver) {
 TEST_F(ShellTest, DeliversTheCommandWithEveryByteIntact) {
   const Scratch scratch;
   scratch.write("tool.sh", "#!/bin/sh\n", 0755);
+  scratch.write("tool.exe", "MZ", 0644);
   std::string every_byte;
   for (int c = 1; c < 256; ++c) every_byte += static_cast<char>(c);
   play([this] { announce(1); });
   const GuestCommand command{.argv = {"printf", "%s", every_byte},
                              .directory = "/tmp",
                              .environment = {"WHO=it's me"},
-                             .copies = {scratch.path() / "tool.sh"}};
+                             .copies = {scratch.path() / "tool.sh"},
+                             .program = scratch.path() / "tool.exe"};
   ASSERT_TRUE(shell_->prepare(command, soon()));
   // What the guest would do, here: unpack and run, with the outputs in the scratch directory.
   const auto archive = fmt::format("/proc/{}/fd/{}", ::getpid(), delivery_.get());
   ASSERT_TRUE(
       run_program({"tar", "--no-same-owner", "-xf", archive, "-C", scratch.path()}, soon()));
   EXPECT_EQ(read_all(scratch.path() / "tmp/tool.sh"), "#!/bin/sh\n");
+  EXPECT_EQ(::access((scratch.path() / "tmp/tool.exe").c_str(), X_OK), 0);
   std::string script = read_all(scratch.path() / "run/guest/job");
   const auto replace = [&](std::string_view from, const std::string& to) {
     ASSERT_NE(script.find(from), std::string::npos) << from;

@@ -65,6 +65,15 @@ TEST_F(TarTest, KeepsContentModeAndTime) {
   EXPECT_EQ(mode_of(into / "run/script"), 0700u);
 }
 
+TEST_F(TarTest, AProgramIsExecutableForEveryone) {
+  ASSERT_TRUE(tar_.add_program("root/a.exe", scratch_.write("a.exe", "MZ", 0640)));
+  const fs::path file = unpack() / "root/a.exe";
+  EXPECT_EQ(mode_of(file), 0755u);
+  EXPECT_EQ(read_all(file), "MZ");
+  EXPECT_FALSE(tar_.add_program("root/b.exe", scratch_.path() / "missing"));
+  EXPECT_FALSE(tar_.add_program("root/b.exe", scratch_.path()));
+}
+
 TEST_F(TarTest, NamesOfAnyLengthAndBytes) {
   for (const std::size_t length : {99, 100, 101, 200, 255}) {
     const std::string name(length, 'n');
