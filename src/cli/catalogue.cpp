@@ -15,4 +15,15 @@ Result<api::ApiCatalogue> load_catalogue(ApiPlatform platform) {
   return api::ApiCatalogue::load(directories);
 }
 
+Result<LoadedApis> load_apis(bool windows) {
+  auto linux = load_catalogue(ApiPlatform::linux);
+  if (!linux) return std::unexpected(std::move(linux.error()));
+  LoadedApis loaded{.linux = std::move(*linux), .windows = {}};
+  if (!windows) return loaded;
+  auto other = load_catalogue(ApiPlatform::windows);
+  if (!other) return std::unexpected(std::move(other.error()));
+  loaded.windows = std::move(*other);
+  return loaded;
+}
+
 }  // namespace glasshook::cli

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "base/result.h"
 
 namespace glasshook::cli {
@@ -16,5 +17,16 @@ enum class ApiPlatform : std::uint8_t { linux, windows };
 /// Loads the signatures of one platform: from where the program is installed, and for Windows those
 /// that its build has made.
 [[nodiscard]] Result<api::ApiCatalogue> load_catalogue(ApiPlatform platform = ApiPlatform::linux);
+
+/// The signatures of a guest's platforms.
+struct LoadedApis {
+  api::ApiCatalogue linux;
+  std::optional<api::ApiCatalogue> windows;
+
+  [[nodiscard]] api::GuestApis view() const { return {linux, windows ? &*windows : nullptr}; }
+};
+
+/// Loads Linux' signatures, and Windows' too when `windows`.
+[[nodiscard]] Result<LoadedApis> load_apis(bool windows);
 
 }  // namespace glasshook::cli

@@ -27,13 +27,13 @@ Result<behaviour::Weight> least_shown(std::string_view show) {
 }  // namespace
 
 Result<EventOutputs> EventOutputs::open(const WatchOptions& options, Live live, ColorMode color,
-                                        const api::ApiCatalogue& catalogue) {
+                                        const api::GuestApis& apis) {
   EventOutputs outputs;
   outputs.options_ = options;
   outputs.live_ = live;
   outputs.color_ = use_color(color, STDERR_FILENO);
   outputs.json_to_stdout_ = options.json == "-";
-  outputs.catalogue_ = &catalogue;
+  outputs.apis_ = apis;
   const auto least = least_shown(options.show);
   if (!least) return std::unexpected(least.error());
   outputs.least_shown_ = *least;
@@ -58,7 +58,7 @@ void EventOutputs::begin(const std::string& host_id, Start start) {
 
 void EventOutputs::begin_text(std::chrono::system_clock::time_point start) {
   const output::TextOptions text{.color = color_, .wall_clock = options_.utc, .start = start};
-  outputs_.push_back(live_ == Live::trace ? make_trace_output(standard_error(), text, *catalogue_)
+  outputs_.push_back(live_ == Live::trace ? make_trace_output(standard_error(), text, *apis_)
                                           : output::make_text_output(standard_error(), text));
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "base/result.h"
 #include "behaviour/actions.h"
 #include "cli/watch_options.h"
@@ -21,10 +21,9 @@ class EventOutputs {
   enum class Live { text, trace };  ///< behaviours as lines, or calls as strace shows them
 
   /// Creates the files at once, so that a wrong name is told before anything is started.
-  /// `catalogue` is borrowed.
+  /// What `apis` names is borrowed.
   [[nodiscard]] static Result<EventOutputs> open(const WatchOptions& options, Live live,
-                                                 ColorMode color,
-                                                 const api::ApiCatalogue& catalogue);
+                                                 ColorMode color, const api::GuestApis& apis);
 
   /// What times in the text are counted from.
   enum class Start { now, first_event };
@@ -54,7 +53,7 @@ class EventOutputs {
   bool color_ = false;
   bool json_to_stdout_ = false;
   bool awaits_first_event_ = false;
-  const api::ApiCatalogue* catalogue_ = nullptr;
+  std::optional<api::GuestApis> apis_;
   std::optional<output::LineSink> json_;
   behaviour::Weight least_shown_ = behaviour::Weight::routine;
   std::unique_ptr<output::Output> text_;

@@ -114,11 +114,11 @@ Error vm_ended() { return {ErrorCode::closed, "the VM ended", ""}; }
 /// One run, step by step.
 class GuestRun {
  public:
-  GuestRun(const GuestRunOptions& options, Plan plan, const api::ApiCatalogue& catalogue,
+  GuestRun(const GuestRunOptions& options, Plan plan, const api::GuestApis& apis,
            EventOutputs& outputs, Interrupts& interrupts)
       : options_(options),
         plan_(std::move(plan)),
-        catalogue_(catalogue),
+        apis_(apis),
         outputs_(outputs),
         interrupts_(interrupts) {}
 
@@ -162,7 +162,7 @@ class GuestRun {
     auto hypervisor = recorded(std::move(*probe), options_.watch.record, wanted);
     if (!hypervisor) return std::unexpected(hypervisor.error());
     auto session =
-        monitor::Session::start(std::move(*hypervisor), catalogue_, std::move(wanted),
+        monitor::Session::start(std::move(*hypervisor), apis_, std::move(wanted),
                                 [this](const behaviour::Event& event) { outputs_.write(event); });
     if (!session) return std::unexpected(session.error());
     session_ = std::move(*session);
@@ -269,7 +269,7 @@ class GuestRun {
 
   const GuestRunOptions& options_;
   Plan plan_;
-  const api::ApiCatalogue& catalogue_;
+  api::GuestApis apis_;
   EventOutputs& outputs_;
   Interrupts& interrupts_;
   std::unique_ptr<monitor::Session> session_;  ///< outlives the VM
@@ -294,6 +294,17 @@ OptionRef add_guest_run_options(CommandBuilder command, GuestRunOptions& options
   return api;
 }
 
+namespace {
+
+/// Whether signatures of Windows may be needed: in a guest for Windows programs, or a user's own.
+bool may_need_windows_apis(const GuestRunOptions& options) {
+  const GuestOptions& guest = options.guest;
+  const bool own = !guest.image.empty() || !guest.kernel.empty();
+  return !options.watch.apis.empty() && (own || guest.guest.starts_with("windows"));
+}
+
+}  // namespace
+
 Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
   Interrupts interrupts;
   const auto scratch = machine::TempDir::create();
@@ -305,12 +316,12 @@ Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
     print_error(plan->executable.error());
     return kCannotRun;
   }
-  const auto catalogue = load_catalogue();
-  if (!catalogue) return std::unexpected(catalogue.error());
-  if (auto ok = check_apis(options.watch, *catalogue); !ok) return std::unexpected(ok.error());
-  auto outputs = EventOutputs::open(options.watch, options.live, color, *catalogue);
+  const auto apis = load_apis(may_need_windows_apis(options));
+  if (!apis) return std::unexpected(apis.error());
+  if (auto ok = check_apis(options.watch, apis->view()); !ok) return std::unexpected(ok.error());
+  auto outputs = EventOutputs::open(options.watch, options.live, color, apis->view());
   if (!outputs) return std::unexpected(outputs.error());
-  GuestRun run(options, std::move(*plan), *catalogue, *outputs, interrupts);
+  GuestRun run(options, std::move(*plan), apis->view(), *outputs, interrupts);
   return run.run();
 }
 

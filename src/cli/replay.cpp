@@ -12,18 +12,18 @@ Result<int> replay(const std::string& file, const WatchOptions& options, ColorMo
   Interrupts interrupts;
   const auto timeout = timeout_of(options);
   if (!timeout) return std::unexpected(timeout.error());
-  const auto catalogue = load_catalogue();
-  if (!catalogue) return std::unexpected(catalogue.error());
   auto recording = open_recording(file);
   if (!recording) return std::unexpected(recording.error());
+  const auto apis = load_apis(!recording->session.apis.empty());
+  if (!apis) return std::unexpected(apis.error());
   const auto& behaviours = recording->session.behaviours;
   const bool trace = behaviours == std::vector<std::string>{"none"};
   auto outputs = EventOutputs::open(
-      options, trace ? EventOutputs::Live::trace : EventOutputs::Live::text, color, *catalogue);
+      options, trace ? EventOutputs::Live::trace : EventOutputs::Live::text, color, apis->view());
   if (!outputs) return std::unexpected(outputs.error());
   const std::string host_id = recording->session.host_id;
   const auto session = monitor::Session::start(
-      std::move(recording->player), *catalogue, std::move(recording->session),
+      std::move(recording->player), apis->view(), std::move(recording->session),
       [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   interrupts.handle_in_order();

@@ -67,12 +67,11 @@ std::string error_words(std::string_view name) {
 
 class TraceOutput final : public output::Output {
  public:
-  TraceOutput(output::LineSink sink, output::TextOptions options,
-              const api::ApiCatalogue& catalogue)
+  TraceOutput(output::LineSink sink, output::TextOptions options, const api::GuestApis& apis)
       : sink_(std::move(sink)),
         options_(options),
         style_(output::style(options.color)),
-        catalogue_(&catalogue) {}
+        apis_(apis) {}
 
   Result<> write(const Event& event) override {
     if (event.action != "api_called") return {};
@@ -101,7 +100,7 @@ class TraceOutput final : public output::Output {
   [[nodiscard]] std::string call_text(const Event& event) const {
     const auto module = value_or<std::string>(event, "api.module", {});
     const auto name = value_or<std::string>(event, "api.name", {});
-    const api::Signature* signature = catalogue_->find(module, name);
+    const api::Signature* signature = apis_.find(module, name);
     std::string text = to_printable(name) + "(";
     bool first = true;
     for (const behaviour::Field& field : event.fields) {
@@ -128,15 +127,15 @@ class TraceOutput final : public output::Output {
   output::LineSink sink_;
   output::TextOptions options_;
   output::Style style_;
-  const api::ApiCatalogue* catalogue_;
+  api::GuestApis apis_;
 };
 
 }  // namespace
 
 std::unique_ptr<output::Output> make_trace_output(output::LineSink sink,
                                                   output::TextOptions options,
-                                                  const api::ApiCatalogue& catalogue) {
-  return std::make_unique<TraceOutput>(std::move(sink), options, catalogue);
+                                                  const api::GuestApis& apis) {
+  return std::make_unique<TraceOutput>(std::move(sink), options, apis);
 }
 
 }  // namespace glasshook::cli

@@ -16,12 +16,12 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   if (!timeout) return std::unexpected(timeout.error());
   auto commands = commands_of(options);
   if (!commands) return std::unexpected(commands.error());
-  const auto catalogue = load_catalogue();
-  if (!catalogue) return std::unexpected(catalogue.error());
-  if (auto ok = check_apis(options, *catalogue); !ok) return std::unexpected(ok.error());
+  const auto apis = load_apis(commands->has_value() || !options.apis.empty());
+  if (!apis) return std::unexpected(apis.error());
+  if (auto ok = check_apis(options, apis->view()); !ok) return std::unexpected(ok.error());
   const auto socket = locate_vm(vm);
   if (!socket) return std::unexpected(socket.error());
-  auto outputs = EventOutputs::open(options, live, color, *catalogue);
+  auto outputs = EventOutputs::open(options, live, color, apis->view());
   if (!outputs) return std::unexpected(outputs.error());
 
   const auto begun = std::chrono::steady_clock::now();
@@ -33,7 +33,7 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   auto hypervisor = recorded(std::move(*probe), options.record, wanted);
   if (!hypervisor) return std::unexpected(hypervisor.error());
   const auto session =
-      monitor::Session::start(std::move(*hypervisor), *catalogue, std::move(wanted),
+      monitor::Session::start(std::move(*hypervisor), apis->view(), std::move(wanted),
                               [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   if (!options.quiet)

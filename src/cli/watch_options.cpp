@@ -88,14 +88,14 @@ monitor::SessionOptions session_options(const WatchOptions& options) {
   return session;
 }
 
-Result<> check_apis(const WatchOptions& options, const api::ApiCatalogue& catalogue) {
+Result<> check_apis(const WatchOptions& options, const api::GuestApis& apis) {
   std::vector<hook::Selector> selectors;
   for (const std::string& text : options.apis) {
     auto selector = hook::parse_selector(text);
     if (!selector) return std::unexpected(selector.error());
     if (selector->module != "kernel") selectors.push_back(std::move(*selector));
   }
-  const auto found = hook::resolve(selectors, catalogue, nullptr);
+  const auto found = hook::resolve(selectors, apis, nullptr);
   return found ? Result<>() : std::unexpected(found.error());
 }
 

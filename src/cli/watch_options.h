@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "base/result.h"
 #include "cli/command_builder.h"
 #include "monitor/session.h"
@@ -53,7 +53,7 @@ void add_record_option(CommandBuilder command, WatchOptions& options);
 
 /// Checks the -e arguments as far as that goes without a guest, so that a wrong name is told before
 /// one is started.
-[[nodiscard]] Result<> check_apis(const WatchOptions& options, const api::ApiCatalogue& catalogue);
+[[nodiscard]] Result<> check_apis(const WatchOptions& options, const api::GuestApis& apis);
 
 /// --timeout; nothing when it was not given.
 [[nodiscard]] Result<std::optional<std::chrono::milliseconds>> timeout_of(

@@ -156,7 +156,7 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
   ModulePlanner planner(module, api::module_stem(file_name), maker, plan);
   bool concerned = known == nullptr && !module.soname_known();
   for (const SelectedApi& api : selection.apis) {
-    if (known == nullptr || api.signature->module != known->name) continue;
+    if (known == nullptr || api.windows || api.signature->module != known->name) continue;
     concerned = true;
     planner.add_api(api);
   }

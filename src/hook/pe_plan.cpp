@@ -89,8 +89,12 @@ class PePlanner {
       return;
     }
     plan_.planned_.insert(entry.rva);
+    // A function that was found here by itself may be described under its own name.
+    const bool is_own = item.signature == nullptr && item.hops == 0;
+    const api::Signature* signature =
+        is_own ? selection_.describe(plan_.stem_, entry) : item.signature;
     const ModuleFunction function{
-        .signature = item.signature,
+        .signature = signature,
         .module = item.shown_module.empty() ? plan_.stem_ : item.shown_module,
         .name = item.shown_name.empty() ? name_of(entry) : item.shown_name,
         .address = entry.rva,
@@ -101,7 +105,7 @@ class PePlanner {
     if (!hook) return;
     plan_.sites_.add_entry(*at, *hook);
     changed_.insert(*at / kPageSize);
-    const bool returns = item.options.returns && (!item.signature || item.signature->returns);
+    const bool returns = item.options.returns && (!signature || signature->returns);
     if (returns) add_returns(item, entry);
   }
 

@@ -6,11 +6,13 @@
 
 namespace glasshook::hook {
 
-PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue& catalogue) {
+PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue* windows)
+    : windows_(windows) {
   for (const SelectedApi& api : selection.apis) {
+    if (!api.windows || windows == nullptr) continue;
     const auto module =
-        std::ranges::find(catalogue.modules(), api.signature->module, &api::Module::name);
-    if (module == catalogue.modules().end()) continue;
+        std::ranges::find(windows->modules(), api.signature->module, &api::Module::name);
+    if (module == windows->modules().end()) continue;
     for (const std::string& object : module->objects)
       add({.module = windows::module_stem(object),
            .function = api.signature->name,

@@ -33,11 +33,17 @@ class PeSelection {
   static constexpr std::size_t kMaxItems = 32'768;
 
   PeSelection() = default;
-  PeSelection(const Selection& selection, const api::ApiCatalogue& catalogue);
+  /// `windows`: the catalogue of Windows' signatures, borrowed; may be null.
+  PeSelection(const Selection& selection, const api::ApiCatalogue* windows);
 
   [[nodiscard]] std::size_t size() const { return items_.size(); }
   /// Stays valid while items are added.
   [[nodiscard]] const WantedExport& item(std::size_t index) const { return items_[index]; }
+  /// What is known of an export that was named without a signature: by its ordinal or a glob.
+  [[nodiscard]] const api::Signature* describe(std::string_view stem,
+                                               const windows::Export& entry) const {
+    return windows_ == nullptr ? nullptr : windows_->find(stem, entry.name);
+  }
   /// True when an item from `first` on may name an export of the module.
   [[nodiscard]] bool names_module(std::string_view stem, std::size_t first) const;
 
@@ -49,6 +55,7 @@ class PeSelection {
  private:
   bool add(WantedExport item);
 
+  const api::ApiCatalogue* windows_ = nullptr;
   std::deque<WantedExport> items_;
   std::set<std::tuple<std::string, std::string, bool>> known_;
 };

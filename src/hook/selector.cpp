@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "api/from_btf.h"
 #include "api/nearest.h"
+#include "base/text.h"
+#include "guest/windows/exports.h"
 
 namespace glasshook::hook {
 namespace {
@@ -40,9 +43,12 @@ std::string hint(const std::string& near) { return near.empty() ? near : "; " + 
 /// Looks one selector up and adds what it names.
 class Resolver {
  public:
-  Resolver(const ApiCatalogue& catalogue, const linux_guest::KernelSymbols* symbols,
+  Resolver(const api::GuestApis& apis, const linux_guest::KernelSymbols* symbols,
            Selection& selection)
-      : catalogue_(catalogue), symbols_(symbols), selection_(selection) {}
+      : symbols_(symbols), selection_(selection) {
+    platforms_.push_back({&apis.linux(), false});
+    if (apis.windows() != nullptr) platforms_.push_back({apis.windows(), true});
+  }
 
   Result<> add(const Selector& selector) {
     if (!selector.category.empty()) return add_category(selector);
@@ -52,27 +58,35 @@ class Resolver {
   }
 
  private:
-  void add_api(const Signature* signature, const WatchOptions& options) {
+  struct Platform {
+    const ApiCatalogue* catalogue = nullptr;
+    bool windows = false;
+  };
+
+  void add_api(const Signature* signature, const WatchOptions& options, bool windows) {
     std::erase_if(selection_.apis, [&](const SelectedApi& a) { return a.signature == signature; });
-    selection_.apis.push_back({signature, options});
+    selection_.apis.push_back({signature, options, windows});
   }
 
   Result<> add_category(const Selector& selector) {
-    std::vector<std::string> modules;
-    for (const api::Module& module : catalogue_.modules()) modules.push_back(module.name);
-    const bool known_module =
-        selector.module.empty() || std::ranges::find(modules, selector.module) != modules.end();
-    if (!known_module)
-      return fail(ErrorCode::not_found, "{}: there is no module `{}`{}", selector.text,
-                  selector.module, hint(api::did_you_mean(selector.module, modules)));
+    std::vector<std::string> modules, categories;
     bool any = false;
-    for (const Signature* signature : catalogue_.in_category(selector.category)) {
-      if (!selector.module.empty() && signature->module != selector.module) continue;
-      add_api(signature, selector.options);
-      any = true;
+    for (const Platform& platform : platforms_) {
+      for (const api::Module& module : platform.catalogue->modules())
+        modules.push_back(module.name);
+      std::ranges::move(platform.catalogue->categories(), std::back_inserter(categories));
+      for (const Signature* signature : platform.catalogue->in_category(selector.category)) {
+        if (!selector.module.empty() && signature->module != selector.module) continue;
+        add_api(signature, selector.options, platform.windows);
+        any = true;
+      }
     }
     if (any) return {};
-    const std::vector<std::string> categories = catalogue_.categories();
+    if (!selector.module.empty() && std::ranges::find(modules, selector.module) == modules.end())
+      return fail(ErrorCode::not_found, "{}: there is no module `{}`{}", selector.text,
+                  selector.module, hint(api::did_you_mean(selector.module, modules)));
+    std::ranges::sort(categories);
+    categories.erase(std::ranges::unique(categories).begin(), categories.end());
     std::string near = api::did_you_mean(selector.category, categories);
     if (near.empty()) near = fmt::format("the categories are {}", fmt::join(categories, ", "));
     return fail(ErrorCode::not_found, "{}: there is no category `{}`{}", selector.text,
@@ -103,9 +117,10 @@ class Resolver {
 
   /// A bare function: any signature that has the name, else a kernel function.
   Result<> add_anywhere(const Selector& selector) {
-    const std::vector<const Signature*> found = catalogue_.find_all(selector.function);
-    for (const Signature* signature : found) add_api(signature, selector.options);
-    if (!found.empty()) return {};
+    bool any = false;
+    for (const Platform& platform : platforms_)
+      any |= add_all(platform, selector.function, selector.options);
+    if (any) return {};
     if (symbols_ != nullptr && !symbols_->find_functions(selector.function).empty())
       return add_kernel(selector);
     return with_remedy(fail(ErrorCode::not_found, "{}: no known function has that name{}",
@@ -115,28 +130,53 @@ class Resolver {
 
   /// What has signatures is shown with them; for anything else, modules are searched as they load.
   Result<> add_user(const Selector& selector) {
-    const api::Module* module = catalogue_.module_of(selector.module);
-    const std::string pattern = (module ? module->name : selector.module) + "!" + selector.function;
-    const std::vector<const Signature*> found = catalogue_.find_all(pattern);
-    for (const Signature* signature : found) add_api(signature, selector.options);
-    if (!found.empty()) return {};
-    if (module != nullptr)
+    bool any = false;
+    std::string known;
+    for (const Platform& platform : platforms_) {
+      if (!may_be_of(platform, selector.module)) continue;
+      const api::Module* module = platform.catalogue->module_of(selector.module);
+      const std::string& name = module != nullptr ? module->name : selector.module;
+      any |= add_all(platform, name + "!" + selector.function, selector.options);
+      if (module != nullptr) known = module->name;
+    }
+    if (any) return {};
+    const bool by_ordinal = selector.function.starts_with('#');
+    if (!known.empty() && !by_ordinal)
       selection_.notes.push_back(
           fmt::format("{} has no signature: it is hooked where {} exports it, with raw arguments{}",
-                      selector.text, module->name, hint(nearest(pattern))));
+                      selector.text, known, hint(nearest(known + "!" + selector.function))));
     selection_.exports.push_back({selector.module, std::string(api::module_stem(selector.module)),
                                   selector.function, selector.options});
     return {};
   }
 
+  bool add_all(const Platform& platform, const std::string& pattern, const WatchOptions& options) {
+    const std::vector<const Signature*> found = platform.catalogue->find_all(pattern);
+    for (const Signature* signature : found) add_api(signature, options, platform.windows);
+    return !found.empty();
+  }
+
+  /// A module given by its full file name says which platform it is of.
+  static bool may_be_of(const Platform& platform, std::string_view module) {
+    return platform.windows ? module.find(".so") == module.npos : !windows::is_file_name(module);
+  }
+
   [[nodiscard]] std::string nearest(const std::string& name) const {
-    std::vector<std::string> names = catalogue_.nearest(name, 3);
+    constexpr std::size_t kMost = 3;
+    std::vector<std::string> names;
+    for (const Platform& platform : platforms_)
+      std::ranges::move(platform.catalogue->nearest(name, kMost), std::back_inserter(names));
+    std::ranges::stable_sort(names, {}, [&](const std::string& candidate) {
+      const std::size_t begin = name.contains('!') ? 0 : candidate.find('!') + 1;
+      return edit_distance(name, std::string_view(candidate).substr(begin), name.size());
+    });
+    names.resize(std::min(names.size(), kMost));
     std::string text;
     for (const std::string& near : names) text += (text.empty() ? "did you mean " : ", ") + near;
     return text.empty() ? text : text + "?";
   }
 
-  const ApiCatalogue& catalogue_;
+  std::vector<Platform> platforms_;
   const linux_guest::KernelSymbols* symbols_;
   Selection& selection_;
 };
@@ -206,10 +246,10 @@ void add_to(Selection& selection, const Selection& more) {
   selection.notes.insert(selection.notes.end(), more.notes.begin(), more.notes.end());
 }
 
-Result<Selection> resolve(std::span<const Selector> selectors, const ApiCatalogue& catalogue,
+Result<Selection> resolve(std::span<const Selector> selectors, const api::GuestApis& apis,
                           const linux_guest::KernelSymbols* symbols) {
   Selection selection;
-  Resolver resolver(catalogue, symbols, selection);
+  Resolver resolver(apis, symbols, selection);
   for (const Selector& selector : selectors)
     if (auto added = resolver.add(selector); !added) return std::unexpected(added.error());
   return selection;

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "base/result.h"
 #include "guest/linux/symbols.h"
 
@@ -37,8 +37,9 @@ struct Selector {
 
 /// A function with a signature in the catalogue.
 struct SelectedApi {
-  const api::Signature* signature = nullptr;  ///< borrowed from the catalogue
+  const api::Signature* signature = nullptr;  ///< borrowed from its catalogue
   WatchOptions options;
+  bool windows = false;  ///< of a Windows module
 };
 
 /// Exported functions of user-mode modules that have no signature: hooked where a module exports
@@ -75,7 +76,7 @@ inline constexpr std::size_t kMaxKernelFunctions = 4096;
 /// Finds what the selectors name. `symbols` is null while no kernel is known: then `kernel!` fails.
 /// ErrorCode::not_found names the nearest functions, modules or categories.
 [[nodiscard]] Result<Selection> resolve(std::span<const Selector> selectors,
-                                        const api::ApiCatalogue& catalogue,
+                                        const api::GuestApis& apis,
                                         const linux_guest::KernelSymbols* symbols);
 
 }  // namespace glasshook::hook

@@ -31,13 +31,13 @@ const std::vector<std::string>& ApiTracer::argument_names(const api::Signature& 
   return names;
 }
 
-void ApiTracer::on_record(const api::Signature& signature, bool awaits_return,
-                          const capture::RecordView& record, const Origin& origin) {
+void ApiTracer::on_record(const Api& api, bool awaits_return, const capture::RecordView& record,
+                          const Origin& origin) {
   if (record.header().kind == capture::RecordKind::entry) {
     if (awaits_return)
-      remember(signature, record, origin);
+      remember(api, record, origin);
     else
-      tell(signature, &record, nullptr, origin, 0, {});
+      tell(api, &record, nullptr, origin, 0, {});
     return;
   }
   const auto found = by_call_.find(record.header().call);
@@ -56,20 +56,19 @@ void ApiTracer::on_record(const api::Signature& signature, bool awaits_return,
   const Pending& pending = *found->second;
   capture::RecordView entry;
   if (capture::RecordView::parse(pending.entry, entry))
-    tell(signature, &entry, &record, pending.origin, pending.depth,
+    tell(pending.api, &entry, &record, pending.origin, pending.depth,
          origin.time - pending.origin.time);
   forget(found->second);
 }
 
-void ApiTracer::remember(const api::Signature& signature, const capture::RecordView& record,
-                         const Origin& origin) {
+void ApiTracer::remember(const Api& api, const capture::RecordView& record, const Origin& origin) {
   if (pending_.size() >= kMaxPending) {
     ++unjoined_;
     tell_unreturned(pending_.begin());
   }
   const auto bytes = record.bytes();
   Pending pending{.call = record.header().call,
-                  .signature = &signature,
+                  .api = api,
                   .entry = {bytes.begin(), bytes.end()},
                   .origin = origin,
                   .depth = depth_[thread_key(origin)]++};
@@ -87,7 +86,7 @@ void ApiTracer::forget(PendingList::iterator pending) {
 void ApiTracer::tell_unreturned(PendingList::iterator pending) {
   capture::RecordView entry;
   if (capture::RecordView::parse(pending->entry, entry))
-    tell(*pending->signature, &entry, nullptr, pending->origin, pending->depth, {});
+    tell(pending->api, &entry, nullptr, pending->origin, pending->depth, {});
   forget(pending);
 }
 
@@ -106,22 +105,23 @@ void ApiTracer::on_process_exit(const ProcessPtr& process) {
 
 void ApiTracer::on_process_executed(const ProcessPtr& process) {
   tell_unreturned_if([&](const Pending& p) {
-    return p.signature->module != api::kKernelModule && same_process(p.origin.process, process);
+    return p.api.signature.module != api::kKernelModule && same_process(p.origin.process, process);
   });
 }
 
 void ApiTracer::on_hook_removed(const api::Signature& signature) {
-  tell_unreturned_if([&](const Pending& p) { return p.signature == &signature; });
+  tell_unreturned_if([&](const Pending& p) { return &p.api.signature == &signature; });
 }
 
 void ApiTracer::finish() {
   while (!pending_.empty()) tell_unreturned(pending_.begin());
 }
 
-void ApiTracer::tell(const api::Signature& signature, const capture::RecordView* entry,
+void ApiTracer::tell(const Api& api, const capture::RecordView* entry,
                      const capture::RecordView* exit, const Origin& origin, std::uint32_t depth,
                      std::chrono::nanoseconds duration) {
-  const api::ApiCall call = api::decode_call(*vocabulary_, signature, entry, exit);
+  const api::Signature& signature = api.signature;
+  const api::ApiCall call = api::decode_call(api.vocabulary, signature, entry, exit);
   const auto& names = argument_names(signature);
   Event event;
   event.action = "api_called";

@@ -24,8 +24,7 @@ class ApiTracer {
   /// Calls awaited at once; the oldest beyond are told as not returned.
   static constexpr std::size_t kMaxPending = 65'536;
 
-  ApiTracer(const api::Vocabulary& vocabulary, Emit emit)
-      : vocabulary_(&vocabulary), emit_(std::move(emit)) {}
+  explicit ApiTracer(Emit emit) : emit_(std::move(emit)) {}
 
   /// Who made the call, and when.
   struct Origin {
@@ -34,9 +33,14 @@ class ApiTracer {
     std::uint32_t thread_id = 0;
   };
 
+  /// What a hook's records are about. Both outlive the tracer.
+  struct Api {
+    const api::Signature& signature;
+    const api::Vocabulary& vocabulary;
+  };
   /// A hook's record. `awaits_return`: an exit record will follow for entries.
-  void on_record(const api::Signature& signature, bool awaits_return,
-                 const capture::RecordView& record, const Origin& origin);
+  void on_record(const Api& api, bool awaits_return, const capture::RecordView& record,
+                 const Origin& origin);
   /// Tells the calls of that process as not returned.
   void on_process_exit(const ProcessPtr& process);
   /// The process runs another image: tells its calls of user-mode functions as not returned.
@@ -52,25 +56,22 @@ class ApiTracer {
  private:
   struct Pending {
     std::uint64_t call = 0;
-    const api::Signature* signature = nullptr;
+    Api api;
     std::vector<std::byte> entry;
     Origin origin;
     std::uint32_t depth = 0;
   };
   using PendingList = std::list<Pending>;
 
-  void remember(const api::Signature& signature, const capture::RecordView& record,
-                const Origin& origin);
-  void tell(const api::Signature& signature, const capture::RecordView* entry,
-            const capture::RecordView* exit, const Origin& origin, std::uint32_t depth,
-            std::chrono::nanoseconds duration);
+  void remember(const Api& api, const capture::RecordView& record, const Origin& origin);
+  void tell(const Api& api, const capture::RecordView* entry, const capture::RecordView* exit,
+            const Origin& origin, std::uint32_t depth, std::chrono::nanoseconds duration);
   void tell_unreturned(PendingList::iterator pending);
   template <class Condition>
   void tell_unreturned_if(Condition&& condition);
   void forget(PendingList::iterator pending);
   [[nodiscard]] const std::vector<std::string>& argument_names(const api::Signature& signature);
 
-  const api::Vocabulary* vocabulary_;
   Emit emit_;
   PendingList pending_;  ///< oldest first
   std::unordered_map<std::uint64_t, PendingList::iterator> by_call_;

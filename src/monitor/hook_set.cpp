@@ -69,21 +69,23 @@ Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
   return {};
 }
 
-Result<> HookSet::add_kernel_api(const api::Signature& signature, const Symbol& function,
-                                 const hypervisor::HookPrograms& programs) {
+Result<> HookSet::add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
+                                 const Symbol& function, const hypervisor::HookPrograms& programs) {
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
   if (auto planned = plan({function, programs.id, programs.on_return.has_value(), true}); !planned)
     return planned;
-  remember(programs.id, {.name = "kernel!" + signature.name,
-                         .meaning = ApiHook{&signature, programs.on_return.has_value()}});
+  remember(programs.id,
+           {.name = "kernel!" + signature.name,
+            .meaning = ApiHook{&signature, &vocabulary, programs.on_return.has_value()}});
   return {};
 }
 
-Result<> HookSet::add_user_api(const api::Signature& signature,
+Result<> HookSet::add_user_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                                const hypervisor::HookPrograms& programs) {
   // Known before it can be hit.
-  remember(programs.id, {.name = signature.module + "!" + signature.name,
-                         .meaning = ApiHook{&signature, programs.on_return.has_value()}});
+  remember(programs.id,
+           {.name = signature.module + "!" + signature.name,
+            .meaning = ApiHook{&signature, &vocabulary, programs.on_return.has_value()}});
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
   return {};
 }

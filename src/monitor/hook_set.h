@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "api/signature.h"
+#include "api/vocabulary.h"
 #include "base/result.h"
 #include "behaviour/family.h"
 #include "guest/linux/kernel.h"
@@ -32,6 +33,7 @@ struct FamilyHook {
 /// A hook on an API the user named.
 struct ApiHook {
   const api::Signature* signature = nullptr;
+  const api::Vocabulary* vocabulary = nullptr;  ///< what the signature's names mean
   bool awaits_return = false;
 };
 
@@ -61,13 +63,15 @@ class HookSet {
   /// Hooks that follow a process tree inside the probe.
   Result<> add_tree();
   /// A kernel function by signature.
-  Result<> add_kernel_api(const api::Signature& signature, const linux_guest::Symbol& function,
+  Result<> add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
+                          const linux_guest::Symbol& function,
                           const hypervisor::HookPrograms& programs);
   /// Takes the hook that add_kernel_api() put on that function out of the plan; its id, if there is
   /// one. It remains loaded and placed until place() is called.
   std::optional<hypervisor::HookId> remove_kernel_api(Gva function);
   /// A user-mode API: loaded only; its sites come with the answers to page questions.
-  Result<> add_user_api(const api::Signature& signature, const hypervisor::HookPrograms& programs);
+  Result<> add_user_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
+                        const hypervisor::HookPrograms& programs);
   /// Places all kernel sites, page by page, and clears the pages that have none any more.
   Result<> place();
 

@@ -45,12 +45,11 @@ api::Signature unknown_signature(const std::string& module, const std::string& n
 }  // namespace
 
 ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
-                           const linux_guest::LinuxKernel& kernel,
-                           const api::ApiCatalogue& catalogue, const hook::Target& target,
-                           HookSet& hooks, Options options)
+                           const linux_guest::LinuxKernel& kernel, const api::GuestApis& apis,
+                           const hook::Target& target, HookSet& hooks, Options options)
     : hypervisor_(&hypervisor),
       kernel_(&kernel),
-      catalogue_(&catalogue),
+      apis_(apis),
       target_(&target),
       hooks_(&hooks),
       options_(std::move(options)),
@@ -64,13 +63,13 @@ ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
 void ModuleOracle::plan_windows() {
   windows_.reset();
   if (!cache_ || !wants_modules()) return;
-  windows_ = std::make_unique<PeModules>(
-      *kernel_, *cache_, hook::PeSelection(options_.selection, *catalogue_),
-      [this](const hook::ModuleFunction& f) {
-        const auto id = make_hook(f, hook::Abi::win64_user);
-        if (id) windows_hooks_.push_back(*id);
-        return id;
-      });
+  windows_ = std::make_unique<PeModules>(*kernel_, *cache_,
+                                         hook::PeSelection(options_.selection, apis_.windows()),
+                                         [this](const hook::ModuleFunction& f) {
+                                           const auto id = make_hook(f, hook::Abi::win64_user);
+                                           if (id) windows_hooks_.push_back(*id);
+                                           return id;
+                                         });
 }
 
 void ModuleOracle::look_around() {
@@ -91,7 +90,7 @@ std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) 
   options_.selection = std::move(selection);
   std::vector<hypervisor::HookId> dropped;
   for (auto& [key, module] : modules_)
-    module.known.replan(options_.selection, *catalogue_, dropped);
+    module.known.replan(options_.selection, apis_.linux(), dropped);
   // An export of one Windows module may lead to any other: they are planned anew together.
   dropped.insert(dropped.end(), windows_hooks_.begin(), windows_hooks_.end());
   windows_hooks_.clear();
@@ -141,7 +140,7 @@ PageSites ModuleOracle::file_page(const CodePage& page, Gva task) {
   else if (wants_modules() && file)
     sites = module.known.sites(
         page.file_offset / kPageSize, file,
-        {.selection = options_.selection, .catalogue = *catalogue_, .make_hook = make_hook_});
+        {.selection = options_.selection, .catalogue = apis_.linux(), .make_hook = make_hook_});
   sites.report_placements = module.memory_only && options_.report_unbacked;
   const bool incomplete = wants_modules() && (!file || !module.known.is_complete());
   incomplete_modules_ +=
@@ -187,14 +186,16 @@ std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunc
     made_up_.push_back(unknown_signature(function.module, function.name));
     signature = &made_up_.back();
   }
+  const bool windows = abi == hook::Abi::win64_user && apis_.windows() != nullptr;
+  const api::Vocabulary& vocabulary = (windows ? *apis_.windows() : apis_.linux()).vocabulary();
   const auto programs =
-      hook::compile_signature(*signature, catalogue_->vocabulary(), abi, *target_,
+      hook::compile_signature(*signature, vocabulary, abi, *target_,
                               {.returns = function.options.returns,
                                .rate_limiter = options_.limiter_of(function.options),
                                .errno_slot_delta = function.errno_slot_delta,
                                .errno_offset = function.errno_offset},
                               hooks_->next_id());
-  if (!programs || !hooks_->add_user_api(*signature, *programs)) {
+  if (!programs || !hooks_->add_user_api(*signature, vocabulary, *programs)) {
     ++failed_hooks_;
     return std::nullopt;
   }

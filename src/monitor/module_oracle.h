@@ -16,7 +16,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "guest/linux/code_page.h"
 #include "guest/linux/page_cache.h"
 #include "hook/calling_convention.h"
@@ -45,7 +45,7 @@ class ModuleOracle {
 
   /// Everything is borrowed and outlives the oracle.
   ModuleOracle(hypervisor::Hypervisor& hypervisor, const linux_guest::LinuxKernel& kernel,
-               const api::ApiCatalogue& catalogue, const hook::Target& target, HookSet& hooks,
+               const api::GuestApis& apis, const hook::Target& target, HookSet& hooks,
                Options options);
 
   /// Takes in the Windows modules that processes have mapped already. Once, before any question.
@@ -90,7 +90,7 @@ class ModuleOracle {
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
-  const api::ApiCatalogue* catalogue_;
+  api::GuestApis apis_;
   const hook::Target* target_;
   HookSet* hooks_;
   Options options_;

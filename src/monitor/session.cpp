@@ -5,10 +5,10 @@
 namespace glasshook::monitor {
 
 Result<std::unique_ptr<Session>> Session::start(std::unique_ptr<hypervisor::Hypervisor> hypervisor,
-                                                const api::ApiCatalogue& catalogue,
-                                                SessionOptions options, EventSink sink) {
+                                                const api::GuestApis& apis, SessionOptions options,
+                                                EventSink sink) {
   auto impl =
-      std::make_unique<Impl>(std::move(hypervisor), catalogue, std::move(options), std::move(sink));
+      std::make_unique<Impl>(std::move(hypervisor), apis, std::move(options), std::move(sink));
   if (auto started = impl->start(); !started) return std::unexpected(started.error());
   return std::unique_ptr<Session>(new Session(std::move(impl)));
 }

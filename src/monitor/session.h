@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "api/catalogue.h"
+#include "api/guest_apis.h"
 #include "base/result.h"
 #include "behaviour/event.h"
 #include "guest/linux/kernel.h"
@@ -40,10 +40,11 @@ using EventSink = std::function<void(const behaviour::Event&)>;
 /// answered on the backend's). Destroying it removes all hooks; the guest runs on.
 class Session {
  public:
-  /// Finds the kernel, compiles and places the hooks. `catalogue` is borrowed. Fails with what to
-  /// do when a name in the options is unknown (nearest names), or the guest is not understood.
+  /// Finds the kernel, compiles and places the hooks. What `apis` names is borrowed. Fails with
+  /// what to do when a name in the options is unknown (nearest names), or the guest is not
+  /// understood.
   [[nodiscard]] static Result<std::unique_ptr<Session>> start(
-      std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::ApiCatalogue& catalogue,
+      std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::GuestApis& apis,
       SessionOptions options, EventSink sink);
   ~Session();
 

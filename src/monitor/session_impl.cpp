@@ -36,10 +36,10 @@ std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
 
 }  // namespace
 
-Session::Impl::Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor,
-                    const api::ApiCatalogue& catalogue, SessionOptions options, EventSink sink)
+Session::Impl::Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::GuestApis& apis,
+                    SessionOptions options, EventSink sink)
     : hypervisor_(std::move(hypervisor)),
-      catalogue_(&catalogue),
+      apis_(apis),
       options_(std::move(options)),
       sink_(std::move(sink)) {}
 
@@ -76,7 +76,7 @@ Result<> Session::Impl::find_kernel() {
   view_.emplace(*kernel_);
   paths_.emplace(*kernel_);
   processes_.emplace(options_.host_id, [this](std::uint64_t task) { return view_->process(task); });
-  tracer_.emplace(catalogue_->vocabulary(), [this](Event event) { emit(std::move(event)); });
+  tracer_.emplace([this](Event event) { emit(std::move(event)); });
   auto seen = view_->all();
   if (!seen) return std::unexpected(seen.error());
   for (SeenProcess& p : *seen) {
@@ -146,7 +146,7 @@ Result<> Session::Impl::add_apis() {
     if (!selector) return std::unexpected(selector.error());
     selectors.push_back(std::move(*selector));
   }
-  auto selection = hook::resolve(selectors, *catalogue_, &kernel_->symbols());
+  auto selection = hook::resolve(selectors, apis_, &kernel_->symbols());
   if (!selection) return std::unexpected(selection.error());
   for (const hook::SelectedKernelFunction& selected : selection->kernel)
     if (auto added = add_kernel_function(selected); !added) return added;
@@ -180,10 +180,10 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
   compile_options.returns = selected.options.returns;
   compile_options.rate_limiter = *limiter;
   auto programs =
-      hook::compile_signature(signature, catalogue_->vocabulary(), hook::Abi::linux_kernel, target_,
-                              compile_options, hooks_->next_id());
+      hook::compile_signature(signature, apis_.linux().vocabulary(), hook::Abi::linux_kernel,
+                              target_, compile_options, hooks_->next_id());
   if (!programs) return std::unexpected(programs.error());
-  return hooks_->add_kernel_api(signature, selected.symbol, *programs);
+  return hooks_->add_kernel_api(signature, apis_.linux().vocabulary(), selected.symbol, *programs);
 }
 
 Result<> Session::Impl::watch_code_pages() {
@@ -193,7 +193,7 @@ Result<> Session::Impl::watch_code_pages() {
   if (!oracle_ && !unbacked && !modules) return {};
   if (!oracle_) {
     oracle_ = std::make_unique<ModuleOracle>(
-        *hypervisor_, *kernel_, *catalogue_, target_, *hooks_,
+        *hypervisor_, *kernel_, apis_, target_, *hooks_,
         ModuleOracle::Options{.selection = selection_,
                               .report_unbacked = unbacked,
                               .limiter_of = [this](const hook::WatchOptions& watch) {
@@ -212,7 +212,7 @@ Result<> Session::Impl::ask_about_pages() {
 Result<hook::Selection> Session::Impl::resolve_api(std::string_view api) const {
   const auto selector = hook::parse_selector(api);
   if (!selector) return std::unexpected(selector.error());
-  return hook::resolve(std::span{&*selector, 1}, *catalogue_, &kernel_->symbols());
+  return hook::resolve(std::span{&*selector, 1}, apis_, &kernel_->symbols());
 }
 
 Result<> Session::Impl::add_api(std::string_view api) {
@@ -331,7 +331,7 @@ void Session::Impl::on_record(const RecordView& record) {
     on_family_record(*family, record);
   else if (const auto* api = std::get_if<ApiHook>(&found->meaning)) {
     const Actor actor = actor_of(record);
-    tracer_->on_record(*api->signature, api->awaits_return, record,
+    tracer_->on_record({*api->signature, *api->vocabulary}, api->awaits_return, record,
                        {.time = hypervisor_->wall_time(record.header().timestamp),
                         .process = processes_->resolve(actor),
                         .thread_id = actor.thread_id});

@@ -18,7 +18,7 @@ namespace glasshook::monitor {
 
 class Session::Impl final : public behaviour::Context {
  public:
-  Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::ApiCatalogue& catalogue,
+  Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::GuestApis& apis,
        SessionOptions options, EventSink sink);
   /// The hypervisor goes first: its thread asks the oracle.
   ~Impl() override { hypervisor_.reset(); }
@@ -75,7 +75,7 @@ class Session::Impl final : public behaviour::Context {
   [[nodiscard]] Actor actor_of(const capture::RecordView& record) const;
 
   std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
-  const api::ApiCatalogue* catalogue_;
+  api::GuestApis apis_;
   SessionOptions options_;
   EventSink sink_;
 

@@ -1,5 +1,6 @@
 """Hooks on exports of Windows modules, against a program that counts its own calls of them."""
 
+import json
 import pathlib
 import tempfile
 
@@ -7,6 +8,7 @@ from harness import GuestTest, compile_windows, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
 MARK = 0x5EED
+MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
 # With sections at page boundaries of the file, as Wine's own modules have them, code is mapped from
 # the file.
 MAPPED = "-Wl,--file-alignment,4096"
@@ -28,7 +30,7 @@ class CountedWindowsCalls(GuestTest):
                         "-lws2_32")
 
     def count(self, threads, calls, *apis):
-        """Runs the program; what it printed, and its calls as (function, arguments, event)."""
+        """Runs the program; what it printed, and the events of the calls."""
         hooks = [word for api in apis for word in ("-e", api)]
         files = [word for name in ("count_apis.exe", "count_front.dll", "count_target.dll")
                  for word in ("--copy", self.folder / name)]
@@ -40,15 +42,13 @@ class CountedWindowsCalls(GuestTest):
         said = {word: int(number) for word, number in printed if word != "tid"}
         said["tids"] = {int(number) for word, number in printed if word == "tid"}
         self.assertEqual(len(said["tids"]), threads)
-        made = [(e["api"]["name"], list(e["api"]["args"].values()), e)
-                for e in result.actions("api_called")]
-        return said, made
+        return said, result.actions("api_called")
 
     def assert_made(self, said, made, threads, calls):
         """As many calls from each thread, all joined with their returns, under its Win32 ids."""
         self.assertEqual(len(made), threads * calls)
         per_thread = {}
-        for _, _, event in made:
+        for event in made:
             ids = event["glasshook"]["windows"]
             self.assertEqual(ids["process_id"], said["pid"])
             per_thread[ids["thread_id"]] = per_thread.get(ids["thread_id"], 0) + 1
@@ -60,22 +60,66 @@ class CountedWindowsCalls(GuestTest):
         said, made = self.count(threads, calls, "kernel32!CompareFileTime", "kernel32!HeapSize",
                                 "ws2_32!#8", "count_front!*", "COUNT_TARGET.dll!#12")
 
-        def those(name, index, value):
-            return [m for m in made if m[0] == name and m[1][index] == value]
+        def those(name, argument, value):
+            return [e for e in made if e["api"]["name"] == name
+                    and e["api"]["args"][argument] == value]
 
         # Imported from kernel32, looked up in kernel32 and in kernelbase.
-        self.assert_made(said, those("CompareFileTime", 0, said["early"]), threads, 3 * calls)
+        times = those("CompareFileTime", "lpFileTime2", MARK_AS_TIME)
+        self.assert_made(said, times, threads, 3 * calls)
+        self.assertEqual({e["api"]["result"] for e in times}, {-1})
         # kernel32 forwards it to ntdll.
-        self.assert_made(said, those("HeapSize", 2, said["block"]), threads, calls)
-        self.assert_made(said, those("htonl", 0, MARK), threads, calls)
+        sizes = those("HeapSize", "lpMem", said["block"])
+        self.assert_made(said, sizes, threads, calls)
+        self.assertEqual({e["api"]["result"] for e in sizes}, {77})
+        # An ordinal whose export has a name and a signature.
+        self.assert_made(said, those("htonl", "hostlong", MARK), threads, calls)
         # by_name is called itself, through the forwarder and through the stub. It has one hook,
         # which bears the name that led there first.
-        self.assert_made(said, those("forwarded", 0, MARK), threads, 3 * calls)
-        self.assertEqual(those("stub", 0, MARK), [])
-        self.assert_made(said, those("#12", 0, MARK), threads, calls)
+        self.assert_made(said, those("forwarded", "arg0", MARK), threads, 3 * calls)
+        self.assertEqual(those("stub", "arg0", MARK), [])
+        self.assert_made(said, those("#12", "arg0", MARK), threads, calls)
 
     def test_many_calls_from_many_threads(self):
         threads, calls = 8, 2500
         said, made = self.count(threads, calls, "count_target!by_name")
         self.assert_made(said, made, threads, 3 * calls)
-        self.assertEqual({m[0] for m in made}, {"by_name"})
+        self.assertEqual({e["api"]["name"] for e in made}, {"by_name"})
+
+
+class DecodedWindowsCalls(GuestTest):
+
+    def test_arguments_errors_and_nesting(self):
+        names = {"2": "ERROR_FILE_NOT_FOUND", "3": "ERROR_PATH_NOT_FOUND",
+                 "3221225480": "STATUS_INVALID_HANDLE"}
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "fail_calls.exe"
+            compile_windows(SOURCES / "fail_calls.c", program)
+            result = run(["./fail_calls.exe"], "--guest", "windows-api", "--copy", program,
+                         "-e", "kernel32!CreateFileW", "-e", "kernel32!DeleteFileW",
+                         "-e", "advapi32!RegOpenKeyExW", "-e", "ntdll!NtClose",
+                         "-e", "ntdll!NtCreateFile", subcommand="trace")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        said = dict(line.split() for line in result.stdout.decode().splitlines())
+        self.assertEqual(set(said), {"CreateFileW", "DeleteFileW", "RegOpenKeyExW", "NtClose"})
+        calls = [e["api"] for e in result.actions("api_called")]
+
+        def call(name, argument, value):
+            [found] = [c for c in calls if c["name"] == name and c["args"].get(argument) == value]
+            return found
+
+        created = call("CreateFileW", "lpFileName", "C:\\no such folder\\x")
+        self.assertEqual(created["error"], names[said["CreateFileW"]])
+        self.assertEqual(created["args"]["dwCreationDisposition"], "OPEN_EXISTING")
+        self.assertEqual(call("DeleteFileW", "lpFileName", "C:\\no such file")["error"],
+                         names[said["DeleteFileW"]])
+        opened = call("RegOpenKeyExW", "lpSubKey", "Software\\No such key")
+        self.assertEqual(opened["error"], names[said["RegOpenKeyExW"]])
+        self.assertEqual(opened["args"]["hKey"], "HKEY_LOCAL_MACHINE")
+        closed = call("NtClose", "Handle", 0x5EED0)
+        self.assertEqual(closed["error"], names[said["NtClose"]])
+        # CreateFileW calls NtCreateFile, which is told first since it returns first.
+        inner = calls[calls.index(created) - 1]
+        self.assertEqual((inner["name"], inner["depth"], created["depth"]), ("NtCreateFile", 1, 0))
+        self.assertIn("no such folder", json.dumps(inner["args"]))

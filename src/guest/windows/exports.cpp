@@ -30,7 +30,19 @@ std::vector<T> read_array(const Image& image, std::uint64_t rva, std::uint64_t c
   return values;
 }
 
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+/// The ".dll" or the like that a name in lower case ends with; empty when there is none.
+std::string_view suffix_of(std::string_view name) {
+  for (const std::string_view suffix : {".dll", ".exe", ".drv", ".sys", ".ocx", ".cpl", ".acm"})
+    if (name.size() > suffix.size() && name.ends_with(suffix)) return suffix;
+  return {};
+}
 
 }  // namespace
 
@@ -156,12 +168,11 @@ std::optional<std::uint64_t> ExportTable::next_address(std::uint64_t rva) const 
 std::string module_stem(std::string_view file_name) {
   if (const std::size_t slash = file_name.find_last_of("/\\"); slash != file_name.npos)
     file_name.remove_prefix(slash + 1);
-  std::string stem(file_name);
-  std::ranges::transform(stem, stem.begin(), to_lower);
-  for (const std::string_view suffix : {".dll", ".exe", ".drv", ".sys", ".ocx", ".cpl", ".acm"})
-    if (stem.ends_with(suffix)) return stem.substr(0, stem.size() - suffix.size());
-  return stem;
+  std::string stem = lower(file_name);
+  return stem.substr(0, stem.size() - suffix_of(stem).size());
 }
+
+bool is_file_name(std::string_view name) { return !suffix_of(lower(name)).empty(); }
 
 std::optional<ExportName> parse_forwarder(std::string_view text) {
   const std::size_t dot = text.rfind('.');

@@ -59,6 +59,9 @@ class ExportTable {
 /// Stem of a module's file name in lower case: "kernel32" of "C:\\windows\\KERNEL32.dll".
 [[nodiscard]] std::string module_stem(std::string_view file_name);
 
+/// True for names of Windows modules: with ".dll", ".exe" or the like at the end.
+[[nodiscard]] bool is_file_name(std::string_view name);
+
 /// "NTDLL.RtlAllocateHeap" or "MSVCRT.#12"; empty when the text is neither.
 [[nodiscard]] std::optional<ExportName> parse_forwarder(std::string_view text);
 

@@ -32,7 +32,7 @@ file: CreateFileA(path: string) -> handle
   PeSelection select(std::initializer_list<std::string_view> texts) {
     std::vector<Selector> selectors;
     for (const std::string_view text : texts) selectors.push_back(parse_selector(text).value());
-    return {resolve(selectors, *catalogue, nullptr).value(), *catalogue};
+    return {resolve(selectors, {no_linux, &*catalogue}, nullptr).value(), &*catalogue};
   }
   std::set<std::uint64_t> update(PePlan& plan, const TinyPe& pe, PeSelection& selection) {
     functions.clear();
@@ -47,6 +47,7 @@ file: CreateFileA(path: string) -> handle
     return found;
   }
 
+  api::ApiCatalogue no_linux;
   std::optional<api::ApiCatalogue> catalogue;
   std::vector<ModuleFunction> functions;
 };

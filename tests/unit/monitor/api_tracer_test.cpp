@@ -58,7 +58,8 @@ class ApiTracerTest : public testing::Test {
   void feed(const std::vector<std::byte>& bytes, const ProcessPtr& who, std::uint32_t thread = 1) {
     capture::RecordView view;
     ASSERT_TRUE(capture::RecordView::parse(bytes, view));
-    tracer_.on_record(signature_, true, view, {.time = {}, .process = who, .thread_id = thread});
+    tracer_.on_record({signature_, vocabulary_}, true, view,
+                      {.time = {}, .process = who, .thread_id = thread});
   }
   void enter(std::uint64_t call, const ProcessPtr& who, std::uint32_t thread = 1) {
     feed(record(RecordKind::entry, call, {{api::kArgumentsField, {5}}}), who, thread);
@@ -72,7 +73,7 @@ class ApiTracerTest : public testing::Test {
   api::Vocabulary vocabulary_;
   api::Signature signature_;
   std::vector<Event> events_;
-  ApiTracer tracer_{vocabulary_, [this](Event event) { events_.push_back(std::move(event)); }};
+  ApiTracer tracer_{[this](Event event) { events_.push_back(std::move(event)); }};
   ProcessPtr a_ = process("a"), b_ = process("b");
 };
 

@@ -1,5 +1,5 @@
 // count_apis THREADS CALLS: in each thread, calls functions CALLS times by every way that leads to
-// them. Prints "pid N" and "tid N" for each thread (Win32 ids), and the addresses it passes.
+// them. Prints "pid N" and "tid N" for each thread (Win32 ids), and the address it passes.
 #include <stdio.h>
 #include <stdlib.h>
 #include <winsock2.h>
@@ -19,7 +19,7 @@ static long calls;
 static Compare compare_kernel32, compare_kernelbase;
 static Swap swap;
 static Function ordinal;
-static FILETIME *early, *late;
+static FILETIME early, late;
 static void *block;
 
 static void expect(int good) {
@@ -29,9 +29,9 @@ static void expect(int good) {
 static DWORD WINAPI work(void *id) {
   *(DWORD *)id = GetCurrentThreadId();
   for (long i = 0; i < calls; ++i) {
-    expect(CompareFileTime(early, late) == -1);
-    expect(compare_kernel32(early, late) == -1);
-    expect(compare_kernelbase(early, late) == -1);
+    expect(CompareFileTime(&early, &late) == -1);
+    expect(compare_kernel32(&early, &late) == -1);
+    expect(compare_kernelbase(&early, &late) == -1);
     expect(HeapSize(GetProcessHeap(), 0, block) == 77);
     expect(swap(kMark) == 0xed5e0000);
     expect(by_name(kMark, i) == kMark + i);
@@ -52,10 +52,8 @@ int main(int argc, char **argv) {
   if (argc != 3) return 2;
   const int threads = atoi(argv[1]);
   calls = atol(argv[2]);
-  // Addresses that nobody else passes to these functions.
-  early = calloc(1, sizeof *early);
-  late = calloc(1, sizeof *late);
-  late->dwLowDateTime = 1;
+  // What nobody else passes to these functions.
+  late.dwLowDateTime = kMark;
   block = HeapAlloc(GetProcessHeap(), 0, 77);
   compare_kernel32 = find("kernel32.dll", "CompareFileTime");
   compare_kernelbase = find("kernelbase.dll", "CompareFileTime");
@@ -67,6 +65,6 @@ int main(int argc, char **argv) {
   for (int t = 0; t < threads; ++t) WaitForSingleObject(handles[t], INFINITE);
   printf("pid %lu\n", GetCurrentProcessId());
   for (int t = 0; t < threads; ++t) printf("tid %lu\n", ids[t]);
-  printf("early %llu\nblock %llu\n", (unsigned long long)early, (unsigned long long)block);
+  printf("block %llu\n", (unsigned long long)block);
   return 0;
 }
