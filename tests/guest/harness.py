@@ -46,8 +46,9 @@ def read_events(path):
 def run(command, *options, timeout=600, subcommand="run"):
     """Runs a command in a fresh VM under `glasshook run` and collects its events."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
-        done = glasshook(subcommand, "--guest", _guest, "--json", out.name, *options, "--",
-                         *command, timeout=timeout)
+        guest = [] if "--guest" in options else ["--guest", _guest]
+        done = glasshook(subcommand, *guest, "--json", out.name, *options, "--", *command,
+                         timeout=timeout)
         return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),
                    read_events(out.name))
 

@@ -183,7 +183,7 @@ void HitRunner::report_code_page(const capture::CpuState& cpu,
 
 void HitRunner::wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept {
   constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
-  constexpr std::uint64_t kLongestWaitMs = 200, kGiveUpMs = 2000;
+  constexpr std::uint64_t kLongestWaitMs = 2000, kGiveUpMs = 10'000;
   const std::uint64_t per_ms = region_.ticks_per_second() / 1000;
   const std::uint64_t begin = ticks();
   if (begin < vcpu.no_wait_until) return;

@@ -59,7 +59,7 @@ class HitRunner {
 
   bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
   /// A monitor that falls behind slows the guest down before anything is lost; one that does not
-  /// read at all costs 200 ms in two seconds.
+  /// read at all costs two seconds in twelve.
   void wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept;
   std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
   void run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept;

@@ -12,7 +12,7 @@ QemuProbe* g_probe = nullptr;
 namespace {
 
 /// A question nobody answers in this time lets the code run unhooked.
-constexpr std::int64_t kAnswerDeadlineNs = 250'000'000;
+constexpr std::int64_t kAnswerDeadlineNs = 1'000'000'000;
 constexpr std::uint32_t kMaxUnanswered = 3;
 
 std::uint64_t random_seed() {
