@@ -77,16 +77,23 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
     ++unresolved_;
     return {};
   }
-  if (windows_) windows_->look_at(task, *mm);
+  const PageSites* windows_sites = nullptr;
+  if (windows_) {
+    windows_->look_at(task, *mm);
+    windows_sites = windows_->answer(task, *mm, question.address);
+  }
   const CodePage page = linux_guest::code_page(*kernel_, *mm, question.address);
   switch (page.kind) {
-    case CodePageKind::anonymous:
-      return {.entries = {}, .returns = {}, .report_placements = options_.report_unbacked};
+    case CodePageKind::anonymous: {
+      PageSites sites = windows_sites == nullptr ? PageSites{} : *windows_sites;
+      sites.report_placements = options_.report_unbacked;
+      return sites;
+    }
     case CodePageKind::file:
     case CodePageKind::private_copy: {
       const Module& module = module_of(page, task);
-      const PageSites* known = windows_ ? windows_->answer(page) : nullptr;
-      if (known == nullptr) known = module.plan.page(page.file_offset / kPageSize);
+      const PageSites* known =
+          windows_sites != nullptr ? windows_sites : module.plan.page(page.file_offset / kPageSize);
       PageSites sites = known == nullptr ? PageSites{} : *known;
       sites.report_placements = module.memory_only && options_.report_unbacked;
       return sites;

@@ -9,8 +9,7 @@ from harness import GuestTest, compile_windows, run
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
-# With sections at page boundaries of the file, as Wine's own modules have them, code is mapped from
-# the file.
+# With sections at page boundaries of the file, Wine maps code from it; else it copies code.
 MAPPED = "-Wl,--file-alignment,4096"
 
 
@@ -25,7 +24,7 @@ class CountedWindowsCalls(GuestTest):
         compile_windows(SOURCES / "count_target.c", target, SOURCES / "count_target.def", "-shared",
                         MAPPED)
         compile_windows(SOURCES / "count_front.c", front, SOURCES / "count_front.def", target,
-                        "-shared", MAPPED)
+                        "-shared")
         compile_windows(SOURCES / "count_apis.c", cls.folder / "count_apis.exe", front, target,
                         "-lws2_32")
 
