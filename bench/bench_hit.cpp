@@ -31,7 +31,7 @@ class Probe {
   }
 
   void call() {
-    runner_.enter(hook_, kernel_.cpu);
+    runner_.enter(hook_, kernel_.cpu, false);
     runner_.leave(kernel_.cpu);
     ring_.tail.store(ring_.head.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }

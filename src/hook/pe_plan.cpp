@@ -82,8 +82,7 @@ class PePlanner {
   }
 
   void add_function(const WantedExport& item, const Export& entry) {
-    const auto at = place(entry.rva);
-    if (!at || plan_.planned_.contains(entry.rva)) return;
+    if (plan_.planned_.contains(entry.rva)) return;
     if (plan_.planned_.size() == ModulePlan::kMaxFunctions) {
       note(name_of(entry), "the module has too many hooks");
       return;
@@ -103,8 +102,8 @@ class PePlanner {
         .errno_offset = {}};
     const std::optional<hypervisor::HookId> hook = maker_(function);
     if (!hook) return;
-    plan_.sites_.add_entry(*at, *hook);
-    changed_.insert(*at / kPageSize);
+    plan_.sites_.add_entry(entry.rva, *hook);
+    changed_.insert(entry.rva / kPageSize);
     const bool returns = item.options.returns && (!signature || signature->returns);
     if (returns) add_returns(item, entry);
   }
@@ -131,18 +130,11 @@ class PePlanner {
   }
 
   void watch(const Extent& range) {
-    const auto begin = place(range.begin);
-    if (!begin || range.end <= range.begin || !place(range.end - 1)) return;
-    const std::uint64_t end = *begin + (range.end - range.begin);
-    plan_.sites_.add_returns(*begin, end);
-    for (std::uint64_t page = *begin / kPageSize; page * kPageSize < end; ++page)
+    const bool inside = module_.is_code(range.begin) && module_.is_code(range.end - 1);
+    if (range.end <= range.begin || !inside) return;
+    plan_.sites_.add_returns(range.begin, range.end);
+    for (std::uint64_t page = range.begin / kPageSize; page * kPageSize < range.end; ++page)
       changed_.insert(page);
-  }
-
-  /// Where an RVA is in what the plan counts pages of.
-  [[nodiscard]] std::optional<std::uint64_t> place(std::uint64_t rva) const {
-    return module_.image().layout() == windows::Layout::memory ? std::optional{rva}
-                                                               : module_.image().file_offset(rva);
   }
 
   void note(std::string_view name, std::string_view what) {

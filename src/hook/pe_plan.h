@@ -1,4 +1,4 @@
-// Where hooks go in a PE module: entry sites and return ranges by page of its file.
+// Where hooks go in a PE module: entry sites and return ranges by page of its image.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace glasshook::hook {
 
 /// The hooks of one build of a PE module. Independent of where and in which process it is loaded.
-/// Grows with the selection. A module read with Layout::memory is planned by pages of its image.
+/// Grows with the selection.
 class PePlan {
  public:
   /// `stem`: of its file name, in lower case.
@@ -33,9 +33,9 @@ class PePlan {
   std::set<std::uint64_t> update(const windows::PeModule& module, PeSelection& selection,
                                  const HookMaker& maker);
 
-  /// What to watch on a page of the file (offset / kPageSize); null: nothing.
-  [[nodiscard]] const hypervisor::PageSites* page(std::uint64_t file_page) const {
-    return sites_.find(file_page);
+  /// What to watch on a page of the image (RVA / kPageSize); null: nothing.
+  [[nodiscard]] const hypervisor::PageSites* page(std::uint64_t page) const {
+    return sites_.find(page);
   }
   [[nodiscard]] const PageSitesMap& sites() const { return sites_; }
   /// What may be missed, for people.

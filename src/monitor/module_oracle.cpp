@@ -103,18 +103,23 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   const Gva task = task_of(question);
   const auto mm = kernel_->pointer(task, kernel_->layout().task.mm);
   CodePage page;
+  PageSites sites;
+  const PageSites* windows_sites = nullptr;
   if (mm && !mm->is_null()) {
-    if (windows_) windows_->look_at(task, *mm);
+    if (windows_) {
+      windows_->look_at(task, *mm);
+      windows_sites = windows_->answer(task, *mm, question.address);
+    }
     page = linux_guest::code_page(*kernel_, *mm, question.address);
   }
-  PageSites sites;
   switch (page.kind) {
     case CodePageKind::anonymous:
+      if (windows_sites != nullptr) sites = *windows_sites;
       sites.report_placements = options_.report_unbacked;
       break;
     case CodePageKind::file:
     case CodePageKind::private_copy:
-      sites = file_page(page, task);
+      sites = file_page(page, task, windows_sites);
       break;
     case CodePageKind::vdso:
       break;
@@ -130,13 +135,13 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   return sites;
 }
 
-PageSites ModuleOracle::file_page(const CodePage& page, Gva task) {
+PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageSites* windows_sites) {
   const auto mapping = kernel_->pointer(page.file, kernel_->layout().file.mapping);
   const auto file = cache_ && mapping ? std::make_shared<CachedFile>(*cache_, *mapping) : nullptr;
   Module& module = module_of(page, task, file);
   PageSites sites;
-  if (const PageSites* known = windows_ ? windows_->answer(page) : nullptr)
-    sites = *known;
+  if (windows_sites != nullptr)
+    sites = *windows_sites;
   else if (wants_modules() && file)
     sites = module.known.sites(
         page.file_offset / kPageSize, file,

@@ -80,7 +80,9 @@ class ModuleOracle {
     bool incomplete = false;      ///< counted in incomplete_modules_
   };
 
-  hypervisor::PageSites file_page(const linux_guest::CodePage& page, Gva task);
+  /// `windows_sites`: of a page that belongs to a Windows module; else null.
+  hypervisor::PageSites file_page(const linux_guest::CodePage& page, Gva task,
+                                  const hypervisor::PageSites* windows_sites);
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);

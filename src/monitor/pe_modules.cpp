@@ -95,12 +95,24 @@ std::vector<std::string> PeModules::notes() const {
   return {notes_.begin(), notes_.end()};
 }
 
-const hypervisor::PageSites* PeModules::answer(const linux_guest::CodePage& page) {
-  const auto found = files_.find(key_of(page));
-  if (found == files_.end()) return nullptr;
-  const std::uint64_t index = page.file_offset / kPageSize;
-  found->second.answered.insert(index);
-  return found->second.plan.page(index);
+const hypervisor::PageSites* PeModules::answer(Gva task, Gva mm, Gva address) {
+  if (linux_guest::user_gs_base(*kernel_, task).is_null()) return nullptr;
+  // From the page downward to the headers: the areas of a module leave no gap.
+  Gva at = address;
+  for (int i = 0; i < kMaxAreas; ++i) {
+    const auto area = linux_guest::area_at(*kernel_, mm, at);
+    if (!area) return nullptr;
+    const auto found =
+        area->file.is_null() || area->file_offset != 0 ? files_.end() : files_.find(key_of(*area));
+    if (found != files_.end()) {
+      const std::uint64_t page = (address.value - area->start.value) / kPageSize;
+      found->second.answered.insert(page);
+      return found->second.plan.page(page);
+    }
+    if (area->start < Gva{kPageSize}) return nullptr;
+    at = area->start - 1;
+  }
+  return nullptr;
 }
 
 }  // namespace glasshook::monitor

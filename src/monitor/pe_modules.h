@@ -23,7 +23,8 @@ namespace glasshook::monitor {
 /// A file: device and inode.
 using FileKey = std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>;
 
-/// Plans hooks in PE files that processes map, as Wine does with its DLLs. Looks at all modules of
+/// Plans hooks in PE files that Wine has loaded into processes: their headers are mapped from the
+/// file, and their sections follow. Looks at all modules of
 /// a process together, since an export of one may lead to another. Used from one thread at a time.
 class PeModules {
  public:
@@ -38,8 +39,9 @@ class PeModules {
   /// Takes in what the process of that task has mapped, when it is a Windows process whose
   /// mappings have changed.
   void look_at(Gva task, Gva mm);
-  /// What to watch on a page of a module; null: nothing.
-  [[nodiscard]] const hypervisor::PageSites* answer(const linux_guest::CodePage& page);
+  /// What to watch on the page at `address`; null: nothing. The page may be the file's own, or one
+  /// that the loader has copied from it since the file's sections do not lie at page boundaries.
+  [[nodiscard]] const hypervisor::PageSites* answer(Gva task, Gva mm, Gva address);
 
   /// True once after sites came to pages that had been answered without them: those must be asked
   /// about again. Safe from any thread.
@@ -54,10 +56,11 @@ class PeModules {
   static constexpr std::size_t kMaxProcesses = 1024;
   static constexpr int kMaxReads = 8;
   static constexpr std::size_t kMaxNotes = 1024;
+  static constexpr int kMaxAreas = 256;  ///< of one module
 
   struct File {
     hook::PePlan plan;
-    std::set<std::uint64_t> answered;  ///< pages
+    std::set<std::uint64_t> answered;  ///< pages of its image
     bool incomplete = false;           ///< it had holes when it was read
     int reads_left = kMaxReads;        ///< such a module is read again, but not for ever
   };

@@ -4,13 +4,13 @@ import json
 import pathlib
 import tempfile
 
+import relay_log
 from harness import GuestTest, compile_windows, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
-# With sections at page boundaries of the file, as Wine's own modules have them, code is mapped from
-# the file.
+# With sections at page boundaries of the file, Wine maps code from it; else it copies code.
 MAPPED = "-Wl,--file-alignment,4096"
 
 
@@ -25,7 +25,7 @@ class CountedWindowsCalls(GuestTest):
         compile_windows(SOURCES / "count_target.c", target, SOURCES / "count_target.def", "-shared",
                         MAPPED)
         compile_windows(SOURCES / "count_front.c", front, SOURCES / "count_front.def", target,
-                        "-shared", MAPPED)
+                        "-shared")
         compile_windows(SOURCES / "count_apis.c", cls.folder / "count_apis.exe", front, target,
                         "-lws2_32")
 
@@ -123,3 +123,61 @@ class DecodedWindowsCalls(GuestTest):
         inner = calls[calls.index(created) - 1]
         self.assertEqual((inner["name"], inner["depth"], created["depth"]), ("NtCreateFile", 1, 0))
         self.assertIn("no such folder", json.dumps(inner["args"]))
+
+
+class AgainstWinesRelayLog(GuestTest):
+    """Wine's own log of calls between modules, of another run of the same program.
+
+    The log tells kernelbase's functions where our hooks are. It has no calls inside a module, so
+    only functions that their own modules do not call are held to be the same in both.
+    """
+
+    # The functions, how they are selected, and the texts in their arguments.
+    FUNCTIONS = {
+        "CreateFileA": ("kernel32", {0: "lpFileName"}),
+        "DeleteFileA": ("kernel32", {0: "lpFileName"}),
+        "CreateProcessA": ("kernel32", {0: "lpApplicationName", 1: "lpCommandLine"}),
+        "RegSetValueExA": ("advapi32", {1: "lpValueName"}),
+        "NtCreateFile": ("ntdll", {}),
+        "NtWriteFile": ("ntdll", {}),
+        "NtSetValueKey": ("ntdll", {}),
+        "NtOpenKeyEx": ("ntdll", {}),
+    }
+
+    @staticmethod
+    def log_says_failed(call):
+        if call.function.startswith("Nt"):
+            return call.result >> 31 & 1 == 1
+        if call.function == "RegSetValueExA":
+            return call.result != 0
+        return call.result in (0, 0xFFFFFFFFFFFFFFFF)
+
+    def test_the_same_calls_in_the_same_order(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "actions.exe"
+            compile_windows(SOURCES / "actions.c", program)
+            logged = run([str(program)], "--guest", "windows-api", "--behaviours", "none",
+                         "--quiet", "--env", "WINEDEBUG=+pid,+relay")
+            hooks = [word for name, (module, _) in self.FUNCTIONS.items()
+                     for word in ("-e", f"{module}!{name}")]
+            watched = run([str(program)], "--guest", "windows-api", *hooks, subcommand="trace")
+        for result in (logged, watched):
+            self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(watched)
+
+        expected, found = {}, {}
+        for call in relay_log.parse(logged.stderr.encode().splitlines()):
+            if call.module not in ("kernelbase", "ntdll") or call.function not in self.FUNCTIONS:
+                continue
+            texts = [call.arguments[i].text for i in self.FUNCTIONS[call.function][1]]
+            expected.setdefault((call.pid, call.tid), []).append((call.function, texts, self.log_says_failed(call)))
+        # A call is told when it returns: the sequence number of its event does not say when it began.
+        for event in sorted(watched.actions("api_called"), key=lambda e: e["@timestamp"]):
+            ids, api = event["glasshook"]["windows"], event["api"]
+            texts = [api["args"][name] for name in self.FUNCTIONS[api["name"]][1].values()]
+            found.setdefault((ids["process_id"], ids["thread_id"]), []).append(
+                (api["name"], texts, "error" in api))
+        self.assertGreater(sum(map(len, expected.values())), 40)
+        self.assertEqual(len(expected), 2, "the program and its child")
+        self.assertEqual([found[key] for key in sorted(found)],
+                         [expected[key] for key in sorted(expected)])

@@ -1,3 +1,3 @@
-/* Functions to be counted, in a DLL whose code is mapped from its file. */
+/* Functions to be counted, of a DLL. */
 __declspec(noinline) int by_name(int mark, int n) { return mark + n; }
 __declspec(noinline) int by_ordinal(int mark, int n) { return mark - n; }
