@@ -66,10 +66,9 @@ Result<> check(const Vocabulary& vocabulary, const std::string& file, const Refe
     const StructureField* field = vocabulary.find_field(reference.name, reference.names[0]);
     if (field && is_length(*field)) return {};
     return error_at(file, reference.place,
-                    reference.names[0].empty()
-                        ? fmt::format("'{}' is no integer", reference.name)
-                        : fmt::format("'{}' has no integer '{}'", reference.name,
-                                      reference.names[0]));
+                    reference.names[0].empty() ? fmt::format("'{}' is no integer", reference.name)
+                                               : fmt::format("'{}' has no integer '{}'",
+                                                             reference.name, reference.names[0]));
   }
   const ValueSet* set = vocabulary.find_set(reference.name);
   if (!set)
