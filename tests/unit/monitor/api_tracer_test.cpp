@@ -127,7 +127,7 @@ TEST_F(ApiTracerTest, ACallThatNeverReturnsIsToldWhenItsProcessEnds) {
 TEST_F(ApiTracerTest, ACallThatIsGivenUpIsToldAtOnce) {
   enter(1, a_);
   enter(2, a_);
-  auto given_up = record(RecordKind::exit, 1, api::kResultField, {0});
+  auto given_up = record(RecordKind::exit, 1, {{api::kResultField, {0}}});
   given_up[offsetof(capture::RecordHeader, flags)] = std::byte{capture::kRecordGivenUp};
   feed(given_up, nullptr, 0);
   ASSERT_EQ(events_.size(), 1u);

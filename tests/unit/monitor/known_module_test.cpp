@@ -98,7 +98,7 @@ class KnownModuleTest : public testing::Test {
   hook::Selection selection_;
   KnownModule module_{"/usr/lib/libc.so.6"};
   std::uint32_t made_ = 0;
-  KnownModule::HookMaker maker_ = [this](const hook::ModuleFunction&, std::string_view) {
+  hook::HookMaker maker_ = [this](const hook::ModuleFunction&) {
     return std::optional(HookId{++made_});
   };
   hypervisor::FakeHypervisor hypervisor_;
