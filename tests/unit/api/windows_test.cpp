@@ -8,6 +8,7 @@
 #include "api/format.h"
 #include "api/windows_values.h"
 #include "support.h"
+#include "source_root.h"
 
 namespace glasshook::api {
 namespace {
@@ -21,7 +22,7 @@ using ::testing::StartsWith;
 constexpr std::uint64_t kAt = 0x7000'0000;  ///< some address; what is there is in the record
 
 std::filesystem::path written_directory() {
-  return std::filesystem::path(__FILE__).parent_path() / "../../../apis/windows";
+  return glasshook::test::source_root() / "apis/windows";
 }
 
 ApiCatalogue load(std::vector<std::filesystem::path> directories) {
