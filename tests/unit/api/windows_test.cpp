@@ -7,8 +7,8 @@
 #include "api/call.h"
 #include "api/format.h"
 #include "api/windows_values.h"
-#include "support.h"
 #include "source_root.h"
+#include "support.h"
 
 namespace glasshook::api {
 namespace {
