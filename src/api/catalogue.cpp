@@ -18,12 +18,14 @@ constexpr std::uintmax_t kMaxFileBytes = 4u << 20;
 
 Result<SourceFile> read_source(const std::filesystem::path& path) {
   std::error_code error;
-  if (std::filesystem::file_size(path, error) > kMaxFileBytes || error)
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error || size > kMaxFileBytes)
     return fail(ErrorCode::io, "cannot read {}: {}", path.string(),
                 error ? error.message() : "it is larger than 4 MiB");
   std::ifstream stream(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) return fail(ErrorCode::io, "cannot read {}", path.string());
+  std::string text(size, '\0');
+  if (!stream.read(text.data(), std::ssize(text)))
+    return fail(ErrorCode::io, "cannot read {}", path.string());
   return SourceFile{.name = path.string(), .text = std::move(text)};
 }
 
@@ -56,7 +58,7 @@ bool is_length(const StructureField& field) {
 }
 
 /// What is wrong with a reference, or nothing.
-Result<> check(const Vocabulary& vocabulary, const std::string& file, const Reference& reference) {
+Result<> check(const Vocabulary& vocabulary, std::string_view file, const Reference& reference) {
   if (reference.kind == Reference::Kind::structure) {
     if (vocabulary.find_structure(reference.name)) return {};
     return error_at(file, reference.place, fmt::format("unknown structure '{}'", reference.name),
@@ -164,7 +166,8 @@ Result<ApiCatalogue> ApiCatalogue::parse(std::span<const SourceFile> files) {
   for (Module& module : catalogue.modules_)
     if (module.objects.empty()) module.objects.push_back(module.name);
   catalogue.references_.clear();
-  catalogue.layers_.clear();
+  catalogue.layers_ = {};
+  catalogue.name_layers_ = {};
   return catalogue;
 }
 
@@ -194,21 +197,16 @@ Result<> ApiCatalogue::add_modules(std::vector<Module> modules, std::string_view
   return {};
 }
 
-Result<bool> ApiCatalogue::declare(const std::string& name, std::size_t layer) {
-  const auto [known, added] = layers_.emplace(name, layer);
-  if (!added && known->second == layer)
-    return fail(ErrorCode::invalid_argument, "{} is declared twice", name);
-  return added;
-}
-
 Result<> ApiCatalogue::add_functions(std::vector<Signature> functions, std::size_t layer) {
   for (Signature& function : functions) {
-    std::string name = key(function.module, function.name);
-    const Result<bool> is_new = declare(name, layer);
-    if (!is_new) return std::unexpected(is_new.error());
-    if (!*is_new) continue;
-    by_name_.emplace(std::move(name), signatures_.size());
-    signatures_.push_back(std::move(function));
+    const auto [known, added] =
+        by_name_.emplace(key(function.module, function.name), signatures_.size());
+    if (added) {
+      signatures_.push_back(std::move(function));
+      layers_.push_back(layer);
+    } else if (layers_[known->second] == layer) {
+      return fail(ErrorCode::invalid_argument, "{} is declared twice", known->first);
+    }
   }
   return {};
 }
@@ -219,13 +217,13 @@ Result<> ApiCatalogue::add_vocabulary(Vocabulary vocabulary, const SourceFile& f
                 name);
   };
   for (auto& [name, set] : vocabulary.sets) {
-    const Result<bool> is_new = declare("set " + name, file.layer);
-    if (!is_new) return twice(name);
-    if (*is_new) vocabulary_.sets.emplace(name, std::move(set));
+    const auto [known, added] = name_layers_.emplace("set " + name, file.layer);
+    if (!added && known->second == file.layer) return twice(name);
+    if (added) vocabulary_.sets.emplace(name, std::move(set));
   }
   for (auto& [name, layout] : vocabulary.structures) {
     const auto [known, added] = vocabulary_.structures.emplace(name, layout);
-    const auto declared = layers_.emplace("struct " + name, file.layer).first;
+    const auto declared = name_layers_.emplace("struct " + name, file.layer).first;
     if (!added && known->second != layout && declared->second == file.layer) return twice(name);
   }
   return {};

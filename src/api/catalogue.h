@@ -64,8 +64,6 @@ class ApiCatalogue {
   Result<> add_modules(std::vector<Module> modules, std::string_view file);
   Result<> add_functions(std::vector<Signature> functions, std::size_t layer);
   Result<> add_vocabulary(Vocabulary vocabulary, const SourceFile& file);
-  /// True when `name` is new; false when a lower layer has it.
-  Result<bool> declare(const std::string& name, std::size_t layer);
   Result<> check_references() const;
 
   std::vector<Signature> signatures_;
@@ -73,8 +71,9 @@ class ApiCatalogue {
   Vocabulary vocabulary_;
   std::unordered_map<std::string, std::size_t> by_name_;  ///< "module!function"
   // While loading:
-  std::vector<std::pair<std::string, Reference>> references_;  ///< by file
-  std::unordered_map<std::string, std::size_t> layers_;        ///< of names declared so far
+  std::vector<std::pair<std::string_view, Reference>> references_;  ///< by file
+  std::vector<std::size_t> layers_;                                 ///< of signatures_
+  std::unordered_map<std::string, std::size_t> name_layers_;        ///< of sets and structures
 };
 
 /// "libc" of "libc.so.6", "libc-2.31.so" or "/usr/lib/libc.so.6": a file name up to ".so", without

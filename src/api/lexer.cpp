@@ -23,6 +23,17 @@ void Lexer::advance() {
   ++position_;
 }
 
+void Lexer::skip(std::size_t count) {
+  place_.column += static_cast<std::uint32_t>(count);
+  position_ += count;
+}
+
+void Lexer::skip_word() {
+  std::size_t count = 0;
+  while (is_word(peek(count))) ++count;
+  skip(count);
+}
+
 /// Skips blanks, line ends and comments; true when a line ended.
 bool Lexer::skip_blanks() {
   bool line_ended = false;
@@ -55,20 +66,19 @@ Result<Token> Lexer::next() {
   const std::size_t begin = position_;
   const char c = peek();
   if (is_word_start(c)) {
-    while (is_word(peek())) advance();
+    skip_word();
     token.kind = TokenKind::word;
   } else if (is_digit(c) || (c == '-' && is_digit(peek(1)))) {
     if (c == '-') advance();
     return number(token, c == '-');
   } else {
-    constexpr std::string_view kSymbols[] = {"->", "...", "(", ")", "{", "}", "<", ">", "[", "]",
-                                             ":",  ",",   "|", "&", "=", "!", "*", "@", "-", "."};
-    for (const std::string_view symbol : kSymbols) {
-      if (!source_.substr(position_).starts_with(symbol)) continue;
-      for (std::size_t i = 0; i < symbol.size(); ++i) advance();
-      token.kind = TokenKind::symbol;
-      break;
-    }
+    const std::string_view rest = source_.substr(position_);
+    constexpr std::string_view kOneCharacter = "(){}<>[]:,|&=!*@-.";
+    std::size_t size = kOneCharacter.contains(c) ? 1 : 0;
+    if (rest.starts_with("->")) size = 2;
+    if (rest.starts_with("...")) size = 3;
+    skip(size);
+    if (size > 0) token.kind = TokenKind::symbol;
     if (token.kind == TokenKind::end)
       return fail(ErrorCode::invalid_argument, "unexpected character '{}'",
                   to_printable(source_.substr(position_, 1)));
@@ -79,7 +89,7 @@ Result<Token> Lexer::next() {
 
 Result<Token> Lexer::number(Token token, bool negative) {
   const std::size_t begin = position_;
-  while (is_word(peek())) advance();
+  skip_word();
   token.kind = TokenKind::number;
   token.text = source_.substr(begin, position_ - begin);
 

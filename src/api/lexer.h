@@ -47,6 +47,9 @@ class Lexer {
     return position_ + ahead < source_.size() ? source_[position_ + ahead] : '\0';
   }
   void advance();
+  /// Skips characters that end no line.
+  void skip(std::size_t count);
+  void skip_word();
   bool skip_blanks();
   Result<Token> number(Token token, bool negative);
 
