@@ -65,6 +65,13 @@ class Programs(WindowsTest):
                        if e["process"]["exit_code"])
         self.assertEqual(codes, [5, 6])
 
+    def test_server_services_and_desktop_run_already(self):
+        result = in_windows(["sh", "-c", "cmd.exe /c ver; sleep 3; ps -eo args"],
+                            "--behaviours", "none", "--quiet")
+        running = result.stdout.decode()
+        for program in ("wineserver64", "services.exe", "explorer.exe /desktop"):
+            self.assertIn(program, running)
+
     def test_a_missing_dll(self):
         sample = self.folder / "needs_extra.exe"
         self.assertEqual(in_windows([sample.name]).code, 127, "no such file on the host")
