@@ -90,23 +90,14 @@ def replay():
     return rows, [f"JSON lines a processor second, start-up included: {spread(rates)}"]
 
 
-def resident_mib(pid):
+def memory_mib(pid):
+    """Resident pages, and of those the ones shared with the VM: its RAM and the rings."""
     try:
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found.group(1)) / 1024 if found else None
-
-
-def shared_mib(pid):
-    """Of the resident pages, those shared with the VM: its RAM and the rings."""
-    try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    found = re.search(r"RssShmem:\s+(\d+) kB", status)
-    return int(found.group(1)) / 1024 if found else None
+    found = [re.search(rf"{name}:\s+(\d+) kB", status) for name in ("VmRSS", "RssShmem")]
+    return [int(match.group(1)) / 1024 for match in found] if all(found) else None
 
 
 def memory():
@@ -116,9 +107,9 @@ def memory():
         command = traced(compiled_program(folder), 10_000_000, "--json", "/dev/null")
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
-                resident, shared = resident_mib(process.pid), shared_mib(process.pid)
-                if resident is not None and shared is not None:
-                    rows.append({"resident": resident, "shared": shared})
+                sizes = memory_mib(process.pid)
+                if sizes is not None:
+                    rows.append(dict(zip(("resident", "shared"), sizes)))
                 time.sleep(0.5)
         if process.returncode != 0:
             raise RuntimeError("the traced program failed")
