@@ -14,6 +14,8 @@ void write_digits(char* out, std::uint64_t value, int digits) {
 
 void write_iso_time(std::chrono::system_clock::time_point time, char (&out)[kIsoTimeLength]) {
   using namespace std::chrono;
+  // The second that the very first times belong to cannot be told in nanoseconds.
+  time = std::max(time, system_clock::time_point::min() + seconds{1});
   const auto second = floor<seconds>(time);
   const auto day = floor<days>(second);
   const year_month_day date{day};
