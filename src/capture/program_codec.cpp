@@ -78,6 +78,8 @@ Result<Program> deserialize(std::span<const std::byte> bytes) {
   for (std::uint32_t i = 0; i < header.patterns; ++i) {
     PatternHeader head;
     if (!take(bytes, &head, 1)) return cut_short();
+    if (head.reserved != 0)
+      return fail(ErrorCode::protocol, "pattern {} has bits that mean nothing", i);
     if (head.length > kMaxPatternBytes)
       return fail(ErrorCode::limit, "pattern {} claims {} bytes", i, head.length);
     std::string text(head.length, '\0');

@@ -110,5 +110,14 @@ TEST(Codec, RefusesWildCounts) {
   }
 }
 
+TEST(Codec, RefusesReservedBitsOfAPattern) {
+  const auto program = assemble(".pattern equal \"a\"\nstop");
+  ASSERT_TRUE(program);
+  std::vector<std::byte> bytes = serialize(*program);
+  ASSERT_TRUE(deserialize(bytes));
+  bytes[bytes.size() - 4] = std::byte{1};  // the header's second byte, before length and text
+  EXPECT_FALSE(deserialize(bytes));
+}
+
 }  // namespace
 }  // namespace glasshook::capture
