@@ -101,6 +101,7 @@ struct ProbeCounters {
   std::uint64_t page_questions = 0;
   std::uint64_t page_timeouts = 0;  ///< questions nobody answered in time: the page ran unhooked
   std::uint64_t malformed = 0;      ///< records the monitor refused
+  std::uint64_t late_commits = 0;   ///< commits that did not take effect within a second
 };
 
 /// What poll() hands over; borrowed for the call only.

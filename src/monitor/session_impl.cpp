@@ -459,6 +459,7 @@ Result<output::Summary> Session::Impl::summary() {
   summary.losses.budget = probe->budget;
   summary.losses.page_timeouts = probe->page_timeouts;
   summary.losses.malformed = probe->malformed;
+  summary.losses.late_commits = probe->late_commits;
   summary.losses.unresolved = unresolved_ + tracer_->unjoined();
   if (oracle_) summary.losses.unresolved += oracle_->unresolved();
   summary.losses.truncated = truncated_;

@@ -334,6 +334,7 @@ class JsonLines::Renderer {
     number("budget", s.losses.budget);
     number("page_timeouts", s.losses.page_timeouts);
     number("malformed", s.losses.malformed);
+    number("late_commits", s.losses.late_commits);
     writer_.EndObject();
     writer_.key("hooks");
     writer_.StartArray();

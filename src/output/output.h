@@ -36,11 +36,12 @@ struct Losses {
   std::uint64_t budget = 0;         ///< captures ended by their budget
   std::uint64_t page_timeouts = 0;  ///< code pages that ran unhooked
   std::uint64_t malformed = 0;      ///< records refused
+  std::uint64_t late_commits = 0;   ///< changes of hooks that took effect late
 
   /// True when anything the user asked for may be missing from the events.
   [[nodiscard]] bool any() const {
-    return (dropped | rate_limited | unresolved | truncated | budget | page_timeouts | malformed) !=
-           0;
+    return (dropped | rate_limited | unresolved | truncated | budget | page_timeouts | malformed |
+            late_commits) != 0;
   }
 };
 

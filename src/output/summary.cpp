@@ -40,6 +40,7 @@ std::string loss_words(const Losses& l) {
   add(l.budget, "capture over budget", "captures over budget");
   add(l.page_timeouts, "code page unhooked in time", "code pages unhooked in time");
   add(l.malformed, "record malformed", "records malformed");
+  add(l.late_commits, "change of hooks in effect late", "changes of hooks in effect late");
   return words;
 }
 

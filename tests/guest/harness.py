@@ -75,7 +75,8 @@ class GuestTest(unittest.TestCase):
     def assert_nothing_lost(self, result):
         losses = result.summary()["glasshook"]["summary"]["losses"]
         lost = {k: v for k, v in losses.items()
-                if k in ("dropped", "budget", "malformed", "page_timeouts") and v}
+                if k in ("dropped", "budget", "malformed", "page_timeouts", "late_commits")
+                and v}
         self.assertEqual(lost, {}, result.stderr[-2000:])
 
 

@@ -9,9 +9,23 @@ import subprocess
 import tempfile
 import time
 
-from harness import GLASSHOOK, GuestTest, ROOT, end, glasshook, image_directory
+from harness import GLASSHOOK, GuestTest, ROOT, compile_c, end, glasshook, image_directory
 
 PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
+
+
+PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
+
+
+def cpio(files):
+    """An initrd with these files, executable (Documentation/driver-api/early-userspace)."""
+    archive = b""
+    for name, content in [*files.items(), ("TRAILER!!!", b"")]:
+        name = name.encode() + b"\0"
+        fields = (0, 0o100755, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
+        header = b"070701" + b"".join(b"%08x" % field for field in fields) + name
+        archive += header + bytes(-len(header) % 4) + content + bytes(-len(content) % 4)
+    return archive
 
 
 class WatchedByHand(GuestTest):
@@ -29,16 +43,18 @@ class WatchedByHand(GuestTest):
              "-accel", "tcg", "-cpu", self.cpu, "-smp", self.smp, "-m", self.memory,
              "-object", f"memory-backend-memfd,id=ram,size={self.memory},share=on",
              "-machine", "q35,memory-backend=ram", "-nic", "none",
-             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
-             "-append", f"console=ttyS0 quiet panic=-1 {self.append}",
-             "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on",
-             "-qmp", f"unix:{self.qmp},server=on,wait=off",
+             "-kernel", image / "vmlinuz", *self.boot_arguments(image),
+             "-append", f"console=ttyS0 quiet panic=-1 {self.append}", "-qmp", f"unix:{self.qmp},server=on,wait=off",
              "-plugin", f"{PLUGIN},socket={self.socket}"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.addCleanup(self.folder.cleanup)
         self.addCleanup(self.qemu.stderr.close)
         self.addCleanup(end, self.qemu)
         self.wait_for_processes()
+
+    def boot_arguments(self, image):
+        return ["-initrd", image / "initrd",
+                "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on"]
 
     def wait_for_processes(self):
         """Until the guest has loaded its modules and its init runs from the disk."""
@@ -64,10 +80,10 @@ class WatchedByHand(GuestTest):
                 reply = json.loads(stream.readline())
             return reply["return"]["running"]
 
-    def watch_until_events(self, count):
+    def watch_until_events(self, count, *options):
         """Starts `watch` and waits for that many events; the process still watches."""
         path = f"{self.folder.name}/{time.monotonic()}.jsonl"
-        process = subprocess.Popen([GLASSHOOK, "watch", self.socket, "--json", path],
+        process = subprocess.Popen([GLASSHOOK, "watch", self.socket, "--json", path, *options],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         self.addCleanup(end, process)
@@ -105,6 +121,38 @@ class WatchedByHand(GuestTest):
         maps = glasshook("maps", "--vm", self.socket, "1")
         self.assertEqual(maps.returncode, 0, maps.stderr)
         self.assertIn(b"busybox", maps.stdout)
+
+
+class BusyWithOneThing(WatchedByHand):
+    """A guest whose only program spins: no processor halts, and no new code runs."""
+
+    def boot_arguments(self, image):
+        program = f"{self.folder.name}/init"
+        compile_c(PROGRAMS / "spin.c", program, "-static")
+        initrd = pathlib.Path(self.folder.name, "spin.cpio")
+        initrd.write_bytes(cpio({"init": pathlib.Path(program).read_bytes()}))
+        return ["-initrd", initrd]
+
+    def wait_for_processes(self):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            self.assertIsNone(self.qemu.poll(), "QEMU ended")
+            done = glasshook("ps", "--vm", self.socket)
+            if b"/init" in done.stdout:
+                return
+            time.sleep(1)
+        self.fail("the guest did not come up: " + done.stderr.decode())
+
+    def test_attach_kill_the_monitor_and_attach_again(self):
+        for _ in range(2):
+            watching = self.watch_until_events(20, "-e", "kernel!scheduler_tick")
+            watching.send_signal(signal.SIGKILL)
+            watching.wait()
+            self.assertTrue(self.is_running())
+
+    # The same whatever runs.
+    test_qemu_killed_under_the_monitor = None
+    test_looks_into_a_running_guest = None
 
 
 class FourLevelsOneTable(WatchedByHand):

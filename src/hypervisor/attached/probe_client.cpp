@@ -247,7 +247,10 @@ Result<> ProbeClient::commit() {
   auto& done = region_.header().commits_done;
   for (std::uint32_t now = done; static_cast<std::int32_t>(wanted - now) > 0; now = done) {
     const auto left = deadline - std::chrono::steady_clock::now();
-    if (left.count() <= 0) break;
+    if (left.count() <= 0) {
+      ++late_commits_;
+      break;
+    }
     probe::futex_wait(done, now, std::chrono::nanoseconds(left).count());
   }
   return {};
@@ -329,6 +332,7 @@ Result<ProbeCounters> ProbeClient::probe_counters() {
     sum.page_timeouts += cell.page_timeouts;
   }
   sum.malformed = merger_->counters().malformed;
+  sum.late_commits = late_commits_;
   return sum;
 }
 

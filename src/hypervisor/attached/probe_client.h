@@ -62,6 +62,7 @@ class ProbeClient final : public Hypervisor {
   std::unique_ptr<RamFile> ram_;
   std::unique_ptr<capture::RingMerger> merger_;
   std::vector<HookId> hooks_;
+  std::uint64_t late_commits_ = 0;
   std::uint64_t anchor_ticks_ = 0;
   std::chrono::system_clock::time_point anchor_time_;
   std::mutex oracle_mutex_;

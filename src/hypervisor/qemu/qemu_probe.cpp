@@ -102,7 +102,11 @@ Result<> QemuProbe::watch_user_pages(bool on) {
 }
 
 Result<> QemuProbe::commit() {
-  if (translated_) request_flush();
+  const bool watching = watch_kernel_ || watch_user_;
+  const bool begins = watching && !translating_;
+  if (translated_ || begins) request_flush();
+  // Wakes halted vCPUs too, which then find the request.
+  if (begins) begin_translating();
   return {};
 }
 
@@ -143,12 +147,18 @@ void QemuProbe::take_requests() {
   if (flush_running_.exchange(1) != 0) return;
   flush_wanted_ = 0;
   flushing_ = flushes_asked_.load();
-  // Drops all translated code and our callbacks; on_reset_done() registers them again.
+  // Drops all translated code and our callbacks; on_reset_done() registers those that are wanted.
   qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
+}
+
+void QemuProbe::on_resume() {
+  if (!resumes_.load(std::memory_order_relaxed)) resumes_ = true;
+  take_requests();
 }
 
 void QemuProbe::on_reset_done() {
   translated_ = false;
+  translating_ = false;
   register_callbacks();
   auto& done = region_.header().commits_done;
   done = flushing_;

@@ -76,16 +76,27 @@ struct QemuProbe::Block {
 };
 
 void QemuProbe::register_callbacks() {
-  qemu_plugin_register_vcpu_tb_trans_cb(
-      id_, [](qemu_plugin_id_t, qemu_plugin_tb* block) { g_probe->translate(block); });
   qemu_plugin_register_vcpu_idle_cb(id_,
                                     [](qemu_plugin_id_t, unsigned) { g_probe->take_requests(); });
   qemu_plugin_register_vcpu_resume_cb(id_,
-                                      [](qemu_plugin_id_t, unsigned) { g_probe->take_requests(); });
+                                      [](qemu_plugin_id_t, unsigned) { g_probe->on_resume(); });
+  // Before the first code there is no telling whether QEMU tells about waking vCPUs.
+  if (attached_ || !resumes_) begin_translating();
+}
+
+void QemuProbe::begin_translating() {
+  translating_ = true;
+  qemu_plugin_register_vcpu_tb_trans_cb(
+      id_, [](qemu_plugin_id_t, qemu_plugin_tb* block) { g_probe->translate(block); });
 }
 
 void QemuProbe::translate(qemu_plugin_tb* tb) {
   if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
+  // While QEMU shows us code, that code is slower by a store for each access to memory. With
+  // one thread for all vCPUs it has to be: QEMU then does not tell when one wakes, and there
+  // would be no moment to begin again.
+  if (!attached_ && resumes_) flush_wanted_ = 1;
+  take_requests();
   const bool kernel = Gva{qemu_plugin_tb_vaddr(tb)}.is_kernel();
   if (kernel)
     instrument_kernel(tb);

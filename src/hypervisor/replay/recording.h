@@ -17,7 +17,7 @@
 namespace glasshook::hypervisor::replay {
 
 inline constexpr std::uint64_t kRecordingMagic = 0x3130434552484c47;  // "GLHREC01"
-inline constexpr std::uint32_t kRecordingVersion = 1;
+inline constexpr std::uint32_t kRecordingVersion = 2;
 inline constexpr std::uint32_t kMaxEntryBytes = 1 << 20;
 
 /// What one entry is. Payloads are written with ByteWriter.

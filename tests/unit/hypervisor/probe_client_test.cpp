@@ -78,7 +78,9 @@ class BareProbe : public probe::ControlTarget {
     return {};
   }
   Result<> commit() override {
-    return with_remedy(fail(ErrorCode::unsupported, "no commit here"), "do without");
+    if (!can_commit) return with_remedy(fail(ErrorCode::unsupported, "no commit here"), "do without");
+    ++region.header().commits_asked;
+    return {};
   }
   Result<> set_add(std::uint32_t, std::uint64_t) override { return {}; }
   Result<> set_remove(std::uint32_t, std::uint64_t) override { return {}; }
@@ -117,6 +119,7 @@ class BareProbe : public probe::ControlTarget {
 
   std::uint64_t root = 0;
   bool interrupted = false;
+  std::atomic<bool> can_commit{false};
   int region_fd = -1, ram_fd = -1;
   std::span<std::byte> bytes, ram_bytes;
   probe::SharedRegion region;
@@ -279,6 +282,15 @@ TEST_F(ProbeClientTest, ErrorsTravelWithTheirRemedy) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::unsupported);
   EXPECT_EQ(result.error().remedy, "do without");
+}
+
+TEST_F(ProbeClientTest, ACommitThatNoVcpuSeesToIsCountedAsLate) {
+  probe_.can_commit = true;
+  EXPECT_TRUE(client_->commit());
+  EXPECT_EQ(client_->probe_counters()->late_commits, 1u);
+  probe_.region.header().commits_done = 2;  // what the vCPUs do with the next in time
+  EXPECT_TRUE(client_->commit());
+  EXPECT_EQ(client_->probe_counters()->late_commits, 1u);
 }
 
 TEST_F(ProbeClientTest, SitesArriveAsSent) {

@@ -34,7 +34,7 @@ TEST(QemuArguments, DescribeTheMachine) {
   EXPECT_EQ(args[0], "qemu-system-x86_64");
   EXPECT_THAT(args, Contains("-S"));
   EXPECT_THAT(args, Contains("-nodefaults"));
-  EXPECT_EQ(value_of(args, "-accel"), "tcg,thread=single");
+  EXPECT_EQ(value_of(args, "-accel"), "tcg,thread=multi");
   EXPECT_EQ(value_of(args, "-kernel"), "/images/vmlinuz");
   EXPECT_EQ(value_of(args, "-append"), "quiet a,b");
   EXPECT_EQ(value_of(args, "-m"), "512M");

@@ -173,11 +173,13 @@ TEST(JsonLine, EndsWithASummary) {
                      .returned = 4,
                      .unreturned = 0});
   s.losses.dropped = 3;
+  s.losses.late_commits = 4;
   s.missing_hooks = {"foo: no such function"};
   const auto d = parse(lines.summary(s, {}));
   EXPECT_EQ(text_at(d, "/event/action"), "session_summary");
   EXPECT_EQ(number_at(d, "/glasshook/summary/actions/file_opened"), 1);
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/dropped"), 3);
+  EXPECT_EQ(number_at(d, "/glasshook/summary/losses/late_commits"), 4);
   EXPECT_EQ(number_at(d, "/glasshook/summary/hooks/0/hits"), 5);
   EXPECT_EQ(text_at(d, "/glasshook/summary/missing_hooks/0"), "foo: no such function");
 }
