@@ -83,7 +83,8 @@ class Subject {
     machine::GuestCommand command;
     command.argv = {"./workload", workload.name, workload.count};
     command.copies = {GLASSHOOK_WORKLOAD};
-    if (auto pid = guest_.shell->prepare(command, in(30)); !pid)
+    if (auto ok = guest_.shell->deliver(command); !ok) return std::unexpected(ok.error());
+    if (auto pid = guest_.shell->prepare(in(30)); !pid)
       return std::unexpected(pid.error());
     const double before = vcpu_seconds();
     if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());

@@ -9,6 +9,7 @@
 #include "cli/missing_module.h"
 #include "cli/session_note.h"
 #include "cli/values.h"
+#include "cli/walls.h"
 #include "cli/watch_loop.h"
 #include "guest/linux/process.h"
 #include "hypervisor/attached/probe_client.h"
@@ -146,7 +147,7 @@ class GuestRun {
     if (!guest_.shell || options_.command.empty()) return {};
     progress.step("preparing the command");
     if (auto ok = guest_.shell->wait_ready(in(kReadyTime)); !ok) return ok;
-    const auto pid = guest_.shell->prepare(plan_.command, in(kReadyTime));
+    const auto pid = guest_.shell->prepare(in(kReadyTime));
     if (!pid) return std::unexpected(pid.error());
     if (options_.all_processes) return {};
     return session_->follow(*pid);
@@ -161,6 +162,9 @@ class GuestRun {
     monitor::SessionOptions wanted = scoped_session(options_, host_id_of(plan_.socket));
     auto hypervisor = recorded(std::move(*probe), options_.watch.record, wanted);
     if (!hypervisor) return std::unexpected(hypervisor.error());
+    if (guest_.shell && !options_.command.empty())
+      if (auto ok = guest_.shell->deliver(plan_.command); !ok) return ok;
+    if (auto ok = raise_walls(plan_.socket.parent_path()); !ok) return ok;
     auto session =
         monitor::Session::start(std::move(*hypervisor), apis_, std::move(wanted),
                                 [this](const behaviour::Event& event) { outputs_.write(event); });

@@ -6,10 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <system_error>
 
 #include "cli/diagnostics.h"
 #include "cli/exit_status.h"
+#include "machine/process.h"
 
 namespace glasshook::cli {
 namespace {
@@ -60,8 +60,7 @@ void Interrupts::watch(int fd) {
     count_ += static_cast<int>(events);
     if (in_order_ && count_ == 1) continue;
     const std::lock_guard lock(mutex_);
-    std::error_code error;
-    if (!scratch_.empty()) std::filesystem::remove_all(scratch_, error);
+    if (!scratch_.empty()) machine::remove_directory(scratch_);
     print_note("interrupted");
     ::_exit(kInterrupted);
   }

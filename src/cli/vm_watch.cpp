@@ -5,6 +5,7 @@
 #include "cli/interrupts.h"
 #include "cli/session_note.h"
 #include "cli/vm_locator.h"
+#include "cli/walls.h"
 #include "cli/watch_loop.h"
 
 namespace glasshook::cli {
@@ -32,6 +33,7 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   const std::string host_id = wanted.host_id;
   auto hypervisor = recorded(std::move(*probe), options.record, wanted);
   if (!hypervisor) return std::unexpected(hypervisor.error());
+  if (auto ok = raise_walls(); !ok) return std::unexpected(ok.error());
   const auto session =
       monitor::Session::start(std::move(*hypervisor), apis->view(), std::move(wanted),
                               [&](const behaviour::Event& event) { outputs->write(event); });

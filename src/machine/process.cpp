@@ -211,9 +211,15 @@ TempDir& TempDir::operator=(TempDir&& other) noexcept {
 TempDir::~TempDir() { remove(); }
 
 void TempDir::remove() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
+  if (!path_.empty()) remove_directory(path_);
   path_.clear();
+}
+
+void remove_directory(const fs::path& directory) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored))
+    fs::remove_all(entry.path(), ignored);
+  ::rmdir(directory.c_str());
 }
 
 fs::path cache_directory() {

@@ -86,6 +86,10 @@ class TempDir {
   std::filesystem::path path_;
 };
 
+/// Removes a directory with all in it, as far as that can be done; also in a process that is
+/// confined to it (confinement::Allowed), where std::filesystem would try to unlink it as a file.
+void remove_directory(const std::filesystem::path& directory);
+
 /// $GLASSHOOK_CACHE, else $XDG_CACHE_HOME/glasshook, else ~/.cache/glasshook. Not created.
 [[nodiscard]] std::filesystem::path cache_directory();
 

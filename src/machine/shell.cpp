@@ -115,23 +115,23 @@ Result<int> GuestShell::run_line(std::string_view line, Deadline deadline) {
   return *status;
 }
 
-Result<std::uint32_t> GuestShell::prepare(const GuestCommand& command, Deadline deadline) {
-  if (auto ok = check_command(command); !ok) return std::unexpected(ok.error());
+Result<> GuestShell::deliver(const GuestCommand& command) {
+  if (auto ok = check_command(command); !ok) return ok;
   nonce_ = random_nonce();
   TarWriter tar(delivery_fd_, kDeliverySize);
-  if (auto ok = tar.add_bytes(kJobFile, job_script(command, nonce_), 0700); !ok)
-    return std::unexpected(ok.error());
+  if (auto ok = tar.add_bytes(kJobFile, job_script(command, nonce_), 0700); !ok) return ok;
   const auto place = [&](const std::filesystem::path& file) {
     const std::string name = std::filesystem::absolute(file).lexically_normal().filename();
     return fmt::format("{}/{}", command.directory.substr(1), name);
   };
   for (const auto& file : command.copies)
-    if (auto ok = tar.add_path(place(file), file); !ok) return std::unexpected(ok.error());
+    if (auto ok = tar.add_path(place(file), file); !ok) return ok;
   if (!command.program.empty())
-    if (auto ok = tar.add_program(place(command.program), command.program); !ok)
-      return std::unexpected(ok.error());
-  if (auto ok = tar.finish(); !ok) return std::unexpected(ok.error());
+    if (auto ok = tar.add_program(place(command.program), command.program); !ok) return ok;
+  return tar.finish();
+}
 
+Result<std::uint32_t> GuestShell::prepare(Deadline deadline) {
   for (StreamFilter& filter : filters_) filter.reset(nonce_ + "-end");
   status_.reset();
   // A restored guest's disk is still read-only, and its clock stands where the snapshot was made.

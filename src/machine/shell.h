@@ -49,9 +49,12 @@ class GuestShell {
   /// starts processes that belong to no command.
   Result<int> run_line(std::string_view line, Deadline deadline);
 
-  /// Delivers the files and starts the command's process, which waits before it becomes the
+  /// Puts the command and its files where the guest finds them. Nothing of this machine is read
+  /// afterwards.
+  Result<> deliver(const GuestCommand& command);
+  /// Starts the process of the command that was delivered last; it waits before it becomes the
   /// program. Its process id in the guest.
-  Result<std::uint32_t> prepare(const GuestCommand& command, Deadline deadline);
+  Result<std::uint32_t> prepare(Deadline deadline);
   /// Lets the prepared process run the program.
   Result<> release();
   /// Hands over output and notices the end, waiting up to `timeout` for something to happen. The

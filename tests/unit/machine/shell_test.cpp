@@ -67,6 +67,11 @@ class ShellTest : public ::testing::Test {
     return fail(ErrorCode::timeout, "the command did not end");
   }
 
+  Result<std::uint32_t> prepare(const GuestCommand& command) {
+    if (auto ok = shell_->deliver(command); !ok) return std::unexpected(ok.error());
+    return shell_->prepare(soon());
+  }
+
   UniqueFd delivery_;
   std::array<UniqueFd, kPorts> guest_;
   std::optional<GuestShell> shell_;
@@ -126,7 +131,7 @@ TEST_F(ShellTest, RunsACommandAndSeparatesItsOutput) {
     say(Port::out, nonce + "-end");
     say(Port::err, nonce + "-end");
   });
-  const auto pid = shell_->prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}, soon());
+  const auto pid = prepare({.argv = {"cmd"}, .environment = {}, .copies = {}});
   ASSERT_TRUE(pid) << pid.error().message;
   EXPECT_EQ(*pid, 321u);
   ASSERT_TRUE(shell_->release());
@@ -144,7 +149,7 @@ TEST_F(ShellTest, MissingEndMarksDoNotHang) {
     say(Port::out, "all there is" + nonce.substr(0, 7));
     say(Port::control, nonce + " status 137\n");
   });
-  ASSERT_TRUE(shell_->prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}, soon()));
+  ASSERT_TRUE(prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}));
   ASSERT_TRUE(shell_->release());
   const auto status = pump_to_end();
   ASSERT_TRUE(status) << status.error().message;
@@ -161,7 +166,7 @@ TEST_F(ShellTest, AGuestThatNeverStopsTalkingDoesNotHang) {
     while (::send(guest_[1].get(), noise.data(), noise.size(), MSG_NOSIGNAL) > 0) {
     }
   });
-  ASSERT_TRUE(shell_->prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}, soon()));
+  ASSERT_TRUE(prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}));
   ASSERT_TRUE(shell_->release());
   const auto status = pump_to_end();
   shell_.reset();
@@ -177,7 +182,7 @@ TEST_F(ShellTest, OutputBeforeTheMachineEndsIsHandedOver) {
     say(Port::err, "and a complaint");
     for (UniqueFd& port : guest_) port.reset();
   });
-  ASSERT_TRUE(shell_->prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}, soon()));
+  ASSERT_TRUE(prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}));
   ASSERT_TRUE(shell_->release());
   thread_.join();
   const auto status = pump_to_end();
@@ -199,7 +204,7 @@ TEST_F(ShellTest, DeliversTheCommandWithEveryByteIntact) {
                              .environment = {"WHO=it's me"},
                              .copies = {scratch.path() / "tool.sh"},
                              .program = scratch.path() / "tool.exe"};
-  ASSERT_TRUE(shell_->prepare(command, soon()));
+  ASSERT_TRUE(prepare(command));
   // What the guest would do, here: unpack and run, with the outputs in the scratch directory.
   const auto archive = fmt::format("/proc/{}/fd/{}", ::getpid(), delivery_.get());
   ASSERT_TRUE(
@@ -223,7 +228,7 @@ TEST_F(ShellTest, SaysWhatTheGuestComplainedAbout) {
     const std::string nonce = nonce_of(hear());
     say(Port::control, "tar: \x1b[31mno space\n" + nonce + " status 2\n");
   });
-  const auto pid = shell_->prepare({.argv = {"cmd"}, .environment = {}, .copies = {}}, soon());
+  const auto pid = prepare({.argv = {"cmd"}, .environment = {}, .copies = {}});
   ASSERT_FALSE(pid);
   EXPECT_EQ(pid.error().code, ErrorCode::guest_fault);
   EXPECT_THAT(pid.error().message, HasSubstr("status 2"));
@@ -232,7 +237,7 @@ TEST_F(ShellTest, SaysWhatTheGuestComplainedAbout) {
 
 TEST_F(ShellTest, RefusesCommandsThatCannotBe) {
   const auto refused = [&](const GuestCommand& command) {
-    const auto pid = shell_->prepare(command, soon());
+    const auto pid = prepare(command);
     return pid ? "accepted" : pid.error().message;
   };
   EXPECT_THAT(refused({.argv = {}, .environment = {}, .copies = {}}), HasSubstr("no command"));

@@ -1,0 +1,21 @@
+#include "cli/walls.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "cli/diagnostics.h"
+#include "confinement/confinement.h"
+
+namespace glasshook::cli {
+
+Result<> raise_walls(const std::filesystem::path& scratch) {
+  tzset();  // the C library reads the time zone from a file
+  const auto missing = confinement::confine({.scratch = scratch});
+  if (!missing) return std::unexpected(missing.error());
+  for (const std::string& wall : *missing)
+    print_note(fmt::format("the monitor is less confined: this kernel has no {}", wall));
+  return {};
+}
+
+}  // namespace glasshook::cli

@@ -1,0 +1,149 @@
+#include "confinement/system_calls.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+namespace glasshook::confinement {
+namespace {
+
+/// Whatever their arguments: work on what is open, time, memory, threads, and our own children.
+/// clone3 hides its flags behind a pointer; a filter cannot look there, so the C library is made to
+/// fall back to clone (below).
+constexpr int kAllowed[] = {SCMP_SYS(read),
+                            SCMP_SYS(readv),
+                            SCMP_SYS(pread64),
+                            SCMP_SYS(write),
+                            SCMP_SYS(writev),
+                            SCMP_SYS(pwrite64),
+                            SCMP_SYS(lseek),
+                            SCMP_SYS(close),
+                            SCMP_SYS(fstat),
+                            SCMP_SYS(newfstatat),
+                            SCMP_SYS(statx),
+                            SCMP_SYS(fsync),
+                            SCMP_SYS(fdatasync),
+                            SCMP_SYS(ftruncate),
+                            SCMP_SYS(fcntl),
+                            SCMP_SYS(dup),
+                            SCMP_SYS(getdents64),
+                            SCMP_SYS(unlink),
+                            SCMP_SYS(unlinkat),
+                            SCMP_SYS(rmdir),
+                            SCMP_SYS(access),
+                            SCMP_SYS(faccessat),
+                            SCMP_SYS(faccessat2),
+                            SCMP_SYS(readlink),
+                            SCMP_SYS(readlinkat),
+                            SCMP_SYS(getcwd),
+                            SCMP_SYS(poll),
+                            SCMP_SYS(ppoll),
+                            SCMP_SYS(select),
+                            SCMP_SYS(pselect6),
+                            SCMP_SYS(eventfd2),
+                            SCMP_SYS(sendto),
+                            SCMP_SYS(sendmsg),
+                            SCMP_SYS(recvfrom),
+                            SCMP_SYS(recvmsg),
+                            SCMP_SYS(shutdown),
+                            SCMP_SYS(getsockopt),
+                            SCMP_SYS(pipe),
+                            SCMP_SYS(pipe2),
+                            SCMP_SYS(clock_gettime),
+                            SCMP_SYS(clock_nanosleep),
+                            SCMP_SYS(nanosleep),
+                            SCMP_SYS(gettimeofday),
+                            SCMP_SYS(time),
+                            SCMP_SYS(clock_getres),
+                            SCMP_SYS(brk),
+                            SCMP_SYS(munmap),
+                            SCMP_SYS(mremap),
+                            SCMP_SYS(madvise),
+                            SCMP_SYS(futex),
+                            SCMP_SYS(set_robust_list),
+                            SCMP_SYS(rseq),
+                            SCMP_SYS(membarrier),
+                            SCMP_SYS(sched_yield),
+                            SCMP_SYS(sched_getaffinity),
+                            SCMP_SYS(getcpu),
+                            SCMP_SYS(gettid),
+                            SCMP_SYS(getpid),
+                            SCMP_SYS(getppid),
+                            SCMP_SYS(getuid),
+                            SCMP_SYS(geteuid),
+                            SCMP_SYS(getgid),
+                            SCMP_SYS(getegid),
+                            SCMP_SYS(uname),
+                            SCMP_SYS(sysinfo),
+                            SCMP_SYS(getrusage),
+                            SCMP_SYS(getrandom),
+                            SCMP_SYS(rt_sigaction),
+                            SCMP_SYS(rt_sigprocmask),
+                            SCMP_SYS(rt_sigreturn),
+                            SCMP_SYS(sigaltstack),
+                            SCMP_SYS(rt_sigtimedwait),
+                            SCMP_SYS(restart_syscall),
+                            SCMP_SYS(tgkill),
+                            SCMP_SYS(kill),
+                            SCMP_SYS(pidfd_send_signal),
+                            SCMP_SYS(wait4),
+                            SCMP_SYS(waitid),
+                            SCMP_SYS(exit),
+                            SCMP_SYS(exit_group),
+                            SCMP_SYS(prctl)};
+
+using Filter = std::unique_ptr<void, decltype(&seccomp_release)>;
+
+Result<> check(int result, std::string_view what) {
+  if (result == 0) return {};
+  if (result == -EINVAL || result == -EOPNOTSUPP || result == -EFAULT || result == -ECANCELED)
+    return fail(ErrorCode::unsupported, "seccomp, {}: {}", what, std::strerror(-result));
+  return fail(ErrorCode::io, "seccomp, {}: {}", what, std::strerror(-result));
+}
+
+/// Calls that are allowed with some arguments only.
+Result<> allow_in_part(scmp_filter_ctx filter) {
+  struct Rule {
+    int call;
+    scmp_arg_cmp argument;
+    std::uint32_t action = SCMP_ACT_ALLOW;
+  };
+  constexpr std::uint64_t kWrites = O_ACCMODE | O_CREAT | O_TRUNC;
+  const Rule rules[] = {
+      {SCMP_SYS(open), SCMP_A1(SCMP_CMP_MASKED_EQ, kWrites, O_RDONLY)},
+      {SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, kWrites, O_RDONLY)},
+      {SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
+      {SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
+      {SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
+      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5401)},  // TCGETS: is it a terminal?
+      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5413)},  // TIOCGWINSZ: how wide is it?
+      {SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0)},   // reading limits
+  };
+  for (const Rule& rule : rules)
+    if (auto ok = check(seccomp_rule_add_array(filter, rule.action, rule.call, 1, &rule.argument),
+                        "rule");
+        !ok)
+      return ok;
+  return check(seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "clone3");
+}
+
+}  // namespace
+
+Result<> filter_system_calls() {
+  const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release);
+  if (!filter) return fail(ErrorCode::unsupported, "no seccomp filter can be made");
+  if (auto ok = check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1), "all threads"); !ok)
+    return ok;
+  for (const int call : kAllowed)
+    if (auto ok = check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0), "rule"); !ok)
+      return ok;
+  if (auto ok = allow_in_part(filter.get()); !ok) return ok;
+  return check(seccomp_load(filter.get()), "load");
+}
+
+}  // namespace glasshook::confinement
