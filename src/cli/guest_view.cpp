@@ -4,6 +4,7 @@
 
 #include "cli/diagnostics.h"
 #include "cli/vm_locator.h"
+#include "cli/walls.h"
 
 namespace glasshook::cli {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 Result<int> print_view(const GuestViewOptions& options, const LookAtGuest& look, ColorMode color) {
   const auto hypervisor = attach_vm(options.vm);
   if (!hypervisor) return std::unexpected(hypervisor.error());
+  if (auto ok = raise_walls(); !ok) return std::unexpected(ok.error());
   const auto kernel = linux_guest::LinuxKernel::find((*hypervisor)->memory());
   if (!kernel) return std::unexpected(kernel.error());
   const auto view = look(*kernel);

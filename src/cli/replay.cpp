@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/interrupts.h"
 #include "cli/session_note.h"
+#include "cli/walls.h"
 #include "cli/watch_loop.h"
 
 namespace glasshook::cli {
@@ -22,6 +23,7 @@ Result<int> replay(const std::string& file, const WatchOptions& options, ColorMo
       options, trace ? EventOutputs::Live::trace : EventOutputs::Live::text, color, apis->view());
   if (!outputs) return std::unexpected(outputs.error());
   const std::string host_id = recording->session.host_id;
+  if (auto ok = raise_walls(); !ok) return std::unexpected(ok.error());
   const auto session = monitor::Session::start(
       std::move(recording->player), apis->view(), std::move(recording->session),
       [&](const behaviour::Event& event) { outputs->write(event); });
