@@ -1,13 +1,20 @@
 """Hooks on exports of Windows modules, against a program that counts its own calls of them."""
 
 import json
+import os
 import pathlib
+import subprocess
 import tempfile
+import time
 
 import relay_log
-from harness import GuestTest, compile_windows, run
+from harness import ROOT, GuestTest, compile_windows, end, glasshook, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
+CACHE = pathlib.Path(os.environ.get("GLASSHOOK_CACHE") or
+                     pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
+                                  pathlib.Path.home() / ".cache") / "glasshook")
+PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
 # With sections at page boundaries of the file, Wine maps code from it; else it copies code.
@@ -170,8 +177,9 @@ class AgainstWinesRelayLog(GuestTest):
             if call.module not in ("kernelbase", "ntdll") or call.function not in self.FUNCTIONS:
                 continue
             texts = [call.arguments[i].text for i in self.FUNCTIONS[call.function][1]]
-            expected.setdefault((call.pid, call.tid), []).append((call.function, texts, self.log_says_failed(call)))
-        # A call is told when it returns: the sequence number of its event does not say when it began.
+            expected.setdefault((call.pid, call.tid), []).append(
+                (call.function, texts, self.log_says_failed(call)))
+        # A call is told when it returns; its time is when it began.
         for event in sorted(watched.actions("api_called"), key=lambda e: e["@timestamp"]):
             ids, api = event["glasshook"]["windows"], event["api"]
             texts = [api["args"][name] for name in self.FUNCTIONS[api["name"]][1].values()]
@@ -181,3 +189,65 @@ class AgainstWinesRelayLog(GuestTest):
         self.assertEqual(len(expected), 2, "the program and its child")
         self.assertEqual([found[key] for key in sorted(found)],
                          [expected[key] for key in sorted(expected)])
+
+
+class WindowsProcessesOfARunningGuest(GuestTest):
+    """ps and modules look into a VM that was started by hand, while Wine's services run."""
+
+    def setUp(self):
+        images = json_lines(glasshook("image", "list", "--json"))
+        [image] = [CACHE / "images" / i["id"] for i in images
+                   if i["name"] == "windows-api" and i["current"]]
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.socket = f"{folder.name}/probe.sock"
+        self.qemu = subprocess.Popen(
+            ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot",
+             "-accel", "tcg", "-cpu", "max", "-m", "512M", "-nic", "none",
+             "-object", "memory-backend-memfd,id=ram,size=512M,share=on",
+             "-machine", "q35,memory-backend=ram",
+             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
+             "-append", (ROOT / "guests/windows-api/append").read_text().strip(),
+             "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on",
+             "-plugin", f"{PLUGIN},socket={self.socket}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(end, self.qemu)
+
+    def look(self, *command):
+        return json_lines(glasshook(*command, "--vm", self.socket, "--json"))
+
+    def services(self):
+        """services.exe once its modules are loaded; empty before."""
+        for process in self.look("ps"):
+            if process.get("windows_image", "").endswith("services.exe"):
+                modules = self.look("modules", process["pid"])
+                if any(m["name"] == "userenv.dll" for m in modules):
+                    return process, modules
+        return None
+
+    def test_ids_parameters_and_modules(self):
+        deadline = time.monotonic() + 180
+        while not (found := self.services()):
+            self.assertIsNone(self.qemu.poll(), "QEMU ended")
+            self.assertLess(time.monotonic(), deadline, "Wine's services did not start")
+            time.sleep(1)
+        process, modules = found
+        self.assertEqual(process["windows_image"], r"C:\windows\system32\services.exe")
+        self.assertIn("services.exe", process["windows_command_line"])
+        self.assertEqual(process["windows_directory"], "C:\\windows\\")
+        self.assertNotEqual(process["windows_pid"], process["pid"])
+        # What Linux says of the same process: the headers of each module are mapped at its base.
+        headers = {a["start"]: pathlib.PurePath(a["path"]).name.lower()
+                   for a in self.look("maps", process["pid"])
+                   if a.get("inode") and a["file_offset"] == "0x0"}
+        self.assertGreater(len(modules), 8)
+        self.assertEqual([m["name"].lower() for m in modules],
+                         [headers.get(m["address"]) for m in modules])
+        self.assertEqual([m["name"] for m in modules[:2]], ["services.exe", "ntdll.dll"])
+        refused = glasshook("modules", "1", "--vm", self.socket)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"no Windows process", refused.stderr)
+
+
+def json_lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
