@@ -60,11 +60,11 @@ def choose_guest(name):
     return before
 
 
-def image_directory():
-    """Where the files of the chosen guest are."""
+def image_directory(name=None):
+    """Where the files of a guest are, by default of the chosen one."""
     listed = glasshook("image", "list", "--json").stdout.decode().splitlines()
     return next(pathlib.Path(i["directory"]) for i in map(json.loads, listed)
-                if i["name"] == _guest and i["current"])
+                if i["name"] == (name or _guest) and i["current"])
 
 
 class GuestTest(unittest.TestCase):

@@ -8,12 +8,9 @@ import tempfile
 import time
 
 import relay_log
-from harness import ROOT, GuestTest, compile_windows, end, glasshook, run
+from harness import ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
-CACHE = pathlib.Path(os.environ.get("GLASSHOOK_CACHE") or
-                     pathlib.Path(os.environ.get("XDG_CACHE_HOME") or
-                                  pathlib.Path.home() / ".cache") / "glasshook")
 PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
@@ -195,9 +192,7 @@ class WindowsProcessesOfARunningGuest(GuestTest):
     """ps and modules look into a VM that was started by hand, while Wine's services run."""
 
     def setUp(self):
-        images = json_lines(glasshook("image", "list", "--json"))
-        [image] = [CACHE / "images" / i["id"] for i in images
-                   if i["name"] == "windows-api" and i["current"]]
+        image = image_directory("windows-api")
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.socket = f"{folder.name}/probe.sock"
