@@ -37,20 +37,21 @@ def glasshook(*arguments, timeout=600, env=None, cwd=None):
     return done
 
 
-def read_events(path):
-    """Every line must be valid JSON in valid UTF-8."""
+def read_events(path, keep=lambda event: True):
+    """The events to keep. Every line must be valid JSON in valid UTF-8."""
     with open(path, "rb") as file:
-        return [json.loads(line.decode("utf-8", errors="strict")) for line in file]
+        events = (json.loads(line.decode("utf-8", errors="strict")) for line in file)
+        return [event for event in events if keep(event)]
 
 
-def run(command, *options, timeout=600, subcommand="run"):
-    """Runs a command in a fresh VM under `glasshook run` and collects its events."""
+def run(command, *options, timeout=600, subcommand="run", keep=lambda event: True):
+    """Runs a command in a fresh VM under `glasshook run` and collects its events: those to keep."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
         guest = [] if "--guest" in options else ["--guest", _guest]
         done = glasshook(subcommand, *guest, "--json", out.name, *options, "--", *command,
                          timeout=timeout)
         return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),
-                   read_events(out.name))
+                   read_events(out.name, keep))
 
 
 def choose_guest(name):

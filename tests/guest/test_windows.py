@@ -72,6 +72,16 @@ class Programs(WindowsTest):
         for program in ("wineserver64", "services.exe", "explorer.exe /desktop"):
             self.assertIn(program, running)
 
+    def test_code_of_modules_is_mapped_from_their_files(self):
+        result = in_windows(["sh", "-c", "cat /proc/$(pgrep -of '[s]ervices.exe')/maps"],
+                            "--behaviours", "none", "--quiet")
+        code = [line.split() for line in result.stdout.decode().splitlines()
+                if line.split()[1][2] == "x"]
+        files = {pathlib.PurePath(line[5]).name for line in code if len(line) > 5}
+        for name in ("services.exe", "ntdll.dll", "kernel32.dll", "kernelbase.dll",
+                     "advapi32.dll"):
+            self.assertIn(name, files)
+
     def test_a_missing_dll(self):
         sample = self.folder / "needs_extra.exe"
         self.assertEqual(in_windows([sample.name]).code, 127, "no such file on the host")

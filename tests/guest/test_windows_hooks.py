@@ -91,6 +91,63 @@ class CountedWindowsCalls(GuestTest):
         self.assertEqual({e["api"]["name"] for e in made}, {"by_name"})
 
 
+class ManyWindowsCalls(GuestTest):
+    """A cheap function, called by eight threads as often as they can."""
+
+    THREADS = 8
+
+    def count(self, calls, selected, take):
+        """The threads and the hook's counters; api_called events go to `take` alone."""
+        def is_other(event):
+            if event["event"]["action"] != "api_called":
+                return True
+            take(event)
+            return False
+
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "many_calls.exe"
+            compile_windows(SOURCES / "many_calls.c", program)
+            result = run(["./many_calls.exe", self.THREADS, calls], "--guest", "windows-api",
+                         "--copy", program, "-e", selected, "--quiet", subcommand="trace",
+                         keep=is_other)
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        printed = [line.split() for line in result.stdout.decode().splitlines()]
+        [counters] = [h for h in result.summary()["glasshook"]["summary"]["hooks"]
+                      if h["name"] == "kernel32!CompareFileTime"]
+        return [int(number) for word, number in printed if word == "tid"], counters
+
+    def test_a_million_calls(self):
+        per_thread, results, marks = {}, set(), set()
+
+        def take(event):
+            marks.add(event["api"]["args"]["lpFileTime2"])
+            results.add(event["api"].get("result"))
+            thread = event["glasshook"]["windows"]["thread_id"]
+            per_thread[thread] = per_thread.get(thread, 0) + 1
+
+        threads, counters = self.count(125_000, "kernel32!CompareFileTime", take)
+        self.assertEqual(len(threads), self.THREADS)
+        self.assertEqual(per_thread, dict.fromkeys(threads, 125_000))
+        self.assertEqual(results, {-1}, "each joined with its return")
+        self.assertEqual(marks, {MARK_AS_TIME})
+        self.assertEqual((counters["hits"], counters["sent"], counters["returned"]),
+                         (1_000_000, 1_000_000, 1_000_000))
+
+    def test_a_rate_limit(self):
+        told = []
+        threads, counters = self.count(20_000, "kernel32!CompareFileTime/rate=500", told.append)
+        made = self.THREADS * 20_000
+        self.assertEqual(len(threads), self.THREADS)
+        self.assertEqual(counters["hits"], made)
+        self.assertEqual(made, sum(counters[n] for n in
+                                   ("sent", "filtered", "rate_limited", "dropped")))
+        self.assertEqual(len(told), counters["sent"])
+        self.assertGreaterEqual(len(told), 500, "the burst")
+        self.assertGreater(counters["rate_limited"], made // 2)
+        self.assertTrue(all("result" in event["api"] for event in told))
+
+
 class DecodedWindowsCalls(GuestTest):
 
     def test_arguments_errors_and_nesting(self):
