@@ -134,9 +134,8 @@ class Resolver {
     std::string known;
     for (const Platform& platform : platforms_) {
       if (!may_be_of(platform, selector.module)) continue;
+      any |= add_all(platform, selector.module + "!" + selector.function, selector.options);
       const api::Module* module = platform.catalogue->module_of(selector.module);
-      const std::string& name = module != nullptr ? module->name : selector.module;
-      any |= add_all(platform, name + "!" + selector.function, selector.options);
       if (module != nullptr) known = module->name;
     }
     if (any) return {};

@@ -1,5 +1,7 @@
 #include "monitor/api_tracer.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "api/from_btf.h"
@@ -135,6 +137,8 @@ void ApiTracer::tell(const Api& api, const capture::RecordView* entry,
   if (const auto* ids = entry != nullptr ? entry->find(hook::kWin32Field) : nullptr) {
     event.fields.push_back({"glasshook.windows.process_id", ids->word(hook::kWin32ProcessId)});
     event.fields.push_back({"glasshook.windows.thread_id", ids->word(hook::kWin32ThreadId)});
+    event.fields.push_back(
+        {"glasshook.windows.caller", fmt::format("{:#x}", ids->word(hook::kWin32Caller))});
   }
   for (std::size_t i = 0; i < call.arguments.size() && i < names.size(); ++i)
     if (call.arguments[i].relevant) event.fields.push_back({names[i], call.arguments[i].value});

@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import time
 
-import relay_log
 from harness import ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
@@ -184,65 +183,6 @@ class DecodedWindowsCalls(GuestTest):
         inner = calls[calls.index(created) - 1]
         self.assertEqual((inner["name"], inner["depth"], created["depth"]), ("NtCreateFile", 1, 0))
         self.assertIn("no such folder", json.dumps(inner["args"]))
-
-
-class AgainstWinesRelayLog(GuestTest):
-    """Wine's own log of calls between modules, of another run of the same program.
-
-    The log tells kernelbase's functions where our hooks are. It has no calls inside a module, so
-    only functions that their own modules do not call are held to be the same in both.
-    """
-
-    # The functions, how they are selected, and the texts in their arguments.
-    FUNCTIONS = {
-        "CreateFileA": ("kernel32", {0: "lpFileName"}),
-        "DeleteFileA": ("kernel32", {0: "lpFileName"}),
-        "CreateProcessA": ("kernel32", {0: "lpApplicationName", 1: "lpCommandLine"}),
-        "RegSetValueExA": ("advapi32", {1: "lpValueName"}),
-        "NtCreateFile": ("ntdll", {}),
-        "NtWriteFile": ("ntdll", {}),
-        "NtSetValueKey": ("ntdll", {}),
-        "NtOpenKeyEx": ("ntdll", {}),
-    }
-
-    @staticmethod
-    def log_says_failed(call):
-        if call.function.startswith("Nt"):
-            return call.result >> 31 & 1 == 1
-        if call.function == "RegSetValueExA":
-            return call.result != 0
-        return call.result in (0, 0xFFFFFFFFFFFFFFFF)
-
-    def test_the_same_calls_in_the_same_order(self):
-        with tempfile.TemporaryDirectory() as folder:
-            program = pathlib.Path(folder) / "actions.exe"
-            compile_windows(SOURCES / "actions.c", program)
-            logged = run([str(program)], "--guest", "windows-api", "--behaviours", "none",
-                         "--quiet", "--env", "WINEDEBUG=+pid,+relay")
-            hooks = [word for name, (module, _) in self.FUNCTIONS.items()
-                     for word in ("-e", f"{module}!{name}")]
-            watched = run([str(program)], "--guest", "windows-api", *hooks, subcommand="trace")
-        for result in (logged, watched):
-            self.assertEqual(result.code, 0, result.stderr[-2000:])
-        self.assert_nothing_lost(watched)
-
-        expected, found = {}, {}
-        for call in relay_log.parse(logged.stderr.encode().splitlines()):
-            if call.module not in ("kernelbase", "ntdll") or call.function not in self.FUNCTIONS:
-                continue
-            texts = [call.arguments[i].text for i in self.FUNCTIONS[call.function][1]]
-            expected.setdefault((call.pid, call.tid), []).append(
-                (call.function, texts, self.log_says_failed(call)))
-        # A call is told when it returns; its time is when it began.
-        for event in sorted(watched.actions("api_called"), key=lambda e: e["@timestamp"]):
-            ids, api = event["glasshook"]["windows"], event["api"]
-            texts = [api["args"][name] for name in self.FUNCTIONS[api["name"]][1].values()]
-            found.setdefault((ids["process_id"], ids["thread_id"]), []).append(
-                (api["name"], texts, "error" in api))
-        self.assertGreater(sum(map(len, expected.values())), 40)
-        self.assertEqual(len(expected), 2, "the program and its child")
-        self.assertEqual([found[key] for key in sorted(found)],
-                         [expected[key] for key in sorted(expected)])
 
 
 class WindowsProcessesOfARunningGuest(GuestTest):

@@ -87,13 +87,14 @@ TEST_F(ApiTracerTest, JoinsEntryAndReturn) {
   ASSERT_NE(events_[0].find("api.result"), nullptr);
 }
 
-TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32Ids) {
-  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36}}, {api::kArgumentsField, {5}}}),
+TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32IdsAndCaller) {
+  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36, 0x140001627}}, {api::kArgumentsField, {5}}}),
        a_);
   leave(1, 7, a_);
   ASSERT_EQ(events_.size(), 1u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.process_id")), 32u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.thread_id")), 36u);
+  EXPECT_EQ(std::get<std::string>(*events_[0].find("glasshook.windows.caller")), "0x140001627");
 }
 
 TEST_F(ApiTracerTest, NestedCallsKnowTheirDepth) {
