@@ -40,7 +40,7 @@ class Programs(WindowsTest):
     def test_output_status_and_tree(self):
         sample = self.folder / "hello.exe"
         sample.chmod(0o644)  # a sample need not be executable on the host
-        result = in_windows([str(sample), "3", "two words"])
+        result = in_windows([str(sample), "3", "two words"], "--behaviours", "default,module")
         self.assertEqual(result.code, 3, result.stderr[-2000:])
         self.assertEqual(result.stdout.decode().splitlines(),
                          [r"hello from C:\users\root\hello.exe in C:\users\root",

@@ -71,6 +71,27 @@ struct Captured {
   Captured(std::string n, const char* value) : name(std::move(n)), text(value) {}
 };
 
+/// One argument of a test call of a user-mode function.
+struct Argument {
+  std::string name;
+  std::uint64_t raw = 0;
+  std::string data = {};  ///< what it points to; captured when it is not empty
+  std::vector<api::NestedValue> nested = {};
+  bool truncated = false;
+};
+
+/// The eight bytes of a number, as an out-parameter points to them.
+inline std::string bytes_of(std::uint64_t number, std::size_t count = 8) {
+  return {reinterpret_cast<const char*>(&number), count};
+}
+
+/// UTF-16LE of ASCII.
+inline std::string wide(std::string_view ascii) {
+  std::string text;
+  for (const char c : ascii) (text += c) += '\0';
+  return text;
+}
+
 /// Who calls and when.
 struct Caller {
   std::shared_ptr<const Process> process;
@@ -79,6 +100,7 @@ struct Caller {
   std::uint64_t call = 1;
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
+  std::uint32_t win32_process_id = 0;
 };
 
 inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
@@ -148,6 +170,22 @@ class FakeGuest : public Context {
     family_->on_call(decoded, *this);
   }
 
+  /// A call of a user-mode function that has returned; `result` is an NTSTATUS.
+  void user_call(std::string_view function, const Caller& caller,
+                 const std::vector<Argument>& arguments, std::uint64_t result = 0) {
+    tell_user_call(function, caller, arguments, result, true);
+  }
+  /// One that begins (for families that asked for entries).
+  void user_call_entered(std::string_view function, const Caller& caller,
+                         const std::vector<Argument>& arguments) {
+    tell_user_call(function, caller, arguments, std::nullopt, true);
+  }
+  /// One whose return was not seen.
+  void unreturned_user_call(std::string_view function, const Caller& caller,
+                            const std::vector<Argument>& arguments) {
+    tell_user_call(function, caller, arguments, std::nullopt, false);
+  }
+
   Family& family() { return *family_; }
 
   /// The only event since the last look; fails the test when there is not exactly one.
@@ -169,6 +207,11 @@ class FakeGuest : public Context {
   void emit(const Call& call, Event event) override {
     if (!event.process) event.process = call.process();
     if (event.time == std::chrono::system_clock::time_point{}) event.time = call.time();
+    emit(std::move(event));
+  }
+  void emit(const UserCall& call, Event event) override {
+    if (!event.process) event.process = call.process;
+    if (event.time == std::chrono::system_clock::time_point{}) event.time = call.ended;
     emit(std::move(event));
   }
   void emit(Event event) override {
@@ -219,6 +262,45 @@ class FakeGuest : public Context {
   std::shared_ptr<const Process> exited;
 
  private:
+  void tell_user_call(std::string_view function, const Caller& caller,
+                      const std::vector<Argument>& arguments, std::optional<std::uint64_t> result,
+                      bool is_seen) {
+    const auto apis = family_->apis();
+    const auto wanted = std::ranges::find_if(apis, [&](const WantedApi& api) {
+      return api.selector.ends_with("!" + std::string(function));
+    });
+    ASSERT_NE(wanted, apis.end()) << "the family does not ask for " << function;
+    api::Signature signature;
+    signature.module = wanted->selector.substr(0, wanted->selector.find('!'));
+    signature.name = function;
+    api::ApiCall call;
+    call.signature = &signature;
+    for (const Argument& given : arguments) {
+      api::ArgumentValue& argument = call.arguments.emplace_back();
+      argument.name = given.name;
+      argument.raw = given.raw;
+      argument.data = given.data;
+      argument.nested = given.nested;
+      argument.captured = !given.data.empty();
+      argument.truncated = given.truncated;
+    }
+    call.returned = result.has_value();
+    call.result = result.value_or(0);
+    call.failed = static_cast<std::int32_t>(call.result) < 0;
+    const UserCall user_call{.api = call,
+                             .as = signature,
+                             .began = at_second(caller.seconds),
+                             .ended = at_second(caller.seconds),
+                             .process = caller.process,
+                             .thread_id = caller.process ? caller.process->pid : 0,
+                             .win32_process_id = caller.win32_process_id,
+                             .id = caller.call};
+    if (!result && is_seen)
+      family_->on_user_call_entered(user_call, *this);
+    else
+      family_->on_user_call(user_call, *this);
+  }
+
   static int used_before(const std::vector<Captured>& all, const Captured& value) {
     int count = 0;
     for (const Captured& other : all) {
