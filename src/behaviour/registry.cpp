@@ -7,6 +7,8 @@
 #include "behaviour/module/module_family.h"
 #include "behaviour/network/network_family.h"
 #include "behaviour/process/process_family.h"
+#include "behaviour/windows/file_family.h"
+#include "behaviour/windows/registry_family.h"
 
 namespace glasshook::behaviour {
 
@@ -20,6 +22,9 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(make_module_family());
   families.push_back(make_kernel_family());
   families.push_back(make_bypass_family());
+  const auto objects = std::make_shared<windows::Objects>();
+  families.push_back(std::make_unique<windows::FileFamily>(objects));
+  families.push_back(windows::make_registry_family(objects));
   return families;
 }
 

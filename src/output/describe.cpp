@@ -66,6 +66,26 @@ void file_totals(const Event& e, Description& d) {
 void opened(const Event& e, Description& d) {
   path(e, d);
   d.result = field_text(e, "glasshook.open.flags");
+  if (d.result.empty()) d.result = field_text(e, "glasshook.open.access");
+}
+
+void listed(const Event& e, Description& d) {
+  path(e, d);
+  d.result = field_text(e, "glasshook.directory.pattern");
+}
+
+void registry(const Event& e, Description& d) { d.target = field_text(e, "registry.path"); }
+
+void registry_renamed(const Event& e, Description& d) {
+  d.target = fmt::format("{} -> {}", field_text(e, "registry.path"),
+                         field_text(e, "glasshook.registry.target_path"));
+}
+
+void registry_data(const Event& e, Description& d) {
+  registry(e, d);
+  const std::string strings = field_text(e, "registry.data.strings");
+  d.result = spaced(field_text(e, "registry.data.type"),
+                    strings.empty() ? field_text(e, "registry.data.bytes") : strings);
 }
 
 void truncated(const Event& e, Description& d) {
@@ -87,6 +107,17 @@ void attribute(const Event& e, Description& d) {
   path(e, d);
   d.result = spaced(field_text(e, "glasshook.attribute.operation"),
                     field_text(e, "glasshook.attribute.name"));
+}
+
+void attributes(const Event& e, Description& d) {
+  path(e, d);
+  d.result = field_text(e, "file.attributes");
+  if (d.result.empty()) attribute(e, d);
+}
+
+void times(const Event& e, Description& d) {
+  path(e, d);
+  d.result = spaced(labelled(e, "created ", "file.created"), labelled(e, "written ", "file.mtime"));
 }
 
 void mounted(const Event& e, Description& d) {
@@ -230,7 +261,17 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"file_truncated", truncated},
       {"file_permissions_changed", mode},
       {"file_owner_changed", owner},
-      {"file_attribute_changed", attribute},
+      {"file_attribute_changed", attributes},
+      {"file_times_changed", times},
+      {"file_copied", two_paths},
+      {"directory_listed", listed},
+      {"registry_key_opened", registry},
+      {"registry_key_created", registry},
+      {"registry_key_deleted", registry},
+      {"registry_key_renamed", registry_renamed},
+      {"registry_value_queried", registry_data},
+      {"registry_value_set", registry_data},
+      {"registry_value_deleted", registry},
       {"filesystem_mounted", mounted},
       {"network_connected", connected},
       {"network_listening", local},
