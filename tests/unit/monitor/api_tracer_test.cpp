@@ -80,9 +80,11 @@ class ApiTracerTest : public testing::Test {
   std::vector<std::uint32_t> depths_;
   ApiEvents maker_;
   ApiTracer tracer_{[this](const TracedCall& traced) {
-    if (traced.is_entry) EXPECT_FALSE(traced.call.api.returned);
-    if (traced.is_entry) ++entered_;
-    if (traced.is_entry) return;
+    if (traced.is_entry) {
+      EXPECT_FALSE(traced.call.api.returned);
+      ++entered_;
+      return;
+    }
     depths_.push_back(traced.call.depth);
     if (traced.hook.shown != nullptr) events_.push_back(maker_.make(traced));
   }};
