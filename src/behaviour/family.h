@@ -74,6 +74,7 @@ class Context {
 
   /// Publishes an event; the monitor fills sequence, and time/process/thread from `call` if unset.
   virtual void emit(const Call& call, Event event) = 0;
+  /// The same, and the Win32 ids.
   virtual void emit(const UserCall& call, Event event) = 0;
   /// Publishes an event that belongs to no call (totals at process exit or end of session).
   virtual void emit(Event event) = 0;

@@ -63,6 +63,7 @@ struct UserCall {
     return data(name).size() >= offset + bytes;
   }
   /// What a pointer in the argument's structure leads to ("ObjectName"); null when not captured.
+  /// Of a structure that is but a text, and that text, which share a path, it is the text.
   [[nodiscard]] const api::NestedValue* nested(std::string_view name, std::string_view path) const;
 };
 

@@ -19,6 +19,10 @@ void Session::Impl::emit(const behaviour::UserCall& call, Event event) {
   if (event.time == std::chrono::system_clock::time_point{}) event.time = call.ended;
   if (!event.process) event.process = call.process;
   if (event.thread_id == 0) event.thread_id = call.thread_id;
+  if (call.win32_process_id != 0) {
+    event.fields.push_back({"glasshook.windows.process_id", std::uint64_t{call.win32_process_id}});
+    event.fields.push_back({"glasshook.windows.thread_id", std::uint64_t{call.win32_thread_id}});
+  }
   emit(std::move(event));
 }
 

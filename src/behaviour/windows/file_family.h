@@ -66,7 +66,7 @@ class FileFamily final : public WindowsTableFamily<FileFamily> {
   std::map<ThreadKey, Copy> copies_;
 };
 
-/// Names of the bits, as ECS has them: "readonly", "hidden".
+/// Names of the bits, as ECS has them: "readonly", "hidden". "normal" only when it is alone.
 [[nodiscard]] std::vector<std::string> attribute_names(std::uint64_t attributes);
 
 }  // namespace glasshook::behaviour::windows

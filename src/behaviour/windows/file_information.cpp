@@ -46,6 +46,9 @@ std::vector<std::string> attribute_names(std::uint64_t attributes) {
                                                    {0x1000, "offline"},
                                                    {0x2000, "not_indexed"},
                                                    {0x4000, "encrypted"}});
+  // It means that there is no other (winnt.h).
+  constexpr std::uint64_t kNormal = 0x80;
+  if (attributes != kNormal) attributes &= ~kNormal;
   std::vector<std::string> names;
   for (const FlagName& flag : kNames)
     if ((attributes & flag.value) != 0) names.emplace_back(flag.name);

@@ -86,6 +86,76 @@ inline std::string bytes_of(std::uint64_t number, std::size_t count = 8) {
   return {reinterpret_cast<const char*>(&number), count};
 }
 
+/// What is captured of OBJECT_ATTRIBUTES, as argument `name`.
+inline Argument attributes(std::string object_name, std::uint64_t root = 0,
+                           std::uint64_t flags = 0) {
+  std::string bytes(48, '\0');
+  std::memcpy(bytes.data() + 8, &root, sizeof root);
+  std::memcpy(bytes.data() + 24, &flags, 4);
+  // The name is a structure that is but a text: both have the path.
+  return {"ObjectAttributes",
+          0x1000,
+          bytes,
+          {{"ObjectName", std::string(16, '\x7f'), false},
+           {"ObjectName", std::move(object_name), false}}};
+}
+
+/// Any argument a Windows family may look at, with values that make no sense.
+inline std::vector<Argument> wild_arguments(std::uint64_t round) {
+  constexpr const char* kNames[] = {"FileHandle",
+                                    "KeyHandle",
+                                    "Handle",
+                                    "ObjectAttributes",
+                                    "IoStatusBlock",
+                                    "FileInformation",
+                                    "FileInformationClass",
+                                    "Length",
+                                    "DesiredAccess",
+                                    "CreateOptions",
+                                    "OpenOptions",
+                                    "FileName",
+                                    "Disposition",
+                                    "ValueName",
+                                    "NewName",
+                                    "Type",
+                                    "Data",
+                                    "DataSize",
+                                    "KeyValueInformation",
+                                    "KeyValueInformationClass",
+                                    "SourceProcessHandle",
+                                    "SourceHandle",
+                                    "TargetProcessHandle",
+                                    "TargetHandle",
+                                    "Options",
+                                    "HandleAttributes",
+                                    "ObjectInformation",
+                                    "ObjectInformationClass",
+                                    "ProcessFlags",
+                                    "ProcessHandle",
+                                    "ThreadHandle",
+                                    "ProcessParameters",
+                                    "ClientId"};
+  constexpr std::uint64_t kNumbers[] = {0, 1, 2, 4, 7, 10, 11, 13, 20, 64, 65, 72, ~0ull, 0x8000};
+  std::vector<Argument> arguments;
+  std::uint64_t seed = round * 0x9e3779b97f4a7c15 + 1;
+  const auto next = [&] { return seed = seed * 6364136223846793005 + 1442695040888963407; };
+  for (const char* name : kNames) {
+    if (next() >> 60 == 0) continue;  // missing
+    Argument argument{name, kNumbers[(next() >> 33) % std::size(kNumbers)]};
+    argument.data.resize((next() >> 40) % 80);
+    for (char& byte : argument.data)
+      byte = static_cast<char>(next() >> 62 == 0 ? next() >> 50 : next() >> 61);
+    if (next() >> 62 != 0) {
+      const std::string text = next() >> 63 != 0 ? "\\??\\C:\\\0\xff" : "\\Registry\\Machine";
+      for (const char* path : {"ObjectName", "", "ImagePathName"})
+        argument.nested.push_back({path, text, false});
+    }
+    argument.truncated = next() >> 63 != 0;
+    arguments.push_back(std::move(argument));
+  }
+  return arguments;
+}
+
 /// UTF-16LE of ASCII.
 inline std::string wide(std::string_view ascii) {
   std::string text;
@@ -98,7 +168,7 @@ struct Caller {
   std::shared_ptr<const Process> process;
   std::uint64_t syscall = ~std::uint64_t{0};
   std::uint64_t user_ip = 0x401000;
-  std::uint64_t call = 1;
+  std::uint64_t call = 1;  ///< 1: of user calls, each gets another
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
   std::uint32_t win32_process_id = 0;
@@ -288,14 +358,15 @@ class FakeGuest : public Context {
     call.returned = result.has_value();
     call.result = result.value_or(0);
     call.failed = static_cast<std::int32_t>(call.result) < 0;
+    const auto ended = at_second(caller.seconds) + std::chrono::milliseconds(1);
     const UserCall user_call{.api = call,
                              .as = signature,
                              .began = at_second(caller.seconds),
-                             .ended = at_second(caller.seconds),
+                             .ended = result ? ended : at_second(caller.seconds),
                              .process = caller.process,
                              .thread_id = caller.process ? caller.process->pid : 0,
                              .win32_process_id = caller.win32_process_id,
-                             .id = caller.call};
+                             .id = caller.call == 1 ? next_call_++ : caller.call};
     if (!result && is_seen)
       family_->on_user_call_entered(user_call, *this);
     else
@@ -311,6 +382,7 @@ class FakeGuest : public Context {
     return count;
   }
 
+  std::uint64_t next_call_ = 1'000'000;
   std::unique_ptr<Family> family_;
   std::vector<hook::HookSpec> hooks_;
   std::vector<std::byte> bytes_;
