@@ -463,11 +463,12 @@ void Decoder::show_registry_data(const Type& type, ArgumentValue& argument) {
     kind = narrow(parameter->type, call_.arguments[index].raw);
 
   const auto bytes = std::as_bytes(std::span(argument.data));
+  std::string data = argument.data;
   if (kind == kText || kind == kExpandedText || kind == kTexts) {
-    if (type.kind == TypeKind::registry_data) argument.data = utf8_of_utf16(bytes);
-    while (argument.data.ends_with('\0')) argument.data.pop_back();
+    if (type.kind == TypeKind::registry_data) data = utf8_of_utf16(bytes);
+    while (data.ends_with('\0')) data.pop_back();
     if (kind == kTexts) {
-      argument.list = split_list(argument.data);
+      argument.list = split_list(data);
       argument.text = show_strings(argument.list, argument.truncated);
       argument.value = argument.list;
       return;
@@ -479,9 +480,9 @@ void Decoder::show_registry_data(const Type& type, ArgumentValue& argument) {
     argument.value = number;
     return;
   }
-  const std::string_view shown = std::string_view(argument.data).substr(0, kMaxFieldText);
-  argument.text = quote(shown, argument.truncated || shown.size() < argument.data.size());
-  argument.value = argument.data;
+  const std::string_view shown = std::string_view(data).substr(0, kMaxFieldText);
+  argument.text = quote(shown, argument.truncated || shown.size() < data.size());
+  argument.value = std::move(data);
 }
 
 /// Kernel objects: a list of path components (leaf first), a name, or a task's tid and comm.

@@ -1,4 +1,4 @@
-// A behaviour family: which kernel functions it needs and what their calls mean.
+// A behaviour family: which functions it needs and what their calls mean.
 #pragma once
 
 #include <chrono>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "behaviour/event.h"
+#include "behaviour/user_call.h"
 #include "capture/record.h"
 #include "hook/spec.h"
 
@@ -73,6 +74,8 @@ class Context {
 
   /// Publishes an event; the monitor fills sequence, and time/process/thread from `call` if unset.
   virtual void emit(const Call& call, Event event) = 0;
+  /// The same, and the Win32 ids.
+  virtual void emit(const UserCall& call, Event event) = 0;
   /// Publishes an event that belongs to no call (totals at process exit or end of session).
   virtual void emit(Event event) = 0;
 
@@ -102,6 +105,9 @@ class Context {
   virtual void process_exited(const Call& call) = 0;
 };
 
+/// Whose programs a family, or a guest, is about.
+enum class Platform : std::uint8_t { linux, windows };
+
 /// A family of behaviours. Adding one: a folder with a class like this and one line in
 /// registry.cpp.
 class Family {
@@ -110,11 +116,21 @@ class Family {
 
   [[nodiscard]] virtual std::string_view name() const = 0;         ///< as in --behaviours
   [[nodiscard]] virtual std::string_view description() const = 0;  ///< one line for --help
-  [[nodiscard]] virtual bool on_by_default() const { return true; }
-  /// What to hook; asked once. A hook whose functions the kernel lacks is reported, not fatal.
-  [[nodiscard]] virtual std::vector<hook::HookSpec> hooks() const = 0;
+  /// Families of Windows take part only where signatures of Windows are loaded.
+  [[nodiscard]] virtual Platform platform() const { return Platform::linux; }
+  /// In a guest for such programs. What Windows programs do is told once, by Windows' families.
+  [[nodiscard]] virtual bool on_by_default(Platform guest) const { return guest == platform(); }
+  /// Functions of the kernel to hook; asked once. A hook whose functions the kernel lacks is
+  /// reported, not fatal.
+  [[nodiscard]] virtual std::vector<hook::HookSpec> hooks() const { return {}; }
   /// A record of one of the own hooks.
-  virtual void on_call(const Call& call, Context& context) = 0;
+  virtual void on_call(const Call&, Context&) {}
+  /// Functions in user mode to hook; asked once. What has no signature is reported, not fatal.
+  [[nodiscard]] virtual std::vector<WantedApi> apis() const { return {}; }
+  /// Such a call begins (WantedApi::at_entry).
+  virtual void on_user_call_entered(const UserCall&, Context&) {}
+  /// Such a call is over, in order of the returns. It may not have returned: see UserCall::api.
+  virtual void on_user_call(const UserCall&, Context&) {}
   /// A record of any family's hook, before its own family gets it; `call.spec_index()` is that
   /// family's.
   virtual void on_any_call(const Call&, Context&) {}

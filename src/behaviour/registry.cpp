@@ -7,6 +7,10 @@
 #include "behaviour/module/module_family.h"
 #include "behaviour/network/network_family.h"
 #include "behaviour/process/process_family.h"
+#include "behaviour/windows/file_family.h"
+#include "behaviour/windows/injection_family.h"
+#include "behaviour/windows/process_family.h"
+#include "behaviour/windows/registry_family.h"
 
 namespace glasshook::behaviour {
 
@@ -20,6 +24,11 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(make_module_family());
   families.push_back(make_kernel_family());
   families.push_back(make_bypass_family());
+  const auto objects = std::make_shared<windows::Objects>();
+  families.push_back(windows::make_process_family(objects));
+  families.push_back(std::make_unique<windows::FileFamily>(objects));
+  families.push_back(windows::make_registry_family(objects));
+  families.push_back(windows::make_injection_family(objects));
   return families;
 }
 

@@ -52,11 +52,12 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
 /// forward; when it began and ended is in their fields.
 class TimedFamily : public Family {
  public:
-  void on_any_call(const Call& call, Context&) override { now_ = std::max(now_, call.time()); }
+  void on_any_call(const Call& call, Context&) override { advance(call.time()); }
 
  protected:
   /// Of the latest call of any family.
   [[nodiscard]] std::chrono::system_clock::time_point now() const { return now_; }
+  void advance(std::chrono::system_clock::time_point time) { now_ = std::max(now_, time); }
 
  private:
   std::chrono::system_clock::time_point now_;

@@ -160,7 +160,9 @@ class GuestRun {
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
     monitor::SessionOptions wanted = scoped_session(options_, host_id_of(plan_.socket));
-    auto hypervisor = recorded(std::move(*probe), options_.watch.record, wanted);
+    if (plan_.profile.runs_windows_programs) wanted.platform = behaviour::Platform::windows;
+    auto hypervisor = recorded(std::move(*probe), options_.watch.record,
+                               {.options = wanted, .windows_apis = apis_.windows() != nullptr});
     if (!hypervisor) return std::unexpected(hypervisor.error());
     if (guest_.shell && !options_.command.empty())
       if (auto ok = guest_.shell->deliver(plan_.command); !ok) return ok;
@@ -301,10 +303,10 @@ OptionRef add_guest_run_options(CommandBuilder command, GuestRunOptions& options
 namespace {
 
 /// Whether signatures of Windows may be needed: in a guest for Windows programs, or a user's own.
-bool may_need_windows_apis(const GuestRunOptions& options) {
-  const GuestOptions& guest = options.guest;
-  const bool own = !guest.image.empty() || !guest.kernel.empty();
-  return !options.watch.apis.empty() && (own || guest.guest.starts_with("windows"));
+bool may_need_windows_apis(const GuestRunOptions& options, const Plan& plan) {
+  if (plan.request.custom) return names_apis(options.watch);
+  return plan.profile.runs_windows_programs &&
+         (names_apis(options.watch) || options.watch.behaviours.empty());
 }
 
 }  // namespace
@@ -320,7 +322,7 @@ Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
     print_error(plan->executable.error());
     return kCannotRun;
   }
-  const auto apis = load_apis(may_need_windows_apis(options));
+  const auto apis = load_apis(may_need_windows_apis(options, *plan));
   if (!apis) return std::unexpected(apis.error());
   if (auto ok = check_apis(options.watch, apis->view()); !ok) return std::unexpected(ok.error());
   auto outputs = EventOutputs::open(options.watch, options.live, color, apis->view());

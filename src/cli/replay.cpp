@@ -15,17 +15,17 @@ Result<int> replay(const std::string& file, const WatchOptions& options, ColorMo
   if (!timeout) return std::unexpected(timeout.error());
   auto recording = open_recording(file);
   if (!recording) return std::unexpected(recording.error());
-  const auto apis = load_apis(!recording->session.apis.empty());
+  const auto apis = load_apis(recording->note.windows_apis);
   if (!apis) return std::unexpected(apis.error());
-  const auto& behaviours = recording->session.behaviours;
+  const auto& behaviours = recording->note.options.behaviours;
   const bool trace = behaviours == std::vector<std::string>{"none"};
   auto outputs = EventOutputs::open(
       options, trace ? EventOutputs::Live::trace : EventOutputs::Live::text, color, apis->view());
   if (!outputs) return std::unexpected(outputs.error());
-  const std::string host_id = recording->session.host_id;
+  const std::string host_id = recording->note.options.host_id;
   if (auto ok = raise_walls(); !ok) return std::unexpected(ok.error());
   const auto session = monitor::Session::start(
-      std::move(recording->player), apis->view(), std::move(recording->session),
+      std::move(recording->player), apis->view(), std::move(recording->note.options),
       [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   interrupts.handle_in_order();

@@ -8,7 +8,7 @@ namespace glasshook::cli {
 namespace {
 
 constexpr const char* kKey = "cli.session";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 /// Entries a list may have; command lines are shorter.
 constexpr std::uint32_t kMaxEntries = 65536;
 
@@ -26,7 +26,8 @@ std::vector<std::string> get_texts(ByteReader& in) {
 
 }  // namespace
 
-std::vector<std::byte> encode_session(const monitor::SessionOptions& options) {
+std::vector<std::byte> encode_session(const SessionNote& note) {
+  const monitor::SessionOptions& options = note.options;
   ByteWriter out;
   out.put(kVersion);
   put_texts(out, options.behaviours);
@@ -38,16 +39,19 @@ std::vector<std::byte> encode_session(const monitor::SessionOptions& options) {
   out.put(static_cast<std::uint8_t>(options.filter.tree));
   out.put_text(options.host_id);
   out.put(options.rate_limit);
+  out.put(static_cast<std::uint8_t>(options.platform == behaviour::Platform::windows));
+  out.put(static_cast<std::uint8_t>(note.windows_apis));
   return out.take();
 }
 
-Result<monitor::SessionOptions> decode_session(std::span<const std::byte> bytes) {
+Result<SessionNote> decode_session(std::span<const std::byte> bytes) {
   ByteReader in(bytes);
   const auto version = in.get<std::uint32_t>();
   if (in.ok() && version != kVersion)
     return fail(ErrorCode::unsupported, "the recording is of version {}, this program reads {}",
                 version, kVersion);
-  monitor::SessionOptions options;
+  SessionNote note;
+  monitor::SessionOptions& options = note.options;
   options.behaviours = get_texts(in);
   options.apis = get_texts(in);
   options.filter.comms = get_texts(in);
@@ -58,18 +62,20 @@ Result<monitor::SessionOptions> decode_session(std::span<const std::byte> bytes)
   options.filter.tree = in.get<std::uint8_t>() != 0;
   options.host_id = in.get_text();
   options.rate_limit = in.get<std::uint32_t>();
+  if (in.get<std::uint8_t>() != 0) options.platform = behaviour::Platform::windows;
+  note.windows_apis = in.get<std::uint8_t>() != 0;
   if (!in.ok() || !in.at_end())
     return fail(ErrorCode::protocol, "the recording does not say what was watched");
-  return options;
+  return note;
 }
 
 Result<std::unique_ptr<hypervisor::Hypervisor>> recorded(
     std::unique_ptr<hypervisor::Hypervisor> inner, const std::string& file,
-    const monitor::SessionOptions& options) {
+    const SessionNote& session) {
   if (file.empty()) return inner;
   auto recorder = hypervisor::replay::Recorder::create(std::move(inner), file);
   if (!recorder) return std::unexpected(recorder.error());
-  if (auto noted = (*recorder)->note(kKey, encode_session(options)); !noted)
+  if (auto noted = (*recorder)->note(kKey, encode_session(session)); !noted)
     return std::unexpected(noted.error());
   return std::move(*recorder);
 }

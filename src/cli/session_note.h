@@ -10,19 +10,24 @@
 
 namespace glasshook::cli {
 
-/// Options as bytes, and back. The bytes may come from anywhere; they are checked.
-[[nodiscard]] std::vector<std::byte> encode_session(const monitor::SessionOptions& options);
-[[nodiscard]] Result<monitor::SessionOptions> decode_session(std::span<const std::byte> bytes);
+struct SessionNote {
+  monitor::SessionOptions options;
+  bool windows_apis = false;  ///< signatures of Windows were loaded
+};
+
+/// A note as bytes, and back. The bytes may come from anywhere; they are checked.
+[[nodiscard]] std::vector<std::byte> encode_session(const SessionNote& note);
+[[nodiscard]] Result<SessionNote> decode_session(std::span<const std::byte> bytes);
 
 /// Puts a recorder that writes `file` before `inner`; "" leaves it as it is.
 [[nodiscard]] Result<std::unique_ptr<hypervisor::Hypervisor>> recorded(
     std::unique_ptr<hypervisor::Hypervisor> inner, const std::string& file,
-    const monitor::SessionOptions& options);
+    const SessionNote& session);
 
-/// Opens a recording: what plays it, and the options of its session.
+/// Opens a recording: what plays it, and what it says of its session.
 struct Recording {
   std::unique_ptr<hypervisor::Hypervisor> player;
-  monitor::SessionOptions session;
+  SessionNote note;
 };
 [[nodiscard]] Result<Recording> open_recording(const std::string& file);
 

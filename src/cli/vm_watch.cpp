@@ -17,7 +17,7 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   if (!timeout) return std::unexpected(timeout.error());
   auto commands = commands_of(options);
   if (!commands) return std::unexpected(commands.error());
-  const auto apis = load_apis(commands->has_value() || !options.apis.empty());
+  const auto apis = load_apis(names_apis(options));
   if (!apis) return std::unexpected(apis.error());
   if (auto ok = check_apis(options, apis->view()); !ok) return std::unexpected(ok.error());
   const auto socket = locate_vm(vm);
@@ -31,7 +31,8 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   monitor::SessionOptions wanted = session_options(options);
   if (wanted.host_id.empty()) wanted.host_id = host_id_of(*socket);
   const std::string host_id = wanted.host_id;
-  auto hypervisor = recorded(std::move(*probe), options.record, wanted);
+  auto hypervisor = recorded(std::move(*probe), options.record,
+                             {.options = wanted, .windows_apis = apis->windows.has_value()});
   if (!hypervisor) return std::unexpected(hypervisor.error());
   if (auto ok = raise_walls(); !ok) return std::unexpected(ok.error());
   const auto session =

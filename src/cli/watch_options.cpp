@@ -19,6 +19,12 @@ std::vector<std::string> split_list(std::string_view text) {
   return parts;
 }
 
+char mark_of(const behaviour::Family& family) {
+  const bool linux = family.on_by_default(behaviour::Platform::linux);
+  const bool windows = family.on_by_default(behaviour::Platform::windows);
+  return linux && windows ? '*' : linux ? 'l' : windows ? 'w' : ' ';
+}
+
 }  // namespace
 
 void add_behaviour_option(CommandBuilder command, WatchOptions& o) {
@@ -68,10 +74,12 @@ void add_record_option(CommandBuilder command, WatchOptions& o) {
 }
 
 std::string behaviour_help() {
-  std::string text = "Behaviour families (* on by default), for --behaviours; also: all, none\n";
+  std::string text =
+      "Behaviour families for --behaviours; also: all, none\n"
+      "(on by default: * everywhere, l, w in guests for Linux, for Windows programs)\n";
   for (const auto& family : behaviour::make_families())
-    text += fmt::format("  {:<10} {} {}\n", family->name(), family->on_by_default() ? '*' : ' ',
-                        family->description());
+    text +=
+        fmt::format("  {:<16} {} {}\n", family->name(), mark_of(*family), family->description());
   return text;
 }
 
@@ -86,6 +94,11 @@ monitor::SessionOptions session_options(const WatchOptions& options) {
   session.host_id = options.host_id;
   session.rate_limit = options.rate;
   return session;
+}
+
+bool names_apis(const WatchOptions& options) {
+  const bool behaviours = !options.behaviours.empty() && options.behaviours != "none";
+  return !options.apis.empty() || !options.commands.empty() || behaviours;
 }
 
 Result<> check_apis(const WatchOptions& options, const api::GuestApis& apis) {

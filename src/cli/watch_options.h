@@ -51,6 +51,9 @@ void add_record_option(CommandBuilder command, WatchOptions& options);
 /// What the session shall do.
 [[nodiscard]] monitor::SessionOptions session_options(const WatchOptions& options);
 
+/// Whether functions or behaviours are named, or may be later, whose signatures are Windows'.
+[[nodiscard]] bool names_apis(const WatchOptions& options);
+
 /// Checks the -e arguments as far as that goes without a guest, so that a wrong name is told before
 /// one is started.
 [[nodiscard]] Result<> check_apis(const WatchOptions& options, const api::GuestApis& apis);

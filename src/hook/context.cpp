@@ -49,13 +49,15 @@ void emit_context(capture::Builder& builder, const GuestLayout& layout, CodeMode
   builder.emit_words(kContextField, kTaskRegister, kContextWords);
 }
 
-void emit_win32_ids(capture::Builder& builder) {
-  constexpr Reg kProcess{0}, kThread{1}, kTeb{2};
-  static_assert(kWin32ThreadId == kWin32ProcessId + 1 && kWin32Words == 2);
+void emit_win32_words(capture::Builder& builder) {
+  constexpr Reg kProcess{0}, kThread{1}, kCaller{2}, kTeb{3};
+  static_assert(kWin32ProcessId == 0 && kWin32ThreadId == 1 && kWin32Caller == 2 &&
+                kWin32Words == 3);
   const Label none = builder.new_label();
   builder.load_cpu(kTeb, capture::CpuRegister::gs_base)
       .load_memory(kProcess, kTeb, windows::kTebProcessId, 4, Space::current)
       .load_memory(kThread, kTeb, windows::kTebThreadId, 4, Space::current)
+      .load_memory(kCaller, kUserSpRegister, 0, 8, Space::current)
       .jump_fault(none)
       .emit_words(kWin32Field, kProcess, kWin32Words)
       .bind(none);

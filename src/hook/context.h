@@ -25,9 +25,9 @@ void emit_identity(capture::Builder& builder, const GuestLayout& layout);
 /// instruction and stack pointers are those of the hit itself and no system call runs.
 void emit_context(capture::Builder& builder, const GuestLayout& layout, CodeMode mode);
 
-/// Emits kWin32Field from the TEB, which the GS base points to in Windows code; uses r0 to r2 and
-/// looks at the fault flag, which must be clear.
-void emit_win32_ids(capture::Builder& builder);
+/// Emits kWin32Field, from the TEB, which the GS base points to in Windows code, and the stack;
+/// uses r0 to r3 and looks at the fault flag, which must be clear.
+void emit_win32_words(capture::Builder& builder);
 
 /// The program that says who runs, for page questions.
 [[nodiscard]] Result<capture::Program> compile_context(const GuestLayout& layout);

@@ -67,33 +67,34 @@ class ModulePlanner {
     const std::string_view name = api.signature->name;
     for (const elf::Symbol& symbol :
          std::ranges::equal_range(module_.exports().symbols(), name, {}, &elf::Symbol::name))
-      add_symbol(symbol, api.signature, api.options);
+      add_symbol(symbol, api.signature, api.options, api.audience);
   }
 
   void add_exports(const SelectedExport& selected) {
     for (const elf::Symbol& symbol : module_.exports().symbols())
-      if (glob_match(selected.function, symbol.name)) add_symbol(symbol, nullptr, selected.options);
+      if (glob_match(selected.function, symbol.name))
+        add_symbol(symbol, nullptr, selected.options, {});
   }
 
  private:
   void add_symbol(const elf::Symbol& symbol, const api::Signature* signature,
-                  const WatchOptions& options) {
+                  const WatchOptions& options, Audience audience) {
     if (symbol.kind == elf::SymbolKind::function) {
-      add_function(symbol.name, symbol.value, signature, options);
+      add_function(symbol.name, symbol.value, signature, options, audience);
     } else if (symbol.kind == elf::SymbolKind::ifunc) {
       // The loader picks one of these; calls land in whichever it was.
       misses_ = module_.misses();
       const std::vector<std::uint64_t> candidates = elf::ifunc_candidates(code_, symbol.value);
       plan_.unfinished_everywhere_ |= module_.misses() != misses_;
       for (const std::uint64_t address : candidates)
-        add_function(symbol.name, address, signature, options);
+        add_function(symbol.name, address, signature, options, audience);
       if (candidates.empty())
         plan_.notes_.push_back(fmt::format("{}: its implementations were not found", symbol.name));
     }
   }
 
   void add_function(std::string_view name, std::uint64_t address, const api::Signature* signature,
-                    const WatchOptions& options) {
+                    const WatchOptions& options, Audience audience) {
     const auto offset = file_offset(module_, address);
     if (!offset || planned_.contains(address)) return;
     if (planned_.size() == ModulePlan::kMaxFunctions) {
@@ -109,7 +110,8 @@ class ModulePlanner {
                             .address = address,
                             .options = options,
                             .errno_slot_delta = {},
-                            .errno_offset = {}};
+                            .errno_offset = {},
+                            .audience = audience};
     if (errno_ && errno_->slot)
       function.errno_slot_delta = static_cast<std::int64_t>(*errno_->slot - address);
     else if (errno_)

@@ -26,6 +26,10 @@ struct ModuleFunction {
   WatchOptions options;
   std::optional<std::int64_t> errno_slot_delta;  ///< as in SignatureOptions
   std::optional<std::int64_t> errno_offset;
+  Audience audience = {};
+  /// The hook that this code has already under another name: no other is made, it gets this
+  /// audience besides.
+  std::optional<hypervisor::HookId> also = {};
 
   bool operator==(const ModuleFunction&) const = default;
 };

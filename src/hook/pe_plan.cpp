@@ -82,30 +82,46 @@ class PePlanner {
   }
 
   void add_function(const WantedExport& item, const Export& entry) {
-    if (plan_.planned_.contains(entry.rva)) return;
+    const auto planned = plan_.planned_.find(entry.rva);
+    if (planned == plan_.planned_.end()) return add_hook(item, entry);
+    auto& [hook, audience] = planned->second;
+    const bool is_new =
+        (item.audience.user && !audience.user) || (item.audience.families && !audience.families);
+    if (!is_new) return;
+    audience.user |= item.audience.user;
+    audience.families |= item.audience.families;
+    ModuleFunction function = function_of(item, entry);
+    function.also = hook;
+    (void)maker_(function);
+  }
+
+  void add_hook(const WantedExport& item, const Export& entry) {
     if (plan_.planned_.size() == ModulePlan::kMaxFunctions) {
       note(name_of(entry), "the module has too many hooks");
       return;
     }
-    plan_.planned_.insert(entry.rva);
-    // A function that was found here by itself may be described under its own name.
-    const bool is_own = item.signature == nullptr && item.hops == 0;
-    const api::Signature* signature =
-        is_own ? selection_.describe(plan_.stem_, entry) : item.signature;
-    const ModuleFunction function{
-        .signature = signature,
-        .module = item.shown_module.empty() ? plan_.stem_ : item.shown_module,
-        .name = item.shown_name.empty() ? name_of(entry) : item.shown_name,
-        .address = entry.rva,
-        .options = item.options,
-        .errno_slot_delta = {},
-        .errno_offset = {}};
+    const ModuleFunction function = function_of(item, entry);
     const std::optional<hypervisor::HookId> hook = maker_(function);
     if (!hook) return;
+    plan_.planned_[entry.rva] = {*hook, item.audience};
     plan_.sites_.add_entry(entry.rva, *hook);
     changed_.insert(entry.rva / kPageSize);
-    const bool returns = item.options.returns && (!signature || signature->returns);
+    const bool returns =
+        item.options.returns && (!function.signature || function.signature->returns);
     if (returns) add_returns(item, entry);
+  }
+
+  [[nodiscard]] ModuleFunction function_of(const WantedExport& item, const Export& entry) const {
+    // A function that was found here by itself may be described under its own name.
+    const bool is_own = item.signature == nullptr && item.hops == 0;
+    return {.signature = is_own ? selection_.describe(plan_.stem_, entry) : item.signature,
+            .module = item.shown_module.empty() ? plan_.stem_ : item.shown_module,
+            .name = item.shown_name.empty() ? name_of(entry) : item.shown_name,
+            .address = entry.rva,
+            .options = item.options,
+            .errno_slot_delta = {},
+            .errno_offset = {},
+            .audience = item.audience};
   }
 
   /// Watches everywhere a call of the function may end: its own parts, functions it jumps to, and

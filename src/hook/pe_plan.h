@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,8 +29,8 @@ class PePlan {
   /// Makes the next update look at the whole selection again: the module had holes.
   void look_again() { seen_ = 0; }
   /// Plans what the selection has that was not looked at yet, and adds to it what that leads to.
-  /// Of several names for one address only the first is hooked: a call shows once. The pages
-  /// whose sites are others now.
+  /// Of several names for one address only the first is hooked: a call shows once. When the user
+  /// named one and behaviours another, that hook is for both. The pages whose sites are others now.
   std::set<std::uint64_t> update(const windows::PeModule& module, PeSelection& selection,
                                  const HookMaker& maker);
 
@@ -45,9 +46,13 @@ class PePlan {
   friend class PePlanner;
 
   std::string stem_;
-  std::size_t seen_ = 0;             ///< items of the selection
-  std::set<std::uint64_t> planned_;  ///< RVAs that have a hook
-  std::set<std::uint64_t> watched_;  ///< RVAs of functions whose returns are watched
+  std::size_t seen_ = 0;  ///< items of the selection
+  struct Planned {
+    hypervisor::HookId hook;
+    Audience audience;
+  };
+  std::map<std::uint64_t, Planned> planned_;  ///< by RVA
+  std::set<std::uint64_t> watched_;           ///< RVAs of functions whose returns are watched
   PageSitesMap sites_;
   std::vector<std::string> notes_;
 };

@@ -19,7 +19,8 @@ PeSelection::PeSelection(const Selection& selection, const api::ApiCatalogue* wi
            .signature = api.signature,
            .shown_module = api.signature->module,
            .shown_name = api.signature->name,
-           .options = api.options});
+           .options = api.options,
+           .audience = api.audience});
   }
   for (const SelectedExport& selected : selection.exports)
     add({.module = windows::module_stem(selected.given),
@@ -52,7 +53,8 @@ bool PeSelection::follow(const WantedExport& item, std::string_view stem,
 }
 
 bool PeSelection::add(WantedExport item) {
-  const auto key = std::tuple(item.module, item.function, item.returns_only);
+  const auto key =
+      std::tuple(item.module, item.function, item.returns_only, item.audience.families);
   if (known_.contains(key)) return true;
   if (items_.size() >= kMaxItems) return false;
   known_.insert(key);

@@ -20,6 +20,7 @@ struct WantedExport {
   const api::Signature* signature = nullptr;  ///< null: nobody described it
   std::string shown_module, shown_name;       ///< how calls are shown; empty: as found
   WatchOptions options;
+  Audience audience = {};
   bool returns_only = false;  ///< a hooked function jumps there last
   int hops = 0;               ///< forwarders and stubs that led here
 };
@@ -57,7 +58,7 @@ class PeSelection {
 
   const api::ApiCatalogue* windows_ = nullptr;
   std::deque<WantedExport> items_;
-  std::set<std::tuple<std::string, std::string, bool>> known_;
+  std::set<std::tuple<std::string, std::string, bool, bool>> known_;
 };
 
 }  // namespace glasshook::hook

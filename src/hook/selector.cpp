@@ -65,7 +65,7 @@ class Resolver {
 
   void add_api(const Signature* signature, const WatchOptions& options, bool windows) {
     std::erase_if(selection_.apis, [&](const SelectedApi& a) { return a.signature == signature; });
-    selection_.apis.push_back({signature, options, windows});
+    selection_.apis.push_back({.signature = signature, .options = options, .windows = windows});
   }
 
   Result<> add_category(const Selector& selector) {
@@ -134,9 +134,8 @@ class Resolver {
     std::string known;
     for (const Platform& platform : platforms_) {
       if (!may_be_of(platform, selector.module)) continue;
+      any |= add_all(platform, selector.module + "!" + selector.function, selector.options);
       const api::Module* module = platform.catalogue->module_of(selector.module);
-      const std::string& name = module != nullptr ? module->name : selector.module;
-      any |= add_all(platform, name + "!" + selector.function, selector.options);
       if (module != nullptr) known = module->name;
     }
     if (any) return {};
@@ -244,6 +243,25 @@ void add_to(Selection& selection, const Selection& more) {
   selection.exports.insert(selection.exports.end(), more.exports.begin(), more.exports.end());
   selection.kernel.insert(selection.kernel.end(), more.kernel.begin(), more.kernel.end());
   selection.notes.insert(selection.notes.end(), more.notes.begin(), more.notes.end());
+}
+
+Selection joined(const Selection& families, const Selection& user) {
+  Selection all;
+  for (SelectedApi api : families.apis) {
+    api.audience = {.user = false, .families = true};
+    all.apis.push_back(api);
+  }
+  for (const SelectedApi& api : user.apis) {
+    const auto both = std::ranges::find(all.apis, api.signature, &SelectedApi::signature);
+    if (both == all.apis.end())
+      all.apis.push_back(api);
+    else
+      both->audience.user = true;
+  }
+  all.exports = user.exports;
+  all.kernel = user.kernel;
+  all.notes = user.notes;
+  return all;
 }
 
 Result<Selection> resolve(std::span<const Selector> selectors, const api::GuestApis& apis,

@@ -23,6 +23,14 @@ struct WatchOptions {
   bool operator==(const WatchOptions&) const = default;
 };
 
+/// Who gets a function's calls.
+struct Audience {
+  bool user = true;       ///< calls are shown as such: the user named it
+  bool families = false;  ///< behaviour families need it
+
+  bool operator==(const Audience&) const = default;
+};
+
 /// One `-e` argument. Either a function (globs) or a category is named.
 struct Selector {
   std::string text;      ///< as given
@@ -40,6 +48,7 @@ struct SelectedApi {
   const api::Signature* signature = nullptr;  ///< borrowed from its catalogue
   WatchOptions options;
   bool windows = false;  ///< of a Windows module
+  Audience audience = {};
 };
 
 /// Exported functions of user-mode modules that have no signature: hooked where a module exports
@@ -69,6 +78,10 @@ void add_to(Selection& selection, const Selection& more);
 /// Takes out what `less` names. How much that was: functions, and globs of exports, which have to
 /// be named as they were.
 std::size_t take_from(Selection& selection, const Selection& less);
+
+/// All that behaviour families (`families`) and the user want hooked. What both want is watched as
+/// the families need it: without a rate limit, to its return.
+[[nodiscard]] Selection joined(const Selection& families, const Selection& user);
 
 /// Kernel functions one selection may hold.
 inline constexpr std::size_t kMaxKernelFunctions = 4096;

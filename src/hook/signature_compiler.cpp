@@ -146,7 +146,7 @@ class SignatureCompiler {
     emit_process_filter(builder, target_.filter, target_.layout, stopped);
     if (options_.rate_limiter) builder.rate_limit(*options_.rate_limiter, stopped);
     emit_context(builder, target_.layout, mode_);
-    if (is_windows_) emit_win32_ids(builder);
+    if (is_windows_) emit_win32_words(builder);
     emit_arguments(builder);
     back_jumps_ = 0;
     for (std::size_t i = 0; i < pointed_.size(); ++i)

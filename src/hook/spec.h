@@ -78,10 +78,10 @@ enum DentryWord {
   kDentryRoot,            ///< ... and dentry
   kDentryWords
 };
-/// Entries of hooks on Windows APIs also have the words {process id, thread id} as Windows programs
-/// know them; left out when there is no TEB.
+/// Entries of hooks on Windows APIs also have the process and thread id as Windows programs know
+/// them, and the address the function will return to; left out when there is no TEB.
 inline constexpr std::uint16_t kWin32Field = 4;
-enum Win32Word { kWin32ProcessId, kWin32ThreadId, kWin32Words };
+enum Win32Word { kWin32ProcessId, kWin32ThreadId, kWin32Caller, kWin32Words };
 
 /// Words of the context field that every Linux hook emits first. In hooks on user-mode code the
 /// instruction and stack pointers are those of the hit itself, and there is no system call.

@@ -2,12 +2,11 @@
 
 #include <utility>
 
+#include "api/call.h"
 #include "api/from_btf.h"
 #include "hook/spec.h"
 
 namespace glasshook::monitor {
-
-using behaviour::Event;
 
 namespace {
 
@@ -22,22 +21,14 @@ bool same_process(const ProcessPtr& a, const ProcessPtr& b) {
 
 }  // namespace
 
-const std::vector<std::string>& ApiTracer::argument_names(const api::Signature& signature) {
-  // Event fields borrow their names, so they are kept for the tracer's life.
-  auto& names = names_[&signature];
-  if (names.empty())
-    for (const api::Parameter& parameter : signature.parameters)
-      names.push_back("api.args." + parameter.name);
-  return names;
-}
-
-void ApiTracer::on_record(const Api& api, bool awaits_return, const capture::RecordView& record,
+void ApiTracer::on_record(const ApiHook& hook, bool at_entry, const capture::RecordView& record,
                           const Origin& origin) {
   if (record.header().kind == capture::RecordKind::entry) {
-    if (awaits_return)
-      remember(api, record, origin);
-    else
-      tell(api, &record, nullptr, origin, 0, {});
+    if (!hook.awaits_return)
+      return tell({.call = record.header().call, .hook = hook, .entry = {}, .origin = origin},
+                  record, nullptr, origin.time);
+    const Pending& pending = remember(hook, record, origin);
+    if (at_entry) tell(pending, record, nullptr, origin.time, true);
     return;
   }
   const auto found = by_call_.find(record.header().call);
@@ -53,32 +44,38 @@ void ApiTracer::on_record(const Api& api, bool awaits_return, const capture::Rec
     ++unjoined_;
     return;
   }
-  const Pending& pending = *found->second;
   capture::RecordView entry;
-  if (capture::RecordView::parse(pending.entry, entry))
-    tell(pending.api, &entry, &record, pending.origin, pending.depth,
-         origin.time - pending.origin.time);
+  if (capture::RecordView::parse(found->second->entry, entry))
+    tell(*found->second, entry, &record, origin.time);
   forget(found->second);
 }
 
-void ApiTracer::remember(const Api& api, const capture::RecordView& record, const Origin& origin) {
+const ApiTracer::Pending& ApiTracer::remember(const ApiHook& hook,
+                                              const capture::RecordView& record,
+                                              const Origin& origin) {
   if (pending_.size() >= kMaxPending) {
     ++unjoined_;
     tell_unreturned(pending_.begin());
   }
   const auto bytes = record.bytes();
-  Pending pending{.call = record.header().call,
-                  .api = api,
-                  .entry = {bytes.begin(), bytes.end()},
-                  .origin = origin,
-                  .depth = depth_[thread_key(origin)]++};
-  pending_.push_back(std::move(pending));
+  Depth& depth = depth_[thread_key(origin)];
+  pending_.push_back({.call = record.header().call,
+                      .hook = hook,
+                      .entry = {bytes.begin(), bytes.end()},
+                      .origin = origin,
+                      .depth = depth});
+  ++depth.all;
+  if (hook.shown != nullptr) ++depth.shown;
   by_call_[record.header().call] = std::prev(pending_.end());
+  return pending_.back();
 }
 
 void ApiTracer::forget(PendingList::iterator pending) {
   const auto depth = depth_.find(thread_key(pending->origin));
-  if (depth != depth_.end() && --depth->second == 0) depth_.erase(depth);
+  if (depth != depth_.end()) {
+    if (pending->hook.shown != nullptr) --depth->second.shown;
+    if (--depth->second.all == 0) depth_.erase(depth);
+  }
   by_call_.erase(pending->call);
   pending_.erase(pending);
 }
@@ -86,7 +83,7 @@ void ApiTracer::forget(PendingList::iterator pending) {
 void ApiTracer::tell_unreturned(PendingList::iterator pending) {
   capture::RecordView entry;
   if (capture::RecordView::parse(pending->entry, entry))
-    tell(pending->api, &entry, nullptr, pending->origin, pending->depth, {});
+    tell(*pending, entry, nullptr, pending->origin.time);
   forget(pending);
 }
 
@@ -105,47 +102,43 @@ void ApiTracer::on_process_exit(const ProcessPtr& process) {
 
 void ApiTracer::on_process_executed(const ProcessPtr& process) {
   tell_unreturned_if([&](const Pending& p) {
-    return p.api.signature.module != api::kKernelModule && same_process(p.origin.process, process);
+    return p.hook.signature->module != api::kKernelModule &&
+           same_process(p.origin.process, process);
   });
 }
 
 void ApiTracer::on_hook_removed(const api::Signature& signature) {
-  tell_unreturned_if([&](const Pending& p) { return &p.api.signature == &signature; });
+  tell_unreturned_if([&](const Pending& p) { return p.hook.signature == &signature; });
 }
 
 void ApiTracer::finish() {
   while (!pending_.empty()) tell_unreturned(pending_.begin());
 }
 
-void ApiTracer::tell(const Api& api, const capture::RecordView* entry,
-                     const capture::RecordView* exit, const Origin& origin, std::uint32_t depth,
-                     std::chrono::nanoseconds duration) {
-  const api::Signature& signature = api.signature;
-  const api::ApiCall call = api::decode_call(api.vocabulary, signature, entry, exit);
-  const auto& names = argument_names(signature);
-  Event event;
-  event.action = "api_called";
-  event.category = "api";
-  event.time = origin.time;
-  event.process = origin.process;
-  event.thread_id = origin.thread_id;
-  event.fields.push_back({"api.module", signature.module});
-  event.fields.push_back({"api.name", signature.name});
-  event.fields.push_back({"api.depth", std::uint64_t{depth}});
-  if (const auto* ids = entry != nullptr ? entry->find(hook::kWin32Field) : nullptr) {
-    event.fields.push_back({"glasshook.windows.process_id", ids->word(hook::kWin32ProcessId)});
-    event.fields.push_back({"glasshook.windows.thread_id", ids->word(hook::kWin32ThreadId)});
-  }
-  for (std::size_t i = 0; i < call.arguments.size() && i < names.size(); ++i)
-    if (call.arguments[i].relevant) event.fields.push_back({names[i], call.arguments[i].value});
-  if (call.returned) {
-    event.fields.push_back({"api.result", call.result_value});
-    event.fields.push_back({"event.duration", static_cast<std::uint64_t>(duration.count())});
-  }
-  if (call.failed && !call.error_name.empty())
-    event.fields.push_back({"api.error", call.error_name});
-  if (!call.incomplete.empty()) event.fields.push_back({"api.incomplete", call.incomplete});
-  emit_(std::move(event));
+void ApiTracer::tell(const Pending& pending, const capture::RecordView& entry,
+                     const capture::RecordView* exit, Origin::Time ended, bool is_entry) {
+  const ApiHook& hook = pending.hook;
+  const api::ApiCall decoded = api::decode_call(*hook.vocabulary, *hook.signature, &entry, exit);
+  const capture::FieldView* ids = entry.find(hook::kWin32Field);
+  const capture::FieldView* context = entry.find(hook::kContextField);
+  const auto id = [&](std::size_t word) {
+    return ids == nullptr ? 0 : static_cast<std::uint32_t>(ids->word(word));
+  };
+  tell_({.call = {.api = decoded,
+                  .as = hook.wanted != nullptr ? *hook.wanted : *hook.signature,
+                  .began = pending.origin.time,
+                  .ended = ended,
+                  .process = pending.origin.process,
+                  .thread_id = pending.origin.thread_id,
+                  .win32_process_id = id(hook::kWin32ProcessId),
+                  .win32_thread_id = id(hook::kWin32ThreadId),
+                  .address = context == nullptr ? 0 : context->word(hook::kContextUserIp),
+                  .caller = ids == nullptr ? 0 : ids->word(hook::kWin32Caller),
+                  .depth = pending.depth.all,
+                  .id = pending.call},
+         .hook = hook,
+         .shown_depth = pending.depth.shown,
+         .is_entry = is_entry});
 }
 
 }  // namespace glasshook::monitor

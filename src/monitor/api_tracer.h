@@ -11,35 +11,40 @@
 #include <vector>
 
 #include "api/call.h"
-#include "behaviour/event.h"
+#include "behaviour/user_call.h"
+#include "monitor/hook_set.h"
 #include "monitor/process_table.h"
 
 namespace glasshook::monitor {
 
-/// Turns the records of user-chosen hooks (`-e`) into api_called events. A call is told when it
-/// returns, or when its process ends without that. Used from one thread.
+/// A decoded call of a hook made from a signature.
+struct TracedCall {
+  behaviour::UserCall call;
+  const ApiHook& hook;
+  std::uint32_t shown_depth = 0;  ///< calls around it that the user named
+  bool is_entry = false;          ///< it begins; what it returns is told later
+};
+
+/// Turns the records of such hooks into calls. A call is told when it returns, or when its process
+/// ends without that. Used from one thread.
 class ApiTracer {
  public:
-  using Emit = std::function<void(behaviour::Event)>;
+  using Tell = std::function<void(const TracedCall&)>;
   /// Calls awaited at once; the oldest beyond are told as not returned.
   static constexpr std::size_t kMaxPending = 65'536;
 
-  explicit ApiTracer(Emit emit) : emit_(std::move(emit)) {}
+  explicit ApiTracer(Tell tell) : tell_(std::move(tell)) {}
 
   /// Who made the call, and when.
   struct Origin {
-    std::chrono::system_clock::time_point time;
+    using Time = std::chrono::system_clock::time_point;
+    Time time;
     ProcessPtr process;
     std::uint32_t thread_id = 0;
   };
 
-  /// What a hook's records are about. Both outlive the tracer.
-  struct Api {
-    const api::Signature& signature;
-    const api::Vocabulary& vocabulary;
-  };
-  /// A hook's record. `awaits_return`: an exit record will follow for entries.
-  void on_record(const Api& api, bool awaits_return, const capture::RecordView& record,
+  /// A hook's record. `at_entry`: the call is also told when it begins.
+  void on_record(const ApiHook& hook, bool at_entry, const capture::RecordView& record,
                  const Origin& origin);
   /// Tells the calls of that process as not returned.
   void on_process_exit(const ProcessPtr& process);
@@ -54,29 +59,32 @@ class ApiTracer {
   [[nodiscard]] std::uint64_t unjoined() const { return unjoined_; }
 
  private:
+  struct Depth {
+    std::uint32_t all = 0;
+    std::uint32_t shown = 0;  ///< of what the user named
+  };
   struct Pending {
     std::uint64_t call = 0;
-    Api api;
+    ApiHook hook;
     std::vector<std::byte> entry;
     Origin origin;
-    std::uint32_t depth = 0;
+    Depth depth = {};
   };
   using PendingList = std::list<Pending>;
 
-  void remember(const Api& api, const capture::RecordView& record, const Origin& origin);
-  void tell(const Api& api, const capture::RecordView* entry, const capture::RecordView* exit,
-            const Origin& origin, std::uint32_t depth, std::chrono::nanoseconds duration);
+  const Pending& remember(const ApiHook& hook, const capture::RecordView& record,
+                          const Origin& origin);
+  void tell(const Pending& pending, const capture::RecordView& entry,
+            const capture::RecordView* exit, Origin::Time ended, bool is_entry = false);
   void tell_unreturned(PendingList::iterator pending);
   template <class Condition>
   void tell_unreturned_if(Condition&& condition);
   void forget(PendingList::iterator pending);
-  [[nodiscard]] const std::vector<std::string>& argument_names(const api::Signature& signature);
 
-  Emit emit_;
+  Tell tell_;
   PendingList pending_;  ///< oldest first
   std::unordered_map<std::uint64_t, PendingList::iterator> by_call_;
-  std::unordered_map<std::uint64_t, std::uint32_t> depth_;  ///< open calls by process and thread
-  std::unordered_map<const api::Signature*, std::vector<std::string>> names_;
+  std::unordered_map<std::uint64_t, Depth> depth_;  ///< open calls by process and thread
   std::uint64_t unjoined_ = 0;
 };
 

@@ -74,20 +74,38 @@ Result<> HookSet::add_kernel_api(const api::Signature& signature, const api::Voc
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
   if (auto planned = plan({function, programs.id, programs.on_return.has_value(), true}); !planned)
     return planned;
-  remember(programs.id,
-           {.name = "kernel!" + signature.name,
-            .meaning = ApiHook{&signature, &vocabulary, programs.on_return.has_value()}});
+  remember(programs.id, {.name = "kernel!" + signature.name,
+                         .meaning = ApiHook{.signature = &signature,
+                                            .vocabulary = &vocabulary,
+                                            .awaits_return = programs.on_return.has_value(),
+                                            .shown = &signature}});
   return {};
 }
 
 Result<> HookSet::add_user_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
-                               const hypervisor::HookPrograms& programs) {
+                               hook::Audience audience, const hypervisor::HookPrograms& programs) {
   // Known before it can be hit.
-  remember(programs.id,
-           {.name = signature.module + "!" + signature.name,
-            .meaning = ApiHook{&signature, &vocabulary, programs.on_return.has_value()}});
+  remember(programs.id, {.name = signature.module + "!" + signature.name,
+                         .meaning = ApiHook{.signature = &signature,
+                                            .vocabulary = &vocabulary,
+                                            .awaits_return = programs.on_return.has_value(),
+                                            .shown = audience.user ? &signature : nullptr,
+                                            .wanted = audience.families ? &signature : nullptr}});
   if (auto loaded = hypervisor_->load(programs); !loaded) return loaded;
   return {};
+}
+
+void HookSet::set_audience(HookId id, const api::Signature& signature, hook::Audience audience,
+                           bool besides) {
+  const std::lock_guard lock(mutex_);
+  const auto it = meanings_.find(id.value);
+  if (it == meanings_.end() || !std::holds_alternative<ApiHook>(it->second->meaning)) return;
+  HookMeaning meaning = *it->second;
+  auto& hook = std::get<ApiHook>(meaning.meaning);
+  if (!besides) hook.shown = hook.wanted = nullptr;
+  if (audience.user) hook.shown = &signature;
+  if (audience.families) hook.wanted = &signature;
+  it->second = std::make_shared<const HookMeaning>(std::move(meaning));
 }
 
 Result<> HookSet::plan(const Planned& hook) {

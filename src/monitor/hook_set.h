@@ -19,6 +19,7 @@
 #include "guest/linux/kernel.h"
 #include "hook/compiler.h"
 #include "hook/kernel_plan.h"
+#include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
 
 namespace glasshook::monitor {
@@ -30,11 +31,13 @@ struct FamilyHook {
   hook::HookSpec spec;
 };
 
-/// A hook on an API the user named.
+/// A hook on a function by its signature. Signatures outlive the session.
 struct ApiHook {
-  const api::Signature* signature = nullptr;
+  const api::Signature* signature = nullptr;    ///< how its records are captured
   const api::Vocabulary* vocabulary = nullptr;  ///< what the signature's names mean
   bool awaits_return = false;
+  const api::Signature* shown = nullptr;   ///< what the user named; null: nothing
+  const api::Signature* wanted = nullptr;  ///< what behaviour families named; null: nothing
 };
 
 /// A hook that only keeps the process tree in the probe.
@@ -46,8 +49,8 @@ struct HookMeaning {
   std::variant<TreeHook, FamilyHook, ApiHook> meaning;
 };
 
-/// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id() and
-/// add_user_api() are safe from any thread; the rest is used from one.
+/// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id(),
+/// add_user_api() and set_audience() are safe from any thread; the rest is used from one.
 class HookSet {
  public:
   /// Everything is borrowed.
@@ -71,7 +74,11 @@ class HookSet {
   std::optional<hypervisor::HookId> remove_kernel_api(Gva function);
   /// A user-mode API: loaded only; its sites come with the answers to page questions.
   Result<> add_user_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
-                        const hypervisor::HookPrograms& programs);
+                        hook::Audience audience, const hypervisor::HookPrograms& programs);
+  /// The calls that such a hook sees are for this audience, and known to it as calls of
+  /// `signature`; `besides`: what was said before holds too.
+  void set_audience(hypervisor::HookId id, const api::Signature& signature, hook::Audience audience,
+                    bool besides);
   /// Places all kernel sites, page by page, and clears the pages that have none any more.
   Result<> place();
 

@@ -60,7 +60,8 @@ bool KnownModule::is_wanted(const hook::ModuleFunction& function, const hook::Se
                             const api::ApiCatalogue& catalogue) const {
   if (function.signature != nullptr)
     return std::ranges::any_of(selection.apis, [&](const hook::SelectedApi& api) {
-      return api.signature == function.signature && api.options == function.options;
+      return api.signature == function.signature && api.options == function.options &&
+             api.audience == function.audience;
     });
   return std::ranges::any_of(selection.exports, [&](const hook::SelectedExport& selected) {
     return selected.options == function.options && glob_match(selected.function, function.name) &&

@@ -63,13 +63,41 @@ ModuleOracle::ModuleOracle(hypervisor::Hypervisor& hypervisor,
 void ModuleOracle::plan_windows() {
   windows_.reset();
   if (!cache_ || !wants_modules()) return;
-  windows_ = std::make_unique<PeModules>(*kernel_, *cache_,
-                                         hook::PeSelection(options_.selection, apis_.windows()),
-                                         [this](const hook::ModuleFunction& f) {
-                                           const auto id = make_hook(f, hook::Abi::win64_user);
-                                           if (id) windows_hooks_.push_back(*id);
-                                           return id;
-                                         });
+  windows_ = std::make_unique<PeModules>(
+      *kernel_, *cache_, hook::PeSelection(options_.selection, apis_.windows()),
+      [this](const hook::ModuleFunction& function) { return make_windows_hook(function); });
+}
+
+std::optional<hypervisor::HookId> ModuleOracle::make_windows_hook(
+    const hook::ModuleFunction& function) {
+  if (function.also) {
+    hooks_->set_audience(*function.also, described(function), function.audience, true);
+    return function.also;
+  }
+  const auto [first, last] = windows_hooks_.equal_range(function.address);
+  for (auto known = first; known != last; ++known)
+    if (known->second.function == function) return known->second.id;
+  const auto id = make_hook(function, hook::Abi::win64_user);
+  if (id) windows_hooks_.emplace(function.address, WindowsHook{function, *id});
+  return id;
+}
+
+void ModuleOracle::drop_windows_hooks(std::vector<hypervisor::HookId>& dropped) {
+  for (auto hook = windows_hooks_.begin(); hook != windows_hooks_.end();) {
+    auto& [function, id] = hook->second;
+    const auto still = std::ranges::find_if(options_.selection.apis, [&](const auto& api) {
+      return function.signature != nullptr && api.signature == function.signature &&
+             api.options == function.options;
+    });
+    if (still == options_.selection.apis.end()) {
+      dropped.push_back(id);
+      hook = windows_hooks_.erase(hook);
+      continue;
+    }
+    function.audience = still->audience;
+    hooks_->set_audience(id, *function.signature, still->audience, false);
+    ++hook;
+  }
 }
 
 void ModuleOracle::look_around() {
@@ -92,8 +120,7 @@ std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) 
   for (auto& [key, module] : modules_)
     module.known.replan(options_.selection, apis_.linux(), dropped);
   // An export of one Windows module may lead to any other: they are planned anew together.
-  dropped.insert(dropped.end(), windows_hooks_.begin(), windows_hooks_.end());
-  windows_hooks_.clear();
+  drop_windows_hooks(dropped);
   plan_windows();
   return dropped;
 }
@@ -184,13 +211,14 @@ void ModuleOracle::count() {
   unresolved_ = unknown_pages_.size() + incomplete_modules_ + failed_hooks_;
 }
 
+const api::Signature& ModuleOracle::described(const hook::ModuleFunction& function) {
+  if (function.signature != nullptr) return *function.signature;
+  return made_up_.emplace_back(unknown_signature(function.module, function.name));
+}
+
 std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
                                                           hook::Abi abi) {
-  const api::Signature* signature = function.signature;
-  if (signature == nullptr) {
-    made_up_.push_back(unknown_signature(function.module, function.name));
-    signature = &made_up_.back();
-  }
+  const api::Signature* signature = &described(function);
   const bool windows = abi == hook::Abi::win64_user && apis_.windows() != nullptr;
   const api::Vocabulary& vocabulary = (windows ? *apis_.windows() : apis_.linux()).vocabulary();
   const auto programs =
@@ -200,7 +228,7 @@ std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunc
                                .errno_slot_delta = function.errno_slot_delta,
                                .errno_offset = function.errno_offset},
                               hooks_->next_id());
-  if (!programs || !hooks_->add_user_api(*signature, vocabulary, *programs)) {
+  if (!programs || !hooks_->add_user_api(*signature, vocabulary, function.audience, *programs)) {
     ++failed_hooks_;
     return std::nullopt;
   }

@@ -38,7 +38,7 @@ class ModuleOracle {
   using LimiterOf = std::function<std::optional<std::uint32_t>(const hook::WatchOptions&)>;
 
   struct Options {
-    hook::Selection selection;     ///< what the user named
+    hook::Selection selection;     ///< what the user and behaviour families named
     bool report_unbacked = false;  ///< note code that belongs to no file
     LimiterOf limiter_of;
   };
@@ -86,6 +86,10 @@ class ModuleOracle {
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
+  std::optional<hypervisor::HookId> make_windows_hook(const hook::ModuleFunction& function);
+  const api::Signature& described(const hook::ModuleFunction& function);
+  /// Takes out what is not wanted any more.
+  void drop_windows_hooks(std::vector<hypervisor::HookId>& dropped);
   void plan_windows();
   [[nodiscard]] bool wants_modules() const;
   void count();
@@ -101,7 +105,12 @@ class ModuleOracle {
   std::optional<linux_guest::PageCache> cache_;
   std::map<FileKey, Module> modules_;
   std::unique_ptr<PeModules> windows_;  ///< null when nothing in modules is wanted
-  std::vector<hypervisor::HookId> windows_hooks_;
+  /// Hooks in Windows modules. They keep while planning anew.
+  struct WindowsHook {
+    hook::ModuleFunction function;
+    hypervisor::HookId id;
+  };
+  std::multimap<std::uint64_t, WindowsHook> windows_hooks_;  ///< by RVA
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
 
   std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are

@@ -12,7 +12,7 @@
 
 #include "api/guest_apis.h"
 #include "base/result.h"
-#include "behaviour/event.h"
+#include "behaviour/family.h"
 #include "guest/linux/kernel.h"
 #include "hook/process_filter.h"
 #include "hypervisor/hypervisor.h"
@@ -24,6 +24,9 @@ namespace glasshook::monitor {
 struct SessionOptions {
   /// Behaviour families by name; empty: those on by default; {"none"}: none; {"all"}: all.
   std::vector<std::string> behaviours;
+  /// Whose programs the guest is for; decides which families are on by default. Families of Windows
+  /// also need its signatures.
+  behaviour::Platform platform = behaviour::Platform::linux;
   /// `-e` arguments: "kernel!vfs_*", "libc!open", "libc!mem*", "@network".
   std::vector<std::string> apis;
   /// Only these processes.

@@ -76,7 +76,7 @@ Result<> Session::Impl::find_kernel() {
   view_.emplace(*kernel_);
   paths_.emplace(*kernel_);
   processes_.emplace(options_.host_id, [this](std::uint64_t task) { return view_->process(task); });
-  tracer_.emplace([this](Event event) { emit(std::move(event)); });
+  tracer_.emplace([this](const TracedCall& traced) { on_api_call(traced); });
   auto seen = view_->all();
   if (!seen) return std::unexpected(seen.error());
   for (SeenProcess& p : *seen) {
@@ -116,27 +116,39 @@ Result<> Session::Impl::prepare_target() {
 
 Result<> Session::Impl::choose_families() {
   auto all = behaviour::make_families();
-  std::vector<std::string> wanted = options_.behaviours;
-  const bool everything = std::ranges::count(wanted, "all") > 0;
-  const bool nothing = std::ranges::count(wanted, "none") > 0;
-  for (const std::string& name : wanted) {
+  for (const std::string& name : options_.behaviours) {
     const bool known = name == "all" || name == "none" || name == "default" ||
                        std::ranges::any_of(all, [&](const auto& f) { return f->name() == name; });
     if (!known)
       return with_remedy(fail(ErrorCode::not_found, "there is no behaviour family '{}'", name),
                          fmt::format("choose from: all, default, none, {}", names_of(all)));
   }
-  const bool defaults = wanted.empty() || std::ranges::count(wanted, "default") > 0;
   if (target_.filter.tree)
     if (auto added = hooks_->add_tree(); !added) return added;
   for (auto& family : all) {
-    const bool named = std::ranges::count(wanted, family->name()) > 0;
-    const bool on = everything || named || (defaults && !nothing && family->on_by_default());
-    if (!on) continue;
+    const auto on = is_on(*family);
+    if (!on) return std::unexpected(on.error());
+    if (!*on) continue;
     hooks_->add_family(*family);
+    for (std::string& what : family_apis_.add(*family, apis_))
+      hooks_->note_missing(std::move(what));
     families_.push_back(std::move(family));
   }
   return {};
+}
+
+Result<bool> Session::Impl::is_on(const Family& family) const {
+  const std::vector<std::string>& wanted = options_.behaviours;
+  const auto has = [&](std::string_view name) { return std::ranges::count(wanted, name) > 0; };
+  const bool fits = family.platform() == behaviour::Platform::linux || apis_.windows() != nullptr;
+  if (has(family.name()) && !fits)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "'{}' is about Windows programs, which this guest has not",
+             family.name()),
+        "--guest windows-api");
+  const bool defaults = wanted.empty() || (has("default") && !has("none"));
+  return fits && (has("all") || has(family.name()) ||
+                  (defaults && family.on_by_default(options_.platform)));
 }
 
 Result<> Session::Impl::add_apis() {
@@ -189,12 +201,13 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
 Result<> Session::Impl::watch_code_pages() {
   const bool unbacked = std::ranges::any_of(
       families_, [](const auto& family) { return family->wants_unbacked_code(); });
-  const bool modules = !selection_.apis.empty() || !selection_.exports.empty();
+  hook::Selection selection = wanted();
+  const bool modules = !selection.apis.empty() || !selection.exports.empty();
   if (!oracle_ && !unbacked && !modules) return {};
   if (!oracle_) {
     oracle_ = std::make_unique<ModuleOracle>(
         *hypervisor_, *kernel_, apis_, target_, *hooks_,
-        ModuleOracle::Options{.selection = selection_,
+        ModuleOracle::Options{.selection = std::move(selection),
                               .report_unbacked = unbacked,
                               .limiter_of = [this](const hook::WatchOptions& watch) {
                                 return limiter_for(watch).value_or(std::nullopt);
@@ -236,7 +249,7 @@ Result<> Session::Impl::apply_selection(const hook::Selection& changed) {
     if (const auto id = hooks_->remove_kernel_api(function.symbol.address)) dropped.push_back(*id);
   const bool modules = !changed.apis.empty() || !changed.exports.empty();
   if (modules && oracle_)
-    for (const hypervisor::HookId id : oracle_->select(selection_)) dropped.push_back(id);
+    for (const hypervisor::HookId id : oracle_->select(wanted())) dropped.push_back(id);
   if (auto retired = retire(dropped); !retired) return retired;
 
   for (const hook::SelectedKernelFunction& function : changed.kernel) {
@@ -329,13 +342,21 @@ void Session::Impl::on_record(const RecordView& record) {
   const bool given_up = (record.header().flags & capture::kRecordGivenUp) != 0;
   if (const auto* family = std::get_if<FamilyHook>(&found->meaning); family && !given_up)
     on_family_record(*family, record);
-  else if (const auto* api = std::get_if<ApiHook>(&found->meaning)) {
-    const Actor actor = actor_of(record);
-    tracer_->on_record({*api->signature, *api->vocabulary}, api->awaits_return, record,
-                       {.time = hypervisor_->wall_time(record.header().timestamp),
-                        .process = processes_->resolve(actor),
-                        .thread_id = actor.thread_id});
-  }
+  else if (const auto* api = std::get_if<ApiHook>(&found->meaning))
+    on_api_record(*api, record);
+}
+
+void Session::Impl::on_api_record(const ApiHook& hook, const RecordView& record) {
+  const Actor actor = actor_of(record);
+  tracer_->on_record(hook, family_apis_.at_entry(hook.wanted), record,
+                     {.time = hypervisor_->wall_time(record.header().timestamp),
+                      .process = processes_->resolve(actor),
+                      .thread_id = actor.thread_id});
+}
+
+void Session::Impl::on_api_call(const TracedCall& traced) {
+  if (traced.hook.wanted != nullptr) family_apis_.tell(traced.call, traced.is_entry, *this);
+  if (traced.hook.shown != nullptr && !traced.is_entry) emit(api_events_.make(traced));
 }
 
 void Session::Impl::on_family_record(const FamilyHook& hook, const RecordView& record) {
@@ -359,78 +380,6 @@ void Session::Impl::on_code_page(const RecordView& record) {
   const auto time = hypervisor_->wall_time(record.header().timestamp);
   for (auto& family : families_)
     family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time, *this);
-}
-
-// ---- behaviour::Context ----
-
-void Session::Impl::emit(const Call& call, Event event) {
-  if (event.time == std::chrono::system_clock::time_point{}) event.time = call.time();
-  if (!event.process) event.process = call.process();
-  if (event.thread_id == 0) event.thread_id = call.thread_id();
-  emit(std::move(event));
-}
-
-void Session::Impl::emit(Event event) {
-  event.sequence = next_sequence_++;
-  seen_.count(event);
-  if (event.action == "filesystem_mounted" || event.action == "filesystem_unmounted")
-    paths_->forget_mounts();
-  sink_(event);
-}
-
-std::string Session::Impl::path(const Call& call, std::size_t capture) {
-  const capture::FieldView* field = call.field(capture);
-  if (field == nullptr) return {};
-  if (field->truncated()) ++truncated_;
-  const auto words_id = static_cast<std::uint16_t>(field->id + hook::kDentryWordsOffset);
-  const capture::FieldView* words = call.record().find(words_id);
-  if (words == nullptr) return paths_->path(*field);
-  return paths_->dentry(*field, words);
-}
-
-std::string Session::Impl::file_path(const Call& call, std::uint64_t file_address) {
-  return paths_->file(Gva{file_address}, Gva{call.context(hook::kContextTask)});
-}
-
-std::optional<std::string> Session::Impl::container_id(std::uint64_t control_groups) {
-  const std::string path = linux_guest::cgroup_path(*kernel_, Gva{control_groups});
-  if (path.empty()) return std::nullopt;
-  return std::string{linux_guest::container_id_of(path)};
-}
-
-ProcessPtr Session::Impl::process_by_pid(std::uint32_t pid) { return processes_->by_pid(pid); }
-
-behaviour::CodePlace Session::Impl::code_origin(const Call& call) {
-  const std::uint64_t address = call.context(hook::kContextUserIp);
-  if (address == 0 || !call.process()) return {};
-  return view_->code_at(call.context(hook::kContextTask), *call.process(), address);
-}
-
-ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_task,
-                                         behaviour::Process child) {
-  return processes_->forked(call.process(), child_task, std::move(child));
-}
-
-ProcessPtr Session::Impl::process_executed(const Call& call, behaviour::Process image) {
-  if (call.process()) {
-    tracer_->on_process_executed(call.process());
-    view_->forget(*call.process());
-  }
-  return processes_->executed(call.process(), std::move(image));
-}
-
-void Session::Impl::process_moved(std::uint32_t pid, std::uint64_t start_time,
-                                  const std::string& container_id) {
-  processes_->moved({.pid = pid, .start_time = start_time}, container_id);
-}
-
-void Session::Impl::process_exited(const Call& call) {
-  const ProcessPtr& process = call.process();
-  if (!process) return;
-  tracer_->on_process_exit(process);
-  for (auto& family : families_) family->on_process_exit(process, *this);
-  view_->forget(*process);
-  processes_->exited(process);
 }
 
 Result<output::Summary> Session::Impl::summary() {

@@ -6,7 +6,9 @@
 
 #include "behaviour/family.h"
 #include "hook/selector.h"
+#include "monitor/api_events.h"
 #include "monitor/api_tracer.h"
+#include "monitor/family_apis.h"
 #include "monitor/guest_view.h"
 #include "monitor/hook_set.h"
 #include "monitor/module_oracle.h"
@@ -34,6 +36,7 @@ class Session::Impl final : public behaviour::Context {
 
   // behaviour::Context
   void emit(const behaviour::Call& call, behaviour::Event event) override;
+  void emit(const behaviour::UserCall& call, behaviour::Event event) override;
   void emit(behaviour::Event event) override;
   [[nodiscard]] std::string path(const behaviour::Call& call, std::size_t capture) override;
   [[nodiscard]] std::string file_path(const behaviour::Call& call,
@@ -58,6 +61,11 @@ class Session::Impl final : public behaviour::Context {
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
   [[nodiscard]] Result<hook::Selection> resolve_api(std::string_view api) const;
+  /// What the user and the families want in modules.
+  [[nodiscard]] hook::Selection wanted() const {
+    return hook::joined(family_apis_.selection(), selection_);
+  }
+  [[nodiscard]] Result<bool> is_on(const behaviour::Family& family) const;
   /// Makes the hooks what selection_ says; `changed` is what was added to it or taken from it.
   Result<> apply_selection(const hook::Selection& changed);
   /// Handles what is in the rings now, without waiting for a busy guest.
@@ -68,6 +76,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> ask_about_pages();
 
   void on_record(const capture::RecordView& record);
+  void on_api_record(const ApiHook& hook, const capture::RecordView& record);
+  void on_api_call(const TracedCall& traced);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
   void on_code_page(const capture::RecordView& record);
   /// True for followed processes and their descendants, and for all while none is followed.
@@ -84,13 +94,15 @@ class Session::Impl final : public behaviour::Context {
   std::optional<PathResolver> paths_;
   std::optional<ProcessTable> processes_;
   std::optional<ApiTracer> tracer_;
+  ApiEvents api_events_;
   std::unique_ptr<ModuleOracle> oracle_;
   hook::Target target_;
   std::optional<HookSet> hooks_;
   std::vector<std::unique_ptr<behaviour::Family>> families_;  ///< those switched on
+  FamilyApis family_apis_;
   std::vector<std::unique_ptr<api::Signature>> kernel_signatures_;
 
-  hook::Selection selection_;
+  hook::Selection selection_;         ///< what the user named
   std::set<std::uint32_t> followed_;  ///< process ids
   std::atomic<std::uint32_t> next_limiter_{0};
 

@@ -66,6 +66,26 @@ void file_totals(const Event& e, Description& d) {
 void opened(const Event& e, Description& d) {
   path(e, d);
   d.result = field_text(e, "glasshook.open.flags");
+  if (d.result.empty()) d.result = field_text(e, "glasshook.open.access");
+}
+
+void listed(const Event& e, Description& d) {
+  path(e, d);
+  d.result = field_text(e, "glasshook.directory.pattern");
+}
+
+void registry(const Event& e, Description& d) { d.target = field_text(e, "registry.path"); }
+
+void registry_renamed(const Event& e, Description& d) {
+  d.target = fmt::format("{} -> {}", field_text(e, "registry.path"),
+                         field_text(e, "glasshook.registry.target_path"));
+}
+
+void registry_data(const Event& e, Description& d) {
+  registry(e, d);
+  const std::string strings = field_text(e, "registry.data.strings");
+  d.result = spaced(field_text(e, "registry.data.type"),
+                    strings.empty() ? field_text(e, "registry.data.bytes") : strings);
 }
 
 void truncated(const Event& e, Description& d) {
@@ -87,6 +107,17 @@ void attribute(const Event& e, Description& d) {
   path(e, d);
   d.result = spaced(field_text(e, "glasshook.attribute.operation"),
                     field_text(e, "glasshook.attribute.name"));
+}
+
+void attributes(const Event& e, Description& d) {
+  path(e, d);
+  d.result = field_text(e, "file.attributes");
+  if (d.result.empty()) attribute(e, d);
+}
+
+void times(const Event& e, Description& d) {
+  path(e, d);
+  d.result = spaced(labelled(e, "created ", "file.created"), labelled(e, "written ", "file.mtime"));
 }
 
 void mounted(const Event& e, Description& d) {
@@ -113,9 +144,12 @@ void exited(const Event& e, Description& d) {
                             : fmt::format("killed by {}", signal);
 }
 
+/// "x.exe[412]", with the id Windows programs know when it is the only one.
 void other_process(const Event& e, Description& d) {
-  d.target = fmt::format("{}[{}]", field_text(e, "glasshook.target.name"),
-                         field_text(e, "glasshook.target.pid"));
+  std::string pid = field_text(e, "glasshook.target.pid");
+  if (pid.empty()) pid = field_text(e, "glasshook.target.windows_process_id");
+  d.target = pid.empty() ? labelled(e, "process behind handle ", "glasshook.handle.value")
+                         : fmt::format("{}[{}]", field_text(e, "glasshook.target.name"), pid);
 }
 
 void signalled(const Event& e, Description& d) {
@@ -132,6 +166,50 @@ void memory_written(const Event& e, Description& d) {
   other_process(e, d);
   d.result = fmt::format("{} bytes at {} by {}", grouped(field_number(e, "glasshook.bytes")),
                          field_text(e, "glasshook.address"), field_text(e, "glasshook.method"));
+}
+
+void created_process(const Event& e, Description& d) {
+  other_process(e, d);
+  const std::string flags = field_text(e, "glasshook.create.flags");
+  d.result = field_text(e, "glasshook.target.command_line");
+  if (!flags.empty()) d.result = spaced(d.result, fmt::format("({})", flags));
+}
+
+void ended_process(const Event& e, Description& d) {
+  if (e.find("glasshook.target.windows_process_id") || e.find("glasshook.handle.value"))
+    other_process(e, d);
+  else
+    d.target = "itself";
+  d.result = labelled(e, "exit status ", "glasshook.exit_status");
+}
+
+void opened_process(const Event& e, Description& d) {
+  other_process(e, d);
+  d.result = field_text(e, "glasshook.access");
+}
+
+/// Memory of another process.
+void other_memory(const Event& e, Description& d) {
+  other_process(e, d);
+  const std::uint64_t bytes = field_number(e, "glasshook.bytes");
+  d.result = labelled(e, "at ", "glasshook.address");
+  if (bytes != 0) d.result = spaced(fmt::format("{} bytes", grouped(bytes)), d.result);
+  d.result = spaced(d.result, field_text(e, "glasshook.protection"));
+}
+
+void duplicated(const Event& e, Description& d) {
+  other_process(e, d);
+  const bool into = field_text(e, "glasshook.duplicate.direction") == "into";
+  d.target = fmt::format("{} {}", into ? "into" : "out of", d.target);
+  d.result =
+      spaced(field_text(e, "glasshook.duplicate.type"), field_text(e, "glasshook.duplicate.name"));
+}
+
+void injected(const Event& e, Description& d) {
+  other_memory(e, d);
+  d.result = fmt::format("by {}: {}", field_text(e, "glasshook.injection.method"), d.result);
+  d.result = spaced(d.result, labelled(e, "runs from ", "glasshook.injection.start"));
+  d.result = spaced(d.result, labelled(e, "loads ", "glasshook.injection.library"));
 }
 
 void credentials(const Event& e, Description& d) {
@@ -218,6 +296,20 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"process_exited", exited},
       {"process_traced", traced},
       {"process_memory_written", memory_written},
+      {"process_created", created_process},
+      {"process_terminated", ended_process},
+      {"process_opened", opened_process},
+      {"process_memory_allocated", other_memory},
+      {"process_memory_protected", other_memory},
+      {"process_section_mapped", other_memory},
+      {"process_section_unmapped", other_memory},
+      {"process_thread_created", other_memory},
+      {"process_apc_queued", other_memory},
+      {"process_context_set", other_memory},
+      {"process_suspended", traced},
+      {"process_resumed", traced},
+      {"process_handle_duplicated", duplicated},
+      {"process_injected", injected},
       {"signal_sent", signalled},
       {"credentials_changed", credentials},
       {"file_opened", opened},
@@ -230,7 +322,17 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"file_truncated", truncated},
       {"file_permissions_changed", mode},
       {"file_owner_changed", owner},
-      {"file_attribute_changed", attribute},
+      {"file_attribute_changed", attributes},
+      {"file_times_changed", times},
+      {"file_copied", two_paths},
+      {"directory_listed", listed},
+      {"registry_key_opened", registry},
+      {"registry_key_created", registry},
+      {"registry_key_deleted", registry},
+      {"registry_key_renamed", registry_renamed},
+      {"registry_value_queried", registry_data},
+      {"registry_value_set", registry_data},
+      {"registry_value_deleted", registry},
       {"filesystem_mounted", mounted},
       {"network_connected", connected},
       {"network_listening", local},

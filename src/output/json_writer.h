@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/text.h"
-#include "output/base64.h"
 
 namespace glasshook::output {
 

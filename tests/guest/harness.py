@@ -37,20 +37,21 @@ def glasshook(*arguments, timeout=600, env=None, cwd=None):
     return done
 
 
-def read_events(path):
-    """Every line must be valid JSON in valid UTF-8."""
+def read_events(path, keep=lambda event: True):
+    """The events to keep. Every line must be valid JSON in valid UTF-8."""
     with open(path, "rb") as file:
-        return [json.loads(line.decode("utf-8", errors="strict")) for line in file]
+        events = (json.loads(line.decode("utf-8", errors="strict")) for line in file)
+        return [event for event in events if keep(event)]
 
 
-def run(command, *options, timeout=600, subcommand="run"):
-    """Runs a command in a fresh VM under `glasshook run` and collects its events."""
+def run(command, *options, timeout=600, subcommand="run", keep=lambda event: True):
+    """Runs a command in a fresh VM under `glasshook run` and collects its events: those to keep."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
         guest = [] if "--guest" in options else ["--guest", _guest]
         done = glasshook(subcommand, *guest, "--json", out.name, *options, "--", *command,
                          timeout=timeout)
         return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),
-                   read_events(out.name))
+                   read_events(out.name, keep))
 
 
 def choose_guest(name):
@@ -60,11 +61,11 @@ def choose_guest(name):
     return before
 
 
-def image_directory():
-    """Where the files of the chosen guest are."""
+def image_directory(name=None):
+    """Where the files of a guest are, by default of the chosen one."""
     listed = glasshook("image", "list", "--json").stdout.decode().splitlines()
     return next(pathlib.Path(i["directory"]) for i in map(json.loads, listed)
-                if i["name"] == _guest and i["current"])
+                if i["name"] == (name or _guest) and i["current"])
 
 
 class GuestTest(unittest.TestCase):

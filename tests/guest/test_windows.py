@@ -40,7 +40,7 @@ class Programs(WindowsTest):
     def test_output_status_and_tree(self):
         sample = self.folder / "hello.exe"
         sample.chmod(0o644)  # a sample need not be executable on the host
-        result = in_windows([str(sample), "3", "two words"])
+        result = in_windows([str(sample), "3", "two words"], "--behaviours", "default,module")
         self.assertEqual(result.code, 3, result.stderr[-2000:])
         self.assertEqual(result.stdout.decode().splitlines(),
                          [r"hello from C:\users\root\hello.exe in C:\users\root",
@@ -71,6 +71,16 @@ class Programs(WindowsTest):
         running = result.stdout.decode()
         for program in ("wineserver64", "services.exe", "explorer.exe /desktop"):
             self.assertIn(program, running)
+
+    def test_code_of_modules_is_mapped_from_their_files(self):
+        result = in_windows(["sh", "-c", "cat /proc/$(pgrep -of '[s]ervices.exe')/maps"],
+                            "--behaviours", "none", "--quiet")
+        code = [line.split() for line in result.stdout.decode().splitlines()
+                if line.split()[1][2] == "x"]
+        files = {pathlib.PurePath(line[5]).name for line in code if len(line) > 5}
+        for name in ("services.exe", "ntdll.dll", "kernel32.dll", "kernelbase.dll",
+                     "advapi32.dll"):
+            self.assertIn(name, files)
 
     def test_a_missing_dll(self):
         sample = self.folder / "needs_extra.exe"

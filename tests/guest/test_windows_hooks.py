@@ -1,13 +1,16 @@
 """Hooks on exports of Windows modules, against a program that counts its own calls of them."""
 
 import json
+import os
 import pathlib
+import subprocess
 import tempfile
+import time
 
-import relay_log
-from harness import GuestTest, compile_windows, run
+from harness import ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
+PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
 # With sections at page boundaries of the file, Wine maps code from it; else it copies code.
@@ -87,6 +90,63 @@ class CountedWindowsCalls(GuestTest):
         self.assertEqual({e["api"]["name"] for e in made}, {"by_name"})
 
 
+class ManyWindowsCalls(GuestTest):
+    """A cheap function, called by eight threads as often as they can."""
+
+    THREADS = 8
+
+    def count(self, calls, selected, take):
+        """The threads and the hook's counters; api_called events go to `take` alone."""
+        def is_other(event):
+            if event["event"]["action"] != "api_called":
+                return True
+            take(event)
+            return False
+
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "many_calls.exe"
+            compile_windows(SOURCES / "many_calls.c", program)
+            result = run(["./many_calls.exe", self.THREADS, calls], "--guest", "windows-api",
+                         "--copy", program, "-e", selected, "--quiet", subcommand="trace",
+                         keep=is_other)
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        printed = [line.split() for line in result.stdout.decode().splitlines()]
+        [counters] = [h for h in result.summary()["glasshook"]["summary"]["hooks"]
+                      if h["name"] == "kernel32!CompareFileTime"]
+        return [int(number) for word, number in printed if word == "tid"], counters
+
+    def test_a_million_calls(self):
+        per_thread, results, marks = {}, set(), set()
+
+        def take(event):
+            marks.add(event["api"]["args"]["lpFileTime2"])
+            results.add(event["api"].get("result"))
+            thread = event["glasshook"]["windows"]["thread_id"]
+            per_thread[thread] = per_thread.get(thread, 0) + 1
+
+        threads, counters = self.count(125_000, "kernel32!CompareFileTime", take)
+        self.assertEqual(len(threads), self.THREADS)
+        self.assertEqual(per_thread, dict.fromkeys(threads, 125_000))
+        self.assertEqual(results, {-1}, "each joined with its return")
+        self.assertEqual(marks, {MARK_AS_TIME})
+        self.assertEqual((counters["hits"], counters["sent"], counters["returned"]),
+                         (1_000_000, 1_000_000, 1_000_000))
+
+    def test_a_rate_limit(self):
+        told = []
+        threads, counters = self.count(20_000, "kernel32!CompareFileTime/rate=500", told.append)
+        made = self.THREADS * 20_000
+        self.assertEqual(len(threads), self.THREADS)
+        self.assertEqual(counters["hits"], made)
+        self.assertEqual(made, sum(counters[n] for n in
+                                   ("sent", "filtered", "rate_limited", "dropped")))
+        self.assertEqual(len(told), counters["sent"])
+        self.assertGreaterEqual(len(told), 500, "the burst")
+        self.assertGreater(counters["rate_limited"], made // 2)
+        self.assertTrue(all("result" in event["api"] for event in told))
+
+
 class DecodedWindowsCalls(GuestTest):
 
     def test_arguments_errors_and_nesting(self):
@@ -125,59 +185,61 @@ class DecodedWindowsCalls(GuestTest):
         self.assertIn("no such folder", json.dumps(inner["args"]))
 
 
-class AgainstWinesRelayLog(GuestTest):
-    """Wine's own log of calls between modules, of another run of the same program.
+class WindowsProcessesOfARunningGuest(GuestTest):
+    """ps and modules look into a VM that was started by hand, while Wine's services run."""
 
-    The log tells kernelbase's functions where our hooks are. It has no calls inside a module, so
-    only functions that their own modules do not call are held to be the same in both.
-    """
+    def setUp(self):
+        image = image_directory("windows-api")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.socket = f"{folder.name}/probe.sock"
+        self.qemu = subprocess.Popen(
+            ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot",
+             "-accel", "tcg", "-cpu", "max", "-m", "512M", "-nic", "none",
+             "-object", "memory-backend-memfd,id=ram,size=512M,share=on",
+             "-machine", "q35,memory-backend=ram",
+             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
+             "-append", (ROOT / "guests/windows-api/append").read_text().strip(),
+             "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on",
+             "-plugin", f"{PLUGIN},socket={self.socket}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(end, self.qemu)
 
-    # The functions, how they are selected, and the texts in their arguments.
-    FUNCTIONS = {
-        "CreateFileA": ("kernel32", {0: "lpFileName"}),
-        "DeleteFileA": ("kernel32", {0: "lpFileName"}),
-        "CreateProcessA": ("kernel32", {0: "lpApplicationName", 1: "lpCommandLine"}),
-        "RegSetValueExA": ("advapi32", {1: "lpValueName"}),
-        "NtCreateFile": ("ntdll", {}),
-        "NtWriteFile": ("ntdll", {}),
-        "NtSetValueKey": ("ntdll", {}),
-        "NtOpenKeyEx": ("ntdll", {}),
-    }
+    def look(self, *command):
+        return json_lines(glasshook(*command, "--vm", self.socket, "--json"))
 
-    @staticmethod
-    def log_says_failed(call):
-        if call.function.startswith("Nt"):
-            return call.result >> 31 & 1 == 1
-        if call.function == "RegSetValueExA":
-            return call.result != 0
-        return call.result in (0, 0xFFFFFFFFFFFFFFFF)
+    def services(self):
+        """services.exe once its modules are loaded; empty before."""
+        for process in self.look("ps"):
+            if process.get("windows_image", "").endswith("services.exe"):
+                modules = self.look("modules", process["pid"])
+                if any(m["name"] == "userenv.dll" for m in modules):
+                    return process, modules
+        return None
 
-    def test_the_same_calls_in_the_same_order(self):
-        with tempfile.TemporaryDirectory() as folder:
-            program = pathlib.Path(folder) / "actions.exe"
-            compile_windows(SOURCES / "actions.c", program)
-            logged = run([str(program)], "--guest", "windows-api", "--behaviours", "none",
-                         "--quiet", "--env", "WINEDEBUG=+pid,+relay")
-            hooks = [word for name, (module, _) in self.FUNCTIONS.items()
-                     for word in ("-e", f"{module}!{name}")]
-            watched = run([str(program)], "--guest", "windows-api", *hooks, subcommand="trace")
-        for result in (logged, watched):
-            self.assertEqual(result.code, 0, result.stderr[-2000:])
-        self.assert_nothing_lost(watched)
+    def test_ids_parameters_and_modules(self):
+        deadline = time.monotonic() + 180
+        while not (found := self.services()):
+            self.assertIsNone(self.qemu.poll(), "QEMU ended")
+            self.assertLess(time.monotonic(), deadline, "Wine's services did not start")
+            time.sleep(1)
+        process, modules = found
+        self.assertEqual(process["windows_image"], r"C:\windows\system32\services.exe")
+        self.assertIn("services.exe", process["windows_command_line"])
+        self.assertEqual(process["windows_directory"], "C:\\windows\\")
+        self.assertNotEqual(process["windows_pid"], process["pid"])
+        # What Linux says of the same process: the headers of each module are mapped at its base.
+        headers = {a["start"]: pathlib.PurePath(a["path"]).name.lower()
+                   for a in self.look("maps", process["pid"])
+                   if a.get("inode") and a["file_offset"] == "0x0"}
+        self.assertGreater(len(modules), 8)
+        self.assertEqual([m["name"].lower() for m in modules],
+                         [headers.get(m["address"]) for m in modules])
+        self.assertEqual([m["name"] for m in modules[:2]], ["services.exe", "ntdll.dll"])
+        refused = glasshook("modules", "1", "--vm", self.socket)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"no Windows process", refused.stderr)
 
-        expected, found = {}, {}
-        for call in relay_log.parse(logged.stderr.encode().splitlines()):
-            if call.module not in ("kernelbase", "ntdll") or call.function not in self.FUNCTIONS:
-                continue
-            texts = [call.arguments[i].text for i in self.FUNCTIONS[call.function][1]]
-            expected.setdefault((call.pid, call.tid), []).append((call.function, texts, self.log_says_failed(call)))
-        # A call is told when it returns: the sequence number of its event does not say when it began.
-        for event in sorted(watched.actions("api_called"), key=lambda e: e["@timestamp"]):
-            ids, api = event["glasshook"]["windows"], event["api"]
-            texts = [api["args"][name] for name in self.FUNCTIONS[api["name"]][1].values()]
-            found.setdefault((ids["process_id"], ids["thread_id"]), []).append(
-                (api["name"], texts, "error" in api))
-        self.assertGreater(sum(map(len, expected.values())), 40)
-        self.assertEqual(len(expected), 2, "the program and its child")
-        self.assertEqual([found[key] for key in sorted(found)],
-                         [expected[key] for key in sorted(expected)])
+
+def json_lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -115,7 +115,11 @@ void FileFamily::count(const Call& call, Context& context, std::size_t first, bo
                                         .size = call.word(first + kIoSize),
                                         .bytes = call.word(first + kIoBytes),
                                         .write = write};
-  totals_.count(call, operation, open_files_.path(operation.file, operation.inode, call, context),
+  const FileTotals::Actor actor{.key = key_of(call),
+                                .process = call.process(),
+                                .thread_id = call.thread_id(),
+                                .time = call.time()};
+  totals_.count(actor, operation, open_files_.path(operation.file, *operation.inode, call, context),
                 context);
 }
 

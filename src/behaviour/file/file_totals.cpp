@@ -7,20 +7,21 @@
 
 namespace glasshook::behaviour {
 
-FileTotals::OfProcess& FileTotals::find_or_add(const Call& call, const Operation& operation,
+FileTotals::OfProcess& FileTotals::find_or_add(const Actor& actor, const Operation& operation,
                                                const std::string& path, Context& context) {
-  const ProcessKey key = key_of(call);
+  const ProcessKey& key = actor.key;
   Users& users = files_[operation.file];
   const auto found = std::ranges::find(users, key, &OfProcess::key);
   if (found != users.end() && found->inode == operation.inode) return *found;
   // The address can belong to another file now.
-  if (found != users.end()) tell(take(operation.file, users, found), call.time(), context);
+  if (found != users.end()) tell(take(operation.file, users, found), actor.time, context);
   ++held_;
   files_of_[key].insert(operation.file);
   OfProcess& user = users.emplace_back();
   user.key = key;
   user.inode = operation.inode;
   user.path = path;
+  user.unresolved_handle = operation.unresolved_handle;
   return user;
 }
 
@@ -34,14 +35,14 @@ FileTotals::OfProcess FileTotals::take(std::uint64_t file, Users& users, Users::
   return taken;
 }
 
-void FileTotals::count(const Call& call, const Operation& operation, const std::string& path,
+void FileTotals::count(const Actor& actor, const Operation& operation, const std::string& path,
                        Context& context) {
-  if (held_ >= kMost) tell_all(call.time(), context);
-  OfProcess& user = find_or_add(call, operation, path, context);
-  user.process = call.process();
-  user.thread_id = call.thread_id();
+  if (held_ >= kMost) tell_all(actor.time, context);
+  OfProcess& user = find_or_add(actor, operation, path, context);
+  user.process = actor.process;
+  user.thread_id = actor.thread_id;
   user.size = operation.size;
-  (operation.write ? user.written : user.read).count(operation.bytes, call.time());
+  (operation.write ? user.written : user.read).count(operation.bytes, actor.time);
 }
 
 void FileTotals::closed(std::uint64_t file, Time now, Context& context) {
@@ -93,8 +94,10 @@ void FileTotals::tell(const OfProcess& user, Time now, Context& context) {
     event.thread_id = user.thread_id;
     event.time = now;
     add_known(event, "file.path", user.path);
-    add(event, "file.inode", std::to_string(user.inode));
-    add_number(event, "file.size", user.size);
+    if (user.inode) add(event, "file.inode", std::to_string(*user.inode));
+    if (user.size) add_number(event, "file.size", *user.size);
+    add_flag(event, "glasshook.handle.unresolved", !user.unresolved_handle.empty());
+    add_known(event, "glasshook.handle.value", user.unresolved_handle);
     add_totals(event, *totals);
     context.emit(std::move(event));
   }

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
 #include "behaviour/family.h"
+#include "behaviour/support.h"
 #include "behaviour/totals.h"
 
 namespace glasshook::behaviour {
@@ -22,15 +24,22 @@ class FileTotals {
   static constexpr std::size_t kMost = 50'000;
   using Time = std::chrono::system_clock::time_point;
 
-  /// One operation of the process that made `call` on the file at address `file`.
+  struct Actor {
+    ProcessKey key;
+    std::shared_ptr<const Process> process;  ///< may be null
+    std::uint32_t thread_id = 0;
+    Time time;
+  };
+  /// One operation on an open file.
   struct Operation {
-    std::uint64_t file = 0;
-    std::uint64_t inode = 0;
-    std::uint64_t size = 0;  ///< of the file afterwards
+    std::uint64_t file = 0;              ///< which: an address, or any other number of its own
+    std::optional<std::uint64_t> inode;  ///< where there are any
+    std::optional<std::uint64_t> size;   ///< of the file afterwards, where that is known
     std::uint64_t bytes = 0;
     bool write = false;
+    std::string unresolved_handle = {};  ///< on Windows: its value, when that is all that is known
   };
-  void count(const Call& call, const Operation& operation, const std::string& path,
+  void count(const Actor& actor, const Operation& operation, const std::string& path,
              Context& context);
 
   /// The last reference to a file is gone.
@@ -45,14 +54,15 @@ class FileTotals {
     ProcessKey key;
     std::shared_ptr<const Process> process;
     std::uint32_t thread_id = 0;
-    std::uint64_t inode = 0;
-    std::uint64_t size = 0;
+    std::optional<std::uint64_t> inode;
+    std::optional<std::uint64_t> size;
     std::string path;
+    std::string unresolved_handle;
     Totals read, written;
   };
   using Users = std::vector<OfProcess>;  ///< nearly always one
 
-  OfProcess& find_or_add(const Call& call, const Operation& operation, const std::string& path,
+  OfProcess& find_or_add(const Actor& actor, const Operation& operation, const std::string& path,
                          Context& context);
   /// Takes what a process did on a file out of the tables.
   [[nodiscard]] OfProcess take(std::uint64_t file, Users& users, Users::iterator user);

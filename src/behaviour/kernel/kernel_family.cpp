@@ -31,6 +31,8 @@ class KernelFamily final : public TableFamily<KernelFamily> {
   [[nodiscard]] std::string_view description() const override {
     return "kernel modules and BPF programs loaded";
   }
+  /// Nothing tells it by Windows' own names.
+  [[nodiscard]] bool on_by_default(Platform) const override { return true; }
 
   static std::vector<Rule> rules() {
     return {

@@ -87,6 +87,8 @@ class NetworkFamily final : public TableFamily<NetworkFamily> {
   [[nodiscard]] std::string_view description() const override {
     return "connections made, awaited, accepted and closed with totals; DNS queries";
   }
+  /// Nothing tells it by Windows' own names.
+  [[nodiscard]] bool on_by_default(Platform) const override { return true; }
 
   static std::vector<Rule> rules() {
     std::vector<Rule> all = {

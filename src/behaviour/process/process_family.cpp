@@ -156,6 +156,8 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
   [[nodiscard]] std::string_view description() const override {
     return "processes started, executed and exited, credentials, signals";
   }
+  /// Nothing tells it by Windows' own names.
+  [[nodiscard]] bool on_by_default(Platform) const override { return true; }
 
   static std::vector<Rule> rules() {
     return {{fork_hook(), &ProcessFamily::on_fork},

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <concepts>
 #include <cstring>
 #include <map>
@@ -71,14 +72,106 @@ struct Captured {
   Captured(std::string n, const char* value) : name(std::move(n)), text(value) {}
 };
 
+/// One argument of a test call of a user-mode function.
+struct Argument {
+  std::string name;
+  std::uint64_t raw = 0;
+  std::string data = {};  ///< what it points to; captured when it is not empty
+  std::vector<api::NestedValue> nested = {};
+  bool truncated = false;
+};
+
+/// The eight bytes of a number, as an out-parameter points to them.
+inline std::string bytes_of(std::uint64_t number, std::size_t count = 8) {
+  return {reinterpret_cast<const char*>(&number), count};
+}
+
+/// What is captured of OBJECT_ATTRIBUTES, as argument `name`.
+inline Argument attributes(std::string object_name, std::uint64_t root = 0,
+                           std::uint64_t flags = 0) {
+  std::string bytes(48, '\0');
+  std::memcpy(bytes.data() + 8, &root, sizeof root);
+  std::memcpy(bytes.data() + 24, &flags, 4);
+  // The name is a structure that is but a text: both have the path.
+  return {"ObjectAttributes",
+          0x1000,
+          bytes,
+          {{"ObjectName", std::string(16, '\x7f'), false},
+           {"ObjectName", std::move(object_name), false}}};
+}
+
+/// Any argument a Windows family may look at, with values that make no sense.
+inline std::vector<Argument> wild_arguments(std::uint64_t round) {
+  constexpr const char* kNames[] = {"FileHandle",
+                                    "KeyHandle",
+                                    "Handle",
+                                    "ObjectAttributes",
+                                    "IoStatusBlock",
+                                    "FileInformation",
+                                    "FileInformationClass",
+                                    "Length",
+                                    "DesiredAccess",
+                                    "CreateOptions",
+                                    "OpenOptions",
+                                    "FileName",
+                                    "Disposition",
+                                    "ValueName",
+                                    "NewName",
+                                    "Type",
+                                    "Data",
+                                    "DataSize",
+                                    "KeyValueInformation",
+                                    "KeyValueInformationClass",
+                                    "SourceProcessHandle",
+                                    "SourceHandle",
+                                    "TargetProcessHandle",
+                                    "TargetHandle",
+                                    "Options",
+                                    "HandleAttributes",
+                                    "ObjectInformation",
+                                    "ObjectInformationClass",
+                                    "ProcessFlags",
+                                    "ProcessHandle",
+                                    "ThreadHandle",
+                                    "ProcessParameters",
+                                    "ClientId"};
+  constexpr std::uint64_t kNumbers[] = {0, 1, 2, 4, 7, 10, 11, 13, 20, 64, 65, 72, ~0ull, 0x8000};
+  std::vector<Argument> arguments;
+  std::uint64_t seed = round * 0x9e3779b97f4a7c15 + 1;
+  const auto next = [&] { return seed = seed * 6364136223846793005 + 1442695040888963407; };
+  for (const char* name : kNames) {
+    if (next() >> 60 == 0) continue;  // missing
+    Argument argument{name, kNumbers[(next() >> 33) % std::size(kNumbers)]};
+    argument.data.resize((next() >> 40) % 80);
+    for (char& byte : argument.data)
+      byte = static_cast<char>(next() >> 62 == 0 ? next() >> 50 : next() >> 61);
+    if (next() >> 62 != 0) {
+      const std::string text = next() >> 63 != 0 ? "\\??\\C:\\\0\xff" : "\\Registry\\Machine";
+      for (const char* path : {"ObjectName", "", "ImagePathName"})
+        argument.nested.push_back({path, text, false});
+    }
+    argument.truncated = next() >> 63 != 0;
+    arguments.push_back(std::move(argument));
+  }
+  return arguments;
+}
+
+/// UTF-16LE of ASCII.
+inline std::string wide(std::string_view ascii) {
+  std::string text;
+  for (const char c : ascii) (text += c) += '\0';
+  return text;
+}
+
 /// Who calls and when.
 struct Caller {
   std::shared_ptr<const Process> process;
   std::uint64_t syscall = ~std::uint64_t{0};
   std::uint64_t user_ip = 0x401000;
-  std::uint64_t call = 1;
+  std::uint64_t call = 1;  ///< 1: of user calls, each gets another
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
+  std::uint32_t win32_process_id = 0;
 };
 
 inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
@@ -148,6 +241,22 @@ class FakeGuest : public Context {
     family_->on_call(decoded, *this);
   }
 
+  /// A call of a user-mode function that has returned; `result` is an NTSTATUS.
+  void user_call(std::string_view function, const Caller& caller,
+                 const std::vector<Argument>& arguments, std::uint64_t result = 0) {
+    tell_user_call(function, caller, arguments, result, true);
+  }
+  /// One that begins (for families that asked for entries).
+  void user_call_entered(std::string_view function, const Caller& caller,
+                         const std::vector<Argument>& arguments) {
+    tell_user_call(function, caller, arguments, std::nullopt, true);
+  }
+  /// One whose return was not seen.
+  void unreturned_user_call(std::string_view function, const Caller& caller,
+                            const std::vector<Argument>& arguments) {
+    tell_user_call(function, caller, arguments, std::nullopt, false);
+  }
+
   Family& family() { return *family_; }
 
   /// The only event since the last look; fails the test when there is not exactly one.
@@ -169,6 +278,11 @@ class FakeGuest : public Context {
   void emit(const Call& call, Event event) override {
     if (!event.process) event.process = call.process();
     if (event.time == std::chrono::system_clock::time_point{}) event.time = call.time();
+    emit(std::move(event));
+  }
+  void emit(const UserCall& call, Event event) override {
+    if (!event.process) event.process = call.process;
+    if (event.time == std::chrono::system_clock::time_point{}) event.time = call.ended;
     emit(std::move(event));
   }
   void emit(Event event) override {
@@ -219,6 +333,46 @@ class FakeGuest : public Context {
   std::shared_ptr<const Process> exited;
 
  private:
+  void tell_user_call(std::string_view function, const Caller& caller,
+                      const std::vector<Argument>& arguments, std::optional<std::uint64_t> result,
+                      bool is_seen) {
+    const auto apis = family_->apis();
+    const auto wanted = std::ranges::find_if(apis, [&](const WantedApi& api) {
+      return api.selector.ends_with("!" + std::string(function));
+    });
+    ASSERT_NE(wanted, apis.end()) << "the family does not ask for " << function;
+    api::Signature signature;
+    signature.module = wanted->selector.substr(0, wanted->selector.find('!'));
+    signature.name = function;
+    api::ApiCall call;
+    call.signature = &signature;
+    for (const Argument& given : arguments) {
+      api::ArgumentValue& argument = call.arguments.emplace_back();
+      argument.name = given.name;
+      argument.raw = given.raw;
+      argument.data = given.data;
+      argument.nested = given.nested;
+      argument.captured = !given.data.empty();
+      argument.truncated = given.truncated;
+    }
+    call.returned = result.has_value();
+    call.result = result.value_or(0);
+    call.failed = static_cast<std::int32_t>(call.result) < 0;
+    const auto ended = at_second(caller.seconds) + std::chrono::milliseconds(1);
+    const UserCall user_call{.api = call,
+                             .as = signature,
+                             .began = at_second(caller.seconds),
+                             .ended = result ? ended : at_second(caller.seconds),
+                             .process = caller.process,
+                             .thread_id = caller.process ? caller.process->pid : 0,
+                             .win32_process_id = caller.win32_process_id,
+                             .id = caller.call == 1 ? next_call_++ : caller.call};
+    if (!result && is_seen)
+      family_->on_user_call_entered(user_call, *this);
+    else
+      family_->on_user_call(user_call, *this);
+  }
+
   static int used_before(const std::vector<Captured>& all, const Captured& value) {
     int count = 0;
     for (const Captured& other : all) {
@@ -228,6 +382,7 @@ class FakeGuest : public Context {
     return count;
   }
 
+  std::uint64_t next_call_ = 1'000'000;
   std::unique_ptr<Family> family_;
   std::vector<hook::HookSpec> hooks_;
   std::vector<std::byte> bytes_;

@@ -155,6 +155,7 @@ TEST(Registry, FamiliesAreWellFormed) {
     for (const hook::HookSpec& spec : family->hooks()) {
       EXPECT_FALSE(spec.functions.empty());
       EXPECT_TRUE(spec.entry.enabled || spec.exit.enabled);
+      EXPECT_EQ(family->platform(), Platform::linux);
       EXPECT_LE(spec.entry.captures.size() + spec.exit.captures.size(), 60u);
       for (const auto* moment : {&spec.entry, &spec.exit})
         for (const hook::Capture& capture : moment->captures)
@@ -186,6 +187,17 @@ TEST(Registry, FamiliesSurviveHostileRecords) {
             guest.send(i, is_exit, {.process = process, .syscall = 1}, captured);
         }
       }
+    }
+    for (const WantedApi& api : named->apis()) {
+      const std::string name = api.selector.substr(api.selector.find('!') + 1);
+      for (std::uint64_t round = 0; round < 64; ++round)
+        for (const auto& process : {std::shared_ptr<Process>{}, make_process(10)}) {
+          const Caller caller{.process = process};
+          guest.user_call_entered(name, caller, wild_arguments(round));
+          guest.user_call(name, caller, wild_arguments(round), round % 8 == 7 ? 0xc0000001 : 0);
+          guest.unreturned_user_call(name, caller, {});
+          guest.user_call(name, caller, {});
+        }
     }
     guest.family().on_process_exit(nullptr, guest);
     guest.family().on_process_exit(make_process(10), guest);

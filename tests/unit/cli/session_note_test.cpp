@@ -5,8 +5,9 @@
 namespace glasshook::cli {
 namespace {
 
-monitor::SessionOptions sample() {
-  monitor::SessionOptions options;
+SessionNote sample() {
+  SessionNote note{.options = {}, .windows_apis = true};
+  monitor::SessionOptions& options = note.options;
   options.behaviours = {"process", "file"};
   options.apis = {"libc!open*"};
   options.filter.pids = {1, 77};
@@ -15,17 +16,20 @@ monitor::SessionOptions sample() {
   options.filter.tree = true;
   options.host_id = "vm-1";
   options.rate_limit = 100;
-  return options;
+  options.platform = behaviour::Platform::windows;
+  return note;
 }
 
 TEST(SessionNote, ComesBackAsItWas) {
   const auto back = decode_session(encode_session(sample()));
   ASSERT_TRUE(back);
   EXPECT_EQ(encode_session(*back), encode_session(sample()));
-  EXPECT_EQ(back->filter.exes, sample().filter.exes);
-  EXPECT_EQ(back->filter.pids, sample().filter.pids);
-  EXPECT_TRUE(back->filter.tree);
-  EXPECT_EQ(back->rate_limit, 100u);
+  EXPECT_EQ(back->options.filter.exes, sample().options.filter.exes);
+  EXPECT_EQ(back->options.filter.pids, sample().options.filter.pids);
+  EXPECT_TRUE(back->options.filter.tree);
+  EXPECT_EQ(back->options.rate_limit, 100u);
+  EXPECT_EQ(back->options.platform, behaviour::Platform::windows);
+  EXPECT_TRUE(back->windows_apis);
 }
 
 TEST(SessionNote, RefusesEveryCutAndEveryTail) {

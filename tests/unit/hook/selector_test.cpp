@@ -17,6 +17,8 @@ file: read(fd: fd, out buffer: bytes[ret], count: size) -> ssize ! errno
 process: execve(path: path) -> int ! errno
 module libssl = libssl
 file: SSL_read(ssl: pointer) -> int
+module libmath = libmath libpthread
+math: fma(x: int) -> int
 )";
 
 class Selectors : public testing::Test {
@@ -63,6 +65,7 @@ TEST_F(Selectors, NameFunctionsByModuleAndGlob) {
   EXPECT_THAT(apis("libc!open*"), UnorderedElementsAre("libc!open", "libc!open64"));
   EXPECT_THAT(apis("*!*read"), UnorderedElementsAre("libc!read", "libssl!SSL_read"));
   EXPECT_THAT(apis("execve"), ElementsAre("libc!execve"));
+  EXPECT_THAT(apis("libpthread!fma"), ElementsAre("libmath!fma")) << "it is of both";
 }
 
 TEST_F(Selectors, NameCategories) {

@@ -135,15 +135,17 @@ TEST_F(SignatureCompiler, Win64PassesFourInRegisters) {
   EXPECT_EQ(pointed(3), std::string("h\0i\0", 4));
 }
 
-TEST_F(SignatureCompiler, WindowsCallsTellTheirWin32Ids) {
+TEST_F(SignatureCompiler, WindowsCallsTellTheirWin32IdsAndCaller) {
   const auto ids = [&] { return kernel.record.find(kWin32Field); };
   kernel.cpu.gs_base = FakeKernel::kUser + 0x100;
   kernel.put(FakeKernel::kUser + 0x140, std::uint64_t{0x20});
   kernel.put(FakeKernel::kUser + 0x148, std::uint64_t{0x24});
+  kernel.put(kernel.cpu.gpr[4], std::uint64_t{0x140001627});
   ASSERT_EQ(enter(signature({}), Abi::win64_user), Outcome::sent);
   ASSERT_NE(ids(), nullptr);
   EXPECT_EQ(ids()->word(kWin32ProcessId), 0x20u);
   EXPECT_EQ(ids()->word(kWin32ThreadId), 0x24u);
+  EXPECT_EQ(ids()->word(kWin32Caller), 0x140001627u);
   kernel.cpu.gs_base = 0x6000'0000;
   ASSERT_EQ(enter(signature({}), Abi::win64_user), Outcome::sent);
   EXPECT_EQ(ids(), nullptr) << "there is no TEB";

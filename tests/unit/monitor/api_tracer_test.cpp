@@ -1,11 +1,10 @@
-#include "monitor/api_tracer.h"
-
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "capture/record_writer.h"
 #include "hook/spec.h"
+#include "monitor/api_events.h"
 
 namespace glasshook::monitor {
 namespace {
@@ -58,8 +57,7 @@ class ApiTracerTest : public testing::Test {
   void feed(const std::vector<std::byte>& bytes, const ProcessPtr& who, std::uint32_t thread = 1) {
     capture::RecordView view;
     ASSERT_TRUE(capture::RecordView::parse(bytes, view));
-    tracer_.on_record({signature_, vocabulary_}, true, view,
-                      {.time = {}, .process = who, .thread_id = thread});
+    tracer_.on_record(hook_, at_entry_, view, {.time = {}, .process = who, .thread_id = thread});
   }
   void enter(std::uint64_t call, const ProcessPtr& who, std::uint32_t thread = 1) {
     feed(record(RecordKind::entry, call, {{api::kArgumentsField, {5}}}), who, thread);
@@ -73,7 +71,23 @@ class ApiTracerTest : public testing::Test {
   api::Vocabulary vocabulary_;
   api::Signature signature_;
   std::vector<Event> events_;
-  ApiTracer tracer_{[this](Event event) { events_.push_back(std::move(event)); }};
+  ApiHook hook_{.signature = &signature_,
+                .vocabulary = &vocabulary_,
+                .awaits_return = true,
+                .shown = &signature_};
+  bool at_entry_ = false;
+  int entered_ = 0;
+  std::vector<std::uint32_t> depths_;
+  ApiEvents maker_;
+  ApiTracer tracer_{[this](const TracedCall& traced) {
+    if (traced.is_entry) {
+      EXPECT_FALSE(traced.call.api.returned);
+      ++entered_;
+      return;
+    }
+    depths_.push_back(traced.call.depth);
+    if (traced.hook.shown != nullptr) events_.push_back(maker_.make(traced));
+  }};
   ProcessPtr a_ = process("a"), b_ = process("b");
 };
 
@@ -87,13 +101,14 @@ TEST_F(ApiTracerTest, JoinsEntryAndReturn) {
   ASSERT_NE(events_[0].find("api.result"), nullptr);
 }
 
-TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32Ids) {
-  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36}}, {api::kArgumentsField, {5}}}),
+TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32IdsAndCaller) {
+  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36, 0x140001627}}, {api::kArgumentsField, {5}}}),
        a_);
   leave(1, 7, a_);
   ASSERT_EQ(events_.size(), 1u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.process_id")), 32u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("glasshook.windows.thread_id")), 36u);
+  EXPECT_EQ(std::get<std::string>(*events_[0].find("glasshook.windows.caller")), "0x140001627");
 }
 
 TEST_F(ApiTracerTest, NestedCallsKnowTheirDepth) {
@@ -104,6 +119,23 @@ TEST_F(ApiTracerTest, NestedCallsKnowTheirDepth) {
   ASSERT_EQ(events_.size(), 2u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("api.depth")), 1u);
   EXPECT_EQ(std::get<std::uint64_t>(*events_[1].find("api.depth")), 0u);
+}
+
+TEST_F(ApiTracerTest, CallsForFamiliesAloneAddNothingToTheDepthThatIsShown) {
+  hook_.shown = nullptr;
+  hook_.wanted = &signature_;
+  at_entry_ = true;
+  enter(1, a_);
+  EXPECT_EQ(entered_, 1);
+  hook_.shown = &signature_;
+  at_entry_ = false;
+  enter(2, a_);
+  leave(2, 0, a_);
+  leave(1, 0, a_);
+  EXPECT_EQ(entered_, 1);
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(std::get<std::uint64_t>(*events_[0].find("api.depth")), 0u);
+  EXPECT_EQ(depths_, (std::vector<std::uint32_t>{1, 0}));
 }
 
 TEST_F(ApiTracerTest, AReturnInAnotherThreadOrProcessIsNotThisCalls) {

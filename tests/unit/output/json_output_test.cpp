@@ -5,8 +5,8 @@
 
 #include <random>
 
+#include "base/base64.h"
 #include "base/text.h"
-#include "output/base64.h"
 #include "output/json_line.h"
 #include "output/sample_events.h"
 

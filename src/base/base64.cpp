@@ -1,8 +1,8 @@
-#include "output/base64.h"
+#include "base/base64.h"
 
 #include <cstdint>
 
-namespace glasshook::output {
+namespace glasshook {
 
 std::string to_base64(std::string_view bytes) {
   constexpr std::string_view kDigits =
@@ -20,4 +20,4 @@ std::string to_base64(std::string_view bytes) {
   return out;
 }
 
-}  // namespace glasshook::output
+}  // namespace glasshook

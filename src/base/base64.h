@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
-namespace glasshook::output {
+namespace glasshook {
 
 [[nodiscard]] std::string to_base64(std::string_view bytes);
 
-}  // namespace glasshook::output
+}  // namespace glasshook

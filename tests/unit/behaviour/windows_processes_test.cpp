@@ -1,0 +1,363 @@
+// The families of Windows processes and of what they do to each other.
+#include <gmock/gmock.h>
+
+#include <random>
+
+#include "behaviour/fake_guest.h"
+#include "behaviour/windows/injection_story.h"
+#include "behaviour/windows/target.h"
+
+namespace glasshook::behaviour::windows {
+namespace {
+
+using namespace behaviour::testing;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::uint64_t kSelf = ~std::uint64_t{0};
+
+std::string process_information(std::uint64_t process, std::uint64_t thread, std::uint64_t pid,
+                                std::uint64_t tid) {
+  return bytes_of(process) + bytes_of(thread) + bytes_of(pid, 4) + bytes_of(tid, 4);
+}
+
+/// A CONTEXT with these registers.
+std::string thread_context(std::uint64_t rcx, std::uint64_t rip) {
+  std::string context(256, '\0');
+  context.replace(128, 8, bytes_of(rcx));
+  context.replace(248, 8, bytes_of(rip));
+  return context;
+}
+
+class Injection : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kProcess = 0x40, kThread = 0x44;
+
+  /// A child with Win32 id 300, thread 304.
+  void create(std::uint64_t flags) {
+    guest.user_call("NtCreateUserProcess", caller,
+                    {{"ProcessHandle", 1, bytes_of(kProcess)},
+                     {"ThreadHandle", 1, bytes_of(kThread)},
+                     {"ProcessParameters", 1, "x", {{"ImagePathName", "\\??\\C:\\child.exe"}}}});
+    ++caller.call;
+    guest.user_call("CreateProcessInternalW", caller,
+                    {{"dwCreationFlags", flags},
+                     {"lpProcessInformation", 1, process_information(kProcess, kThread, 300, 304)}},
+                    1);
+    ++caller.call;
+    guest.events.clear();
+  }
+  void write(std::uint64_t address, std::string bytes) {
+    const std::uint64_t size = bytes.size();
+    call("NtWriteVirtualMemory", {{"ProcessHandle", kProcess},
+                                  {"BaseAddress", address},
+                                  {"Buffer", 1, std::move(bytes)},
+                                  {"NumberOfBytesToWrite", size}});
+  }
+  void call(std::string_view function, const std::vector<Argument>& arguments,
+            std::uint64_t result = 0) {
+    guest.user_call(function, caller, arguments, result);
+    ++caller.call;
+  }
+  /// The story among the events, which are forgotten.
+  Event story() {
+    Event found;
+    for (Event& event : guest.events)
+      if (event.action == "process_injected") found = std::move(event);
+    guest.events.clear();
+    return found;
+  }
+
+  FakeGuest guest{"windows-injection"};
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+};
+
+TEST_F(Injection, AThreadInMemoryThatWasWritten) {
+  create(0);
+  call("NtAllocateVirtualMemory", {{"ProcessHandle", kProcess},
+                                   {"BaseAddress", 1, bytes_of(0x340000)},
+                                   {"RegionSize", 1, bytes_of(4096)},
+                                   {"Protect", 4}});
+  const Event allocated = guest.only();
+  EXPECT_EQ(allocated.action, "process_memory_allocated");
+  EXPECT_EQ(text_of(allocated, "glasshook.target.windows_process_id"), "300");
+  EXPECT_EQ(text_of(allocated, "glasshook.target.executable"), "C:\\child.exe");
+  EXPECT_EQ(text_of(allocated, "glasshook.target.name"), "child.exe");
+  EXPECT_EQ(text_of(allocated, "glasshook.address"), "0x340000");
+  write(0x340010, "code");
+  call("NtCreateThreadEx", {{"ThreadHandle", 1, bytes_of(0x48)},
+                            {"ProcessHandle", kProcess},
+                            {"StartRoutine", 0x340010}});
+  const Event told = story();
+  EXPECT_EQ(text_of(told, "glasshook.injection.method"), "remote thread");
+  EXPECT_EQ(text_of(told, "threat.technique.id"), "T1055.002");
+  EXPECT_EQ(text_of(told, "glasshook.injection.start"), "0x340010");
+  EXPECT_EQ(text_of(told, "glasshook.injection.steps"),
+            "allocated memory,wrote memory,created thread");
+  EXPECT_EQ(text_of(told, "glasshook.bytes"), "4");
+  // Its first resume belongs to its making.
+  call("NtResumeThread", {{"ThreadHandle", 0x48}});
+  EXPECT_THAT(guest.actions(), IsEmpty());
+  // Another thread tells nothing new, unless something was written since.
+  call("NtCreateThreadEx", {{"ThreadHandle", 1, bytes_of(0x4c)}, {"ProcessHandle", kProcess}});
+  EXPECT_THAT(guest.actions(), ElementsAre("process_thread_created"));
+}
+
+TEST_F(Injection, ALibraryIsOneOnlyWhenTheTargetsOwnCodeLoadsIt) {
+  create(0);
+  write(0x340000, wide("C:\\x.DLL") + std::string(2, '\0'));
+  call(
+      "NtCreateThreadEx",
+      {{"ThreadHandle", 1, bytes_of(0x48)}, {"ProcessHandle", kProcess}, {"StartRoutine", 0x7b00}});
+  Event told = story();
+  EXPECT_EQ(text_of(told, "glasshook.injection.method"), "dll injection");
+  EXPECT_EQ(text_of(told, "threat.technique.id"), "T1055.001");
+  EXPECT_EQ(text_of(told, "glasshook.injection.library"), "C:\\x.DLL");
+  write(0x350000, "code");
+  call("NtCreateThreadEx", {{"ThreadHandle", 1, bytes_of(0x4c)},
+                            {"ProcessHandle", kProcess},
+                            {"StartRoutine", 0x350000}});
+  told = story();
+  EXPECT_EQ(text_of(told, "glasshook.injection.method"), "remote thread");
+}
+
+TEST_F(Injection, HollowingIsToldWhenTheProcessGoesOn) {
+  create(4);
+  write(0x340000, "code");
+  call("NtSetContextThread",
+       {{"ThreadHandle", kThread}, {"ThreadContext", 1, thread_context(0x340000, 0x17005dc20)}});
+  EXPECT_EQ(text_of(guest.events.back(), "glasshook.address"), "0x340000");
+  EXPECT_EQ(story().action, "") << "it does not run yet";
+  call("NtResumeThread", {{"ThreadHandle", kThread}});
+  const Event told = story();
+  EXPECT_EQ(text_of(told, "glasshook.injection.method"), "process hollowing");
+  EXPECT_EQ(text_of(told, "glasshook.injection.start"), "0x340000");
+  EXPECT_EQ(text_of(told, "glasshook.injection.steps"),
+            "created suspended,wrote memory,set thread context,resumed thread");
+}
+
+TEST_F(Injection, OverwrittenEntryOfASuspendedProcess) {
+  create(4);
+  write(0x140001000, "code");
+  call("NtResumeThread", {{"ThreadHandle", kThread}});
+  const Event told = story();
+  EXPECT_EQ(text_of(told, "threat.technique.id"), "T1055.012");
+  EXPECT_EQ(told.find("glasshook.injection.start"), nullptr);
+}
+
+TEST_F(Injection, OneselfIsNoTarget) {
+  create(0);
+  for (const std::uint64_t handle : {kSelf, std::uint64_t{0x50}}) {
+    if (handle != kSelf)
+      call("NtOpenProcess",
+           {{"ProcessHandle", 1, bytes_of(handle)}, {"ClientId", 1, bytes_of(200) + bytes_of(0)}});
+    call("NtAllocateVirtualMemory", {{"ProcessHandle", handle}, {"Protect", 0x40}});
+    call("NtProtectVirtualMemory", {{"ProcessHandle", handle}, {"NewProtection", 0x40}});
+    call("NtWriteVirtualMemory", {{"ProcessHandle", handle}, {"NumberOfBytesToWrite", 4}});
+    call("NtCreateThreadEx", {{"ThreadHandle", 1, bytes_of(0x60)}, {"ProcessHandle", handle}});
+    call("NtSuspendThread", {{"ThreadHandle", 0x60}});
+  }
+  EXPECT_THAT(guest.actions(), IsEmpty());
+  // A real handle made of the pseudo handle is still oneself.
+  call("NtDuplicateObject", {{"SourceProcessHandle", kSelf},
+                             {"SourceHandle", kSelf},
+                             {"TargetProcessHandle", kSelf},
+                             {"TargetHandle", 1, bytes_of(0x70)}});
+  call("NtWriteVirtualMemory", {{"ProcessHandle", 0x70}, {"NumberOfBytesToWrite", 4}});
+  EXPECT_THAT(guest.actions(), IsEmpty());
+}
+
+TEST_F(Injection, AnUnknownHandleIsSaidToBeUnknown) {
+  write(0x1000, "code");
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.handle.unresolved"), "true");
+  EXPECT_EQ(text_of(event, "glasshook.handle.value"), "0x40");
+  EXPECT_EQ(event.find("glasshook.target.windows_process_id"), nullptr);
+}
+
+TEST_F(Injection, FurtherWritesAreAddedUp) {
+  create(0);
+  for (std::uint64_t i = 0; i < 100; ++i) write(0x340000 + 8 * i, "12345678");
+  EXPECT_THAT(guest.actions(), ElementsAre("process_memory_written"));
+  guest.family().on_process_exit(caller.process, guest);
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.operations"), "99");
+  EXPECT_EQ(text_of(event, "glasshook.bytes"), "792");
+  EXPECT_EQ(text_of(event, "glasshook.address"), "0x340008");
+  guest.family().on_end(guest);
+  EXPECT_THAT(guest.events, IsEmpty());
+}
+
+TEST_F(Injection, HandlesIntoAndOutOfOthers) {
+  create(0);
+  call("NtDuplicateObject", {{"SourceProcessHandle", kSelf},
+                             {"SourceHandle", kThread},
+                             {"TargetProcessHandle", kProcess},
+                             {"TargetHandle", 1, bytes_of(0x10)}});
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.duplicate.direction"), "into");
+  EXPECT_EQ(text_of(event, "glasshook.duplicate.type"), "thread");
+  call("NtDuplicateObject", {{"SourceProcessHandle", kProcess},
+                             {"SourceHandle", 8},
+                             {"TargetProcessHandle", kSelf},
+                             {"TargetHandle", 1, bytes_of(0x14)}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.duplicate.direction"), "out_of");
+}
+
+TEST(InjectionStory, RangesThatWrapAndContentThatIsNoText) {
+  InjectionStory story;
+  story.add_memory(~std::uint64_t{0} - 4, 100);
+  story.add_memory(0x1000, 0);
+  EXPECT_TRUE(story.has_memory_at(~std::uint64_t{0} - 1));
+  EXPECT_FALSE(story.has_memory_at(2));
+  EXPECT_FALSE(story.has_memory_at(0x1000));
+  story.add_content("");
+  story.add_content(".dll");
+  story.add_content(std::string("\xff\xfe.dll", 6));
+  story.add_content(std::string("a\0", 2));
+  EXPECT_EQ(story.library(), "");
+  story.add_content("x.dLl");
+  story.add_content("y.dll");
+  EXPECT_EQ(story.library(), "x.dLl");
+  for (std::uint64_t i = 0; i < 10'000; ++i) story.add_memory(i << 20, 16);
+  story.add_written(1, ~std::uint64_t{0});
+}
+
+TEST(ProcessFamily, CreationIsToldOnceWithWhatBothCallsKnow) {
+  FakeGuest guest("windows-process");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  caller.call = 1;
+  guest.user_call_entered("CreateProcessInternalW", caller, {});
+  caller.call = 2;
+  guest.user_call("NtCreateUserProcess", caller,
+                  {{"ProcessHandle", 1, bytes_of(0x40)},
+                   {"ProcessParameters",
+                    1,
+                    "x",
+                    {{"ImagePathName", "\\??\\C:\\a.exe"}, {"CommandLine", "a.exe /x"}}}});
+  EXPECT_THAT(guest.events, IsEmpty());
+  caller.call = 1;
+  guest.user_call("CreateProcessInternalW", caller,
+                  {{"dwCreationFlags", 4},
+                   {"lpCommandLine", 1, "a.exe"},
+                   {"lpProcessInformation", 1, process_information(0x40, 0x44, 300, 304)}},
+                  1);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "process_created");
+  EXPECT_EQ(text_of(event, "glasshook.target.windows_process_id"), "300");
+  EXPECT_EQ(text_of(event, "glasshook.target.executable"), "C:\\a.exe");
+  EXPECT_EQ(text_of(event, "glasshook.target.command_line"), "a.exe /x");
+  EXPECT_EQ(text_of(event, "glasshook.create.flags"), "0x4");
+  // Without CreateProcess it is told with what is known.
+  caller.call = 3;
+  guest.user_call("NtCreateUserProcess", caller,
+                  {{"ProcessHandle", 1, bytes_of(0x50)},
+                   {"ProcessParameters", 1, "x", {{"ImagePathName", "\\??\\C:\\b.exe"}}}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.target.executable"), "C:\\b.exe");
+}
+
+TEST(ProcessFamily, OpensAreToldOnceForEachAccess) {
+  FakeGuest guest("windows-process");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto open = [&](std::uint64_t pid, std::uint64_t access) {
+    ++caller.call;
+    guest.user_call("NtOpenProcess", caller,
+                    {{"ProcessHandle", 1, bytes_of(0x40 + 4 * caller.call)},
+                     {"DesiredAccess", access},
+                     {"ClientId", 1, bytes_of(pid) + bytes_of(0)}});
+  };
+  open(300, 0x10);
+  EXPECT_EQ(text_of(guest.only(), "glasshook.access"), "0x10");
+  open(300, 0x10);
+  open(200, 0x10);
+  EXPECT_THAT(guest.events, IsEmpty());
+  open(300, 0x20);
+  open(301, 0x10);
+  EXPECT_EQ(guest.events.size(), 2u);
+}
+
+TEST(ProcessFamily, EndsOfItselfAndOfOthers) {
+  FakeGuest guest("windows-process");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  guest.user_call_entered("NtTerminateProcess", caller,
+                          {{"ProcessHandle", kSelf}, {"ExitStatus", 0xffffffff'c0000005}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.exit_status"), "3221225477");
+  guest.unreturned_user_call("NtTerminateProcess", caller, {{"ProcessHandle", kSelf}});
+  ++caller.call;
+  guest.user_call("NtTerminateProcess", caller, {{"ProcessHandle", 0}, {"ExitStatus", 1}});
+  EXPECT_THAT(guest.events, IsEmpty()) << "its other threads";
+  ++caller.call;
+  guest.user_call("NtTerminateProcess", caller, {{"ProcessHandle", 0x40}, {"ExitStatus", 1}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.handle.unresolved"), "true");
+}
+
+/// Calls with no, short, and wild arguments, failed and lost ones, in any order.
+TEST(WindowsFamilies, TrustNoCall) {
+  constexpr std::string_view kNames[] = {"ProcessHandle",
+                                         "ThreadHandle",
+                                         "BaseAddress",
+                                         "RegionSize",
+                                         "NumberOfBytesToWrite",
+                                         "NumberOfBytesWritten",
+                                         "Buffer",
+                                         "SectionHandle",
+                                         "ViewSize",
+                                         "SourceProcessHandle",
+                                         "SourceHandle",
+                                         "TargetProcessHandle",
+                                         "TargetHandle",
+                                         "ThreadContext",
+                                         "ClientId",
+                                         "lpProcessInformation",
+                                         "ProcessParameters",
+                                         "DesiredAccess",
+                                         "NewProtection",
+                                         "dwCreationFlags",
+                                         "StartRoutine",
+                                         "ApcRoutine",
+                                         "ApcArgument1",
+                                         "ExitStatus",
+                                         "FileHandle",
+                                         "ObjectAttributes",
+                                         "lpServiceName",
+                                         "lpBinaryPathName"};
+  std::mt19937 random(7);
+  for (const auto& named : make_families()) {
+    if (named->platform() != Platform::windows) continue;
+    FakeGuest guest(named->name());
+    const auto apis = named->apis();
+    for (int i = 0; i < 500; ++i) {
+      const std::string& selector = apis[random() % apis.size()].selector;
+      const std::string function = selector.substr(selector.find('!') + 1);
+      Caller caller{.process = make_process(10 + random() % 3),
+                    .call = random() % 64,
+                    .win32_process_id = static_cast<std::uint32_t>(200 + random() % 3)};
+      if (random() % 16 == 0) caller.process = nullptr;
+      std::vector<Argument> arguments;
+      for (const std::string_view name : kNames) {
+        if (random() % 4 == 0) continue;
+        const std::uint64_t raw = random() % 2 != 0 ? random() % 80 : ~std::uint64_t{random() % 4};
+        std::string data(random() % 3 == 0 ? random() % 300 : random() % 17, '\0');
+        for (char& c : data) c = static_cast<char>(random() % 3 == 0 ? random() : random() % 80);
+        arguments.push_back({std::string(name), raw, std::move(data)});
+        if (random() % 4 == 0) arguments.back().nested = {{"ObjectName", "\\\xff\\x"}};
+      }
+      switch (random() % 4) {
+        case 0:
+          guest.user_call_entered(function, caller, arguments);
+          break;
+        case 1:
+          guest.unreturned_user_call(function, caller, arguments);
+          break;
+        default:
+          guest.user_call(function, caller, arguments, random() % 5 == 0 ? 0xc0000005 : 1);
+      }
+      if (random() % 256 == 0) guest.family().on_process_exit(caller.process, guest);
+      guest.events.clear();
+    }
+    guest.family().on_end(guest);
+  }
+}
+
+}  // namespace
+}  // namespace glasshook::behaviour::windows
