@@ -250,6 +250,25 @@ void dns(const Event& e, Description& d) {
   if (!server.empty()) d.result = fmt::format("at {}", server);
 }
 
+void name_lookup(const Event& e, Description& d) {
+  d.target = field_text(e, "dns.question.name");
+  d.result = field_text(e, "glasshook.error");
+}
+
+void http(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "http.request.method"), field_text(e, "url.full"));
+  d.result = field_text(e, "glasshook.error");
+}
+
+void service(const Event& e, Description& d) {
+  d.target = field_text(e, "service.name");
+  d.result = field_text(e, "glasshook.service.command_line");
+}
+
+void named_object(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "glasshook.object.type"), field_text(e, "glasshook.object.name"));
+}
+
 void module(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.module.name");
   d.result = labelled(e, "from ", "file.path");
@@ -339,6 +358,14 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"network_accepted", source},
       {"network_closed", closed},
       {"dns_queried", dns},
+      {"name_resolved", name_lookup},
+      {"http_requested", http},
+      {"service_created", service},
+      {"service_started", service},
+      {"service_stopped", service},
+      {"service_deleted", service},
+      {"object_created", named_object},
+      {"object_opened", named_object},
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
       {"library_loaded", library},
