@@ -7,6 +7,7 @@
 #include "behaviour/module/module_family.h"
 #include "behaviour/network/network_family.h"
 #include "behaviour/process/process_family.h"
+#include "behaviour/windows/bypass_family.h"
 #include "behaviour/windows/file_family.h"
 #include "behaviour/windows/injection_family.h"
 #include "behaviour/windows/module_family.h"
@@ -37,6 +38,7 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(windows::make_module_family(objects));
   families.push_back(windows::make_service_family(objects));
   families.push_back(windows::make_object_family(objects));
+  families.push_back(windows::make_bypass_family(objects));
   return families;
 }
 

@@ -287,6 +287,7 @@ void unbacked(const Event& e, Description& d) {
 
 void bypassed(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.syscall.name");
+  if (d.target.empty()) d.target = field_text(e, "glasshook.bypass.function");
   d.result = spaced(labelled(e, "from ", "glasshook.bypass.origin"),
                     field_text(e, "glasshook.bypass.module"));
 }

@@ -58,7 +58,6 @@ class ModuleFamily final : public WindowsTableFamily<ModuleFamily> {
     auto& told = told_[call.process->entity_id];
     if (told.size() >= kMostLibraries || !told.insert(image->second).second) return;
     Event event = make_event("library_loaded");
-    add_caller(event, call);
     add(event, "dll.path", image->second);
     add(event, "dll.name", file_part(image->second));
     add(event, "glasshook.address", hex(call.number("BaseAddress")));

@@ -53,7 +53,6 @@ class ObjectFamily final : public WindowsTableFamily<ObjectFamily> {
     auto& told = told_[call.process->entity_id];
     if (told.size() >= kMostNames || !told.emplace(action, object->name).second) return;
     Event event = make_event(action);
-    add_caller(event, call);
     add(event, "glasshook.object.type", std::string{name_of(object->kind)});
     add(event, "glasshook.object.name", object->name);
     context.emit(call, std::move(event));

@@ -126,7 +126,6 @@ class RequestFamily final : public WindowsFamily {
       if (host.empty()) host = call.data(parameter);
     if (host.empty() || is_address(host)) return;
     Event event = make_event("name_resolved");
-    add_caller(event, call);
     add(event, "dns.question.name", std::move(host));
     add_outcome(event, call);
     context.emit(call, std::move(event));
@@ -162,7 +161,6 @@ class RequestFamily final : public WindowsFamily {
     const auto found = requests_.find(handle_of(call, call.raw("hRequest")));
     if (found != requests_.end()) return tell(call, found->second, context);
     Event event = make_event("http_requested");
-    add_caller(event, call);
     add_flag(event, "glasshook.handle.unresolved", true);
     add(event, "glasshook.handle.value", hex(call.raw("hRequest")));
     add_outcome(event, call);
@@ -171,7 +169,6 @@ class RequestFamily final : public WindowsFamily {
 
   static void tell(const UserCall& call, const Request& request, Context& context) {
     Event event = make_event("http_requested");
-    add_caller(event, call);
     add(event, "http.request.method", request.method);
     add_known(event, "url.full", request.url);
     add_outcome(event, call);

@@ -56,7 +56,6 @@ class ServiceFamily final : public WindowsTableFamily<ServiceFamily> {
   void on_created(const UserCall& call, Context& context) {
     remember(call);
     Event event = make_event("service_created");
-    add_caller(event, call);
     add(event, "service.name", std::string{call.data("lpServiceName")});
     add_known(event, "glasshook.service.display_name", std::string{call.data("lpDisplayName")});
     add_known(event, "glasshook.service.command_line", std::string{call.data("lpBinaryPathName")});
@@ -79,7 +78,6 @@ class ServiceFamily final : public WindowsTableFamily<ServiceFamily> {
 
   void tell(const UserCall& call, std::string_view action, Context& context) {
     Event event = make_event(action);
-    add_caller(event, call);
     const auto known = names_.find(handle_of(call, call.raw("hService")));
     if (known != names_.end()) {
       add(event, "service.name", known->second);

@@ -172,6 +172,7 @@ struct Caller {
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
   std::uint32_t win32_process_id = 0;
+  std::uint64_t address = 0;  ///< of the function that is called
 };
 
 inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
@@ -298,6 +299,10 @@ class FakeGuest : public Context {
     return found == files.end() ? "" : found->second;
   }
   CodePlace code_origin(const Call&) override { return origin; }
+  std::optional<std::string> windows_module_at(const UserCall&, std::uint64_t) override {
+    ++module_reads;
+    return windows_module;
+  }
   std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) override {
     const auto found = processes.find(pid);
     return found == processes.end() ? nullptr : found->second;
@@ -329,7 +334,9 @@ class FakeGuest : public Context {
   std::map<std::uint64_t, std::string> containers;  ///< by css_set
   std::string moved;                                ///< the last process_moved()
   CodePlace origin;
+  std::optional<std::string> windows_module = "ntdll.dll";
   int file_path_reads = 0;
+  int module_reads = 0;
   std::shared_ptr<const Process> exited;
 
  private:
@@ -366,6 +373,7 @@ class FakeGuest : public Context {
                              .process = caller.process,
                              .thread_id = caller.process ? caller.process->pid : 0,
                              .win32_process_id = caller.win32_process_id,
+                             .address = caller.address,
                              .id = caller.call == 1 ? next_call_++ : caller.call};
     if (!result && is_seen)
       family_->on_user_call_entered(user_call, *this);
