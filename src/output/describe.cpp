@@ -50,7 +50,10 @@ std::string labelled(const Event& event, std::string_view label, std::string_vie
 
 using Fill = void (*)(const Event&, Description&);
 
-void path(const Event& e, Description& d) { d.target = field_text(e, "file.path"); }
+void path(const Event& e, Description& d) {
+  d.target = field_text(e, "file.path");
+  if (d.target.empty()) d.target = labelled(e, "handle ", "glasshook.handle.value");
+}
 
 void two_paths(const Event& e, Description& d) {
   d.target = fmt::format("{} -> {}", field_text(e, "file.path"), field_text(e, "file.target_path"));
@@ -86,6 +89,8 @@ void registry_data(const Event& e, Description& d) {
   const std::string strings = field_text(e, "registry.data.strings");
   d.result = spaced(field_text(e, "registry.data.type"),
                     strings.empty() ? field_text(e, "registry.data.bytes") : strings);
+  const std::string technique = field_text(e, "threat.technique.id");
+  if (!technique.empty()) d.weight = behaviour::Weight::notable;
 }
 
 void truncated(const Event& e, Description& d) {

@@ -197,6 +197,7 @@ class FakeGuest : public Context {
       if (candidate->name() == family) family_ = std::move(candidate);
     EXPECT_TRUE(family_) << family;
     hooks_ = family_->hooks();
+    apis_ = family_->apis();
   }
 
   /// Sends the record of one hook. `which` chooses among hooks on the same function.
@@ -343,11 +344,10 @@ class FakeGuest : public Context {
   void tell_user_call(std::string_view function, const Caller& caller,
                       const std::vector<Argument>& arguments, std::optional<std::uint64_t> result,
                       bool is_seen) {
-    const auto apis = family_->apis();
-    const auto wanted = std::ranges::find_if(apis, [&](const WantedApi& api) {
+    const auto wanted = std::ranges::find_if(apis_, [&](const WantedApi& api) {
       return api.selector.ends_with("!" + std::string(function));
     });
-    ASSERT_NE(wanted, apis.end()) << "the family does not ask for " << function;
+    ASSERT_NE(wanted, apis_.end()) << "the family does not ask for " << function;
     api::Signature signature;
     signature.module = wanted->selector.substr(0, wanted->selector.find('!'));
     signature.name = function;
@@ -365,11 +365,13 @@ class FakeGuest : public Context {
     call.returned = result.has_value();
     call.result = result.value_or(0);
     call.failed = static_cast<std::int32_t>(call.result) < 0;
-    const auto ended = at_second(caller.seconds) + std::chrono::milliseconds(1);
+    // Calls of one second come after one another.
+    const auto began = at_second(caller.seconds) + std::chrono::microseconds(2 * user_calls_++);
+    const auto ended = began + std::chrono::microseconds(result ? 1 : 0);
     const UserCall user_call{.api = call,
                              .as = signature,
-                             .began = at_second(caller.seconds),
-                             .ended = result ? ended : at_second(caller.seconds),
+                             .began = began,
+                             .ended = ended,
                              .process = caller.process,
                              .thread_id = caller.process ? caller.process->pid : 0,
                              .win32_process_id = caller.win32_process_id,
@@ -391,8 +393,10 @@ class FakeGuest : public Context {
   }
 
   std::uint64_t next_call_ = 1'000'000;
+  int user_calls_ = 0;
   std::unique_ptr<Family> family_;
   std::vector<hook::HookSpec> hooks_;
+  std::vector<WantedApi> apis_;
   std::vector<std::byte> bytes_;
 };
 
