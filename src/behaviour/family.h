@@ -87,6 +87,10 @@ class Context {
   /// The code that made the system call during which `call` happened (kContextUserIp, looked up in
   /// the maps of the process as they are now; answers may be cached).
   [[nodiscard]] virtual CodePlace code_origin(const Call& call) = 0;
+  /// The module in the loader's list of the calling Windows process that holds an address, as the
+  /// list is now; an empty name when none does, nothing when the list cannot be read.
+  [[nodiscard]] virtual std::optional<std::string> windows_module_at(const UserCall& call,
+                                                                     std::uint64_t address) = 0;
   /// A process by its pid as known now; null when unknown.
   [[nodiscard]] virtual std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) = 0;
 

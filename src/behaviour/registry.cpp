@@ -7,10 +7,15 @@
 #include "behaviour/module/module_family.h"
 #include "behaviour/network/network_family.h"
 #include "behaviour/process/process_family.h"
+#include "behaviour/windows/bypass_family.h"
 #include "behaviour/windows/file_family.h"
 #include "behaviour/windows/injection_family.h"
+#include "behaviour/windows/module_family.h"
+#include "behaviour/windows/object_family.h"
 #include "behaviour/windows/process_family.h"
 #include "behaviour/windows/registry_family.h"
+#include "behaviour/windows/request_family.h"
+#include "behaviour/windows/service_family.h"
 
 namespace glasshook::behaviour {
 
@@ -28,7 +33,12 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(windows::make_process_family(objects));
   families.push_back(std::make_unique<windows::FileFamily>(objects));
   families.push_back(windows::make_registry_family(objects));
+  families.push_back(windows::make_request_family(objects));
   families.push_back(windows::make_injection_family(objects));
+  families.push_back(windows::make_module_family(objects));
+  families.push_back(windows::make_service_family(objects));
+  families.push_back(windows::make_object_family(objects));
+  families.push_back(windows::make_bypass_family(objects));
   return families;
 }
 

@@ -135,7 +135,7 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   if (mm && !mm->is_null()) {
     if (windows_) {
       windows_->look_at(task, *mm);
-      windows_sites = windows_->answer(task, *mm, question.address);
+      windows_sites = windows_->answer(task, *mm, question.address, question.page);
     }
     page = linux_guest::code_page(*kernel_, *mm, question.address);
   }

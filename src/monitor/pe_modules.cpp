@@ -83,8 +83,10 @@ void PeModules::update(const Mapped& mapped) {
   }
   file.incomplete = !module->incomplete().empty();
   if (file.incomplete && --file.reads_left == 0) ++unresolved_;
-  for (const std::uint64_t page : file.plan.update(*module, selection_, maker_))
+  for (const std::uint64_t page : file.plan.update(*module, selection_, maker_)) {
     if (file.answered.contains(page)) stale_ = true;
+    note_content(module->image(), {.key = mapped.key, .page = page});
+  }
   const std::lock_guard lock(notes_mutex_);
   for (const std::string& note : file.plan.notes())
     if (notes_.size() < kMaxNotes) notes_.insert(note);
@@ -95,24 +97,47 @@ std::vector<std::string> PeModules::notes() const {
   return {notes_.begin(), notes_.end()};
 }
 
-const hypervisor::PageSites* PeModules::answer(Gva task, Gva mm, Gva address) {
-  if (linux_guest::user_gs_base(*kernel_, task).is_null()) return nullptr;
+void PeModules::note_content(const windows::Image& image, const PagePlace& place) {
+  const std::uint64_t begin = place.page * kPageSize;
+  const windows::Section* section = image.section_at(begin);
+  if (contents_.size() >= kMaxContents || section == nullptr) return;
+  // The loader fills the rest of the last page with zeros.
+  std::vector<std::byte> content(kPageSize);
+  const std::uint64_t in_file = section->rva + section->file_size;
+  const std::uint64_t size = std::min(kPageSize, in_file > begin ? in_file - begin : 0);
+  if (size > 0 && image.read(begin, std::span(content).first(size)))
+    contents_.emplace(std::move(content), place);
+}
+
+std::optional<PeModules::PagePlace> PeModules::place_in_module(Gva mm, Gva address) const {
   // From the page downward to the headers: the areas of a module leave no gap.
   Gva at = address;
   for (int i = 0; i < kMaxAreas; ++i) {
     const auto area = linux_guest::area_at(*kernel_, mm, at);
-    if (!area) return nullptr;
-    const auto found =
-        area->file.is_null() || area->file_offset != 0 ? files_.end() : files_.find(key_of(*area));
-    if (found != files_.end()) {
-      const std::uint64_t page = (address.value - area->start.value) / kPageSize;
-      found->second.answered.insert(page);
-      return found->second.plan.page(page);
-    }
-    if (area->start < Gva{kPageSize}) return nullptr;
+    if (!area) return std::nullopt;
+    if (!area->file.is_null() && area->file_offset == 0 && files_.contains(key_of(*area)))
+      return PagePlace{key_of(*area), (address.value - area->start.value) / kPageSize};
+    if (area->start < Gva{kPageSize}) return std::nullopt;
     at = area->start - 1;
   }
-  return nullptr;
+  return std::nullopt;
+}
+
+std::optional<PeModules::PagePlace> PeModules::place_by_content(Gpa page) const {
+  std::vector<std::byte> content(kPageSize);
+  if (!kernel_->memory().read(page, content)) return std::nullopt;
+  const auto found = contents_.find(content);
+  return found == contents_.end() ? std::nullopt : std::optional(found->second);
+}
+
+const hypervisor::PageSites* PeModules::answer(Gva task, Gva mm, Gva address, Gpa page) {
+  if (linux_guest::user_gs_base(*kernel_, task).is_null()) return nullptr;
+  auto place = place_in_module(mm, address);
+  if (!place) place = place_by_content(page);
+  const auto file = place ? files_.find(place->key) : files_.end();
+  if (file == files_.end()) return nullptr;
+  file->second.answered.insert(place->page);
+  return file->second.plan.page(place->page);
 }
 
 }  // namespace glasshook::monitor

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -39,9 +40,10 @@ class PeModules {
   /// Takes in what the process of that task has mapped, when it is a Windows process whose
   /// mappings have changed.
   void look_at(Gva task, Gva mm);
-  /// What to watch on the page at `address`; null: nothing. The page may be the file's own, or one
-  /// that the loader has copied from it since the file's sections do not lie at page boundaries.
-  [[nodiscard]] const hypervisor::PageSites* answer(Gva task, Gva mm, Gva address);
+  /// What to watch on the page at `address`, whose content is at `page`; null: nothing. The page
+  /// may be the file's own, one that the loader has copied from it since the file's sections do not
+  /// lie at page boundaries, or a copy that a program has made of a page with hooks.
+  [[nodiscard]] const hypervisor::PageSites* answer(Gva task, Gva mm, Gva address, Gpa page);
 
   /// True once after sites came to pages that had been answered without them: those must be asked
   /// about again. Safe from any thread.
@@ -57,6 +59,7 @@ class PeModules {
   static constexpr int kMaxReads = 8;
   static constexpr std::size_t kMaxNotes = 1024;
   static constexpr int kMaxAreas = 256;  ///< of one module
+  static constexpr std::size_t kMaxContents = 4096;
 
   struct File {
     hook::PePlan plan;
@@ -78,6 +81,16 @@ class PeModules {
 
   [[nodiscard]] std::vector<Mapped> files_of(Gva task, Gva mm);
   [[nodiscard]] bool is_known(const linux_guest::MemoryArea& area, Gva mapping, Gva task);
+  /// A page of a file, by its number in the image.
+  struct PagePlace {
+    FileKey key;
+    std::uint64_t page = 0;
+  };
+  /// Where the page belongs, from the headers of the module that it is mapped with.
+  [[nodiscard]] std::optional<PagePlace> place_in_module(Gva mm, Gva address) const;
+  [[nodiscard]] std::optional<PagePlace> place_by_content(Gpa page) const;
+  /// Notes what a page with hooks consists of, so that copies of it are known.
+  void note_content(const windows::Image& image, const PagePlace& place);
   /// Brings the plan of a file up to the selection, which may grow by that.
   void update(const Mapped& mapped);
 
@@ -86,7 +99,9 @@ class PeModules {
   hook::PeSelection selection_;
   hook::HookMaker maker_;
   std::map<FileKey, File> files_;
-  std::set<FileKey> others_;                 ///< files that are no PE modules
+  std::set<FileKey> others_;  ///< files that are no PE modules
+  /// Pages with hooks, by their bytes. Those beyond kMaxContents are not recognised in copies.
+  std::map<std::vector<std::byte>, PagePlace> contents_;
   std::map<std::uint64_t, Seen> looked_at_;  ///< by mm
   mutable std::mutex notes_mutex_;
   std::set<std::string> notes_;

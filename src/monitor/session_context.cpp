@@ -2,6 +2,7 @@
 #include "guest/linux/cgroup.h"
 #include "hook/context.h"
 #include "monitor/session_impl.h"
+#include "monitor/windows_view.h"
 
 namespace glasshook::monitor {
 
@@ -60,6 +61,23 @@ behaviour::CodePlace Session::Impl::code_origin(const Call& call) {
   const std::uint64_t address = call.context(hook::kContextUserIp);
   if (address == 0 || !call.process()) return {};
   return view_->code_at(call.context(hook::kContextTask), *call.process(), address);
+}
+
+std::optional<std::string> Session::Impl::windows_module_at(const behaviour::UserCall& call,
+                                                            std::uint64_t address) {
+  if (!call.process) return std::nullopt;
+  const auto process = linux_guest::find_process(*kernel_, call.process->pid);
+  const auto windows = process ? windows_process(*kernel_, *process) : std::nullopt;
+  if (!windows) return std::nullopt;
+  const windows::LoadedModules modules = windows_modules(*kernel_, *process, windows->peb);
+  bool has_ntdll = false;
+  for (const windows::LoadedModule& module : modules.items) {
+    if (address - module.base.value < module.size) return module.name;
+    has_ntdll |= windows::module_stem(module.name) == "ntdll";
+  }
+  // A list that is still being made, or that has been changed, tells nothing.
+  if (!has_ntdll || modules.incomplete) return std::nullopt;
+  return std::string{};
 }
 
 ProcessPtr Session::Impl::process_forked(const Call& call, std::uint64_t child_task,

@@ -44,6 +44,8 @@ class Session::Impl final : public behaviour::Context {
   [[nodiscard]] std::optional<std::string> container_id(std::uint64_t control_groups) override;
   [[nodiscard]] ProcessPtr process_by_pid(std::uint32_t pid) override;
   [[nodiscard]] behaviour::CodePlace code_origin(const behaviour::Call& call) override;
+  [[nodiscard]] std::optional<std::string> windows_module_at(const behaviour::UserCall& call,
+                                                             std::uint64_t address) override;
   ProcessPtr process_forked(const behaviour::Call& call, std::uint64_t child_task,
                             behaviour::Process child) override;
   ProcessPtr process_executed(const behaviour::Call& call, behaviour::Process image) override;

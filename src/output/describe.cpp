@@ -50,7 +50,10 @@ std::string labelled(const Event& event, std::string_view label, std::string_vie
 
 using Fill = void (*)(const Event&, Description&);
 
-void path(const Event& e, Description& d) { d.target = field_text(e, "file.path"); }
+void path(const Event& e, Description& d) {
+  d.target = field_text(e, "file.path");
+  if (d.target.empty()) d.target = labelled(e, "handle ", "glasshook.handle.value");
+}
 
 void two_paths(const Event& e, Description& d) {
   d.target = fmt::format("{} -> {}", field_text(e, "file.path"), field_text(e, "file.target_path"));
@@ -86,6 +89,8 @@ void registry_data(const Event& e, Description& d) {
   const std::string strings = field_text(e, "registry.data.strings");
   d.result = spaced(field_text(e, "registry.data.type"),
                     strings.empty() ? field_text(e, "registry.data.bytes") : strings);
+  const std::string technique = field_text(e, "threat.technique.id");
+  if (!technique.empty()) d.weight = behaviour::Weight::notable;
 }
 
 void truncated(const Event& e, Description& d) {
@@ -250,6 +255,25 @@ void dns(const Event& e, Description& d) {
   if (!server.empty()) d.result = fmt::format("at {}", server);
 }
 
+void name_lookup(const Event& e, Description& d) {
+  d.target = field_text(e, "dns.question.name");
+  d.result = field_text(e, "glasshook.error");
+}
+
+void http(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "http.request.method"), field_text(e, "url.full"));
+  d.result = field_text(e, "glasshook.error");
+}
+
+void service(const Event& e, Description& d) {
+  d.target = field_text(e, "service.name");
+  d.result = field_text(e, "glasshook.service.command_line");
+}
+
+void named_object(const Event& e, Description& d) {
+  d.target = spaced(field_text(e, "glasshook.object.type"), field_text(e, "glasshook.object.name"));
+}
+
 void module(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.module.name");
   d.result = labelled(e, "from ", "file.path");
@@ -268,6 +292,7 @@ void unbacked(const Event& e, Description& d) {
 
 void bypassed(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.syscall.name");
+  if (d.target.empty()) d.target = field_text(e, "glasshook.bypass.function");
   d.result = spaced(labelled(e, "from ", "glasshook.bypass.origin"),
                     field_text(e, "glasshook.bypass.module"));
 }
@@ -339,6 +364,14 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"network_accepted", source},
       {"network_closed", closed},
       {"dns_queried", dns},
+      {"name_resolved", name_lookup},
+      {"http_requested", http},
+      {"service_created", service},
+      {"service_started", service},
+      {"service_stopped", service},
+      {"service_deleted", service},
+      {"object_created", named_object},
+      {"object_opened", named_object},
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
       {"library_loaded", library},

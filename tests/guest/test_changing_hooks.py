@@ -17,12 +17,12 @@ PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 class Session:
     """A `glasshook run` whose commands, events and output are at hand."""
 
-    def __init__(self, test, folder, command, *options):
+    def __init__(self, test, folder, command, *options, behaviours="process"):
         self.test, self.folder = test, folder
         self.commands, self.json = folder / "commands", folder / "events.jsonl"
         os.mkfifo(self.commands)
         self.process = subprocess.Popen(
-            [GLASSHOOK, "run", "--behaviours", "process", "--commands", self.commands, "--json",
+            [GLASSHOOK, "run", "--behaviours", behaviours, "--commands", self.commands, "--json",
              self.json, *map(str, options), "--", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said, self.alive = [], []

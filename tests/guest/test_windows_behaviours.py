@@ -5,7 +5,8 @@ import datetime
 import pathlib
 import tempfile
 
-from harness import GuestTest, compile_windows, glasshook, read_events, run
+from harness import GuestTest, compile_windows, end, glasshook, read_events, run
+from test_changing_hooks import Session
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
 FOLDERS = ("C:\\users\\root\\random", "Z:\\tmp\\random")
@@ -260,3 +261,58 @@ class RandomActions(GuestTest):
         replayed = {e["event"]["sequence"]: e for e in read_events(again) if "sequence" in e["event"]}
         for event in events:
             self.assertEqual(replayed[event["event"]["sequence"]], event)
+
+
+class SharedHooks(GuestTest):
+    """Functions that behaviours and the user want at once."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        for name in ("actions", "steady_values"):
+            compile_windows(SOURCES / f"{name}.c", cls.folder / f"{name}.exe", "-ladvapi32")
+
+    def test_one_hook_serves_both_and_calls_are_shown_by_the_names_given(self):
+        # NtClose and ZwClose are one function; a rate may not blind the behaviours.
+        result = run([str(self.folder / "actions.exe")], "--guest", "windows-api",
+                     "-e", "ntdll!ZwClose", "-e", "ntdll!NtCreateFile/rate=1")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        hits = {}
+        for hook in result.summary()["glasshook"]["summary"]["hooks"]:
+            hits.setdefault(hook["name"], []).append(hook["hits"])
+        self.assertNotIn("ntdll!ZwClose", hits)
+        calls = [e["api"]["name"] for e in result.actions("api_called")]
+        self.assertEqual(set(calls), {"ZwClose", "NtCreateFile"})
+        self.assertEqual([calls.count("ZwClose")], hits["ntdll!NtClose"])
+        self.assertEqual([calls.count("NtCreateFile")], hits["ntdll!NtCreateFile"])
+        deleted = [e["file"]["path"] for e in result.actions("file_deleted")]
+        said = [line.split("\t")[1] for line in result.stdout.decode().splitlines()
+                if line.startswith("file_deleted")]
+        self.assertEqual(deleted, said)
+
+    def test_behaviours_miss_nothing_while_hooks_come_and_go(self):
+        with tempfile.TemporaryDirectory() as folder:
+            session = Session(self, pathlib.Path(folder), [str(self.folder / "steady_values.exe")],
+                              "--guest", "windows-api", behaviours="default")
+            self.addCleanup(end, session.process)
+            session.wait_for_life()
+            for _ in range(2):
+                session.say("+ntdll!NtSetValueKey", "hooked ntdll!NtSetValueKey")
+                session.wait_for_calls("NtSetValueKey", 20)
+                session.say("+kernel32!Sleep", "hooked kernel32!Sleep")
+                session.wait_for_calls("Sleep", 5)
+                session.say("-ntdll!NtSetValueKey", "no longer hooked: ntdll!NtSetValueKey")
+                calls = len(session.calls("NtSetValueKey"))
+                session.wait_for_life()
+                self.assertEqual(len(session.calls("NtSetValueKey")), calls)
+                session.say("-kernel32!Sleep", "no longer hooked: kernel32!Sleep")
+                session.wait_for_life()
+            self.assertEqual(session.finish(), 130, session.said[-20:])
+            events = read_events(session.json)
+        numbers = [int(e["registry"]["data"]["strings"][0]) for e in events
+                   if e.get("registry", {}).get("path", "").endswith("Glasshook Steady\\Count")]
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertGreater(len(numbers), 50)

@@ -103,9 +103,8 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     return pair;
   }
 
-  Event about(std::string_view action, const UserCall& call, const Pair& pair) {
+  Event about(std::string_view action, const Pair& pair) {
     Event event = make_event(action);
-    add_caller(event, call);
     add_target(event, objects(), pair.target);
     return event;
   }
@@ -137,7 +136,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     const std::uint64_t address = call.number("BaseAddress");
     pair.story.add(Step::allocated);
     pair.story.add_memory(address, call.number("RegionSize"));
-    Event event = about("process_memory_allocated", call, pair);
+    Event event = about("process_memory_allocated", pair);
     add(event, "glasshook.address", hex(address));
     add_number(event, "glasshook.bytes", call.number("RegionSize"));
     add(event, "glasshook.protection",
@@ -164,7 +163,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
       return;
     }
     pair.write_told = true;
-    Event event = about("process_memory_written", call, pair);
+    Event event = about("process_memory_written", pair);
     add(event, "glasshook.method", "NtWriteVirtualMemory");
     add(event, "glasshook.address", hex(address));
     add_number(event, "glasshook.bytes", bytes);
@@ -190,7 +189,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     if (!target) return;
     Pair& pair = pair_of(call, *target, context);
     pair.story.add(Step::made_executable);
-    Event event = about("process_memory_protected", call, pair);
+    Event event = about("process_memory_protected", pair);
     add(event, "glasshook.address", hex(call.number("BaseAddress")));
     add_number(event, "glasshook.bytes", call.number("RegionSize"));
     add(event, "glasshook.protection", named(call, "NewProtection"));
@@ -205,7 +204,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     pair.story.add(Step::section_mapped);
     pair.story.add_memory(address, bytes);
     pair.story.add_written(address, bytes);
-    Event event = about("process_section_mapped", call, pair);
+    Event event = about("process_section_mapped", pair);
     add(event, "glasshook.address", hex(address));
     add_number(event, "glasshook.bytes", bytes);
     add(event, "glasshook.protection",
@@ -218,7 +217,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     if (!target) return;
     Pair& pair = pair_of(call, *target, context);
     pair.story.add(Step::image_unmapped);
-    Event event = about("process_section_unmapped", call, pair);
+    Event event = about("process_section_unmapped", pair);
     add(event, "glasshook.address", hex(call.raw("BaseAddress")));
     context.emit(call, std::move(event));
   }
@@ -233,7 +232,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     if (thread != nullptr && new_threads_.size() < kMostNewThreads) new_threads_.insert(thread->id);
     pair.story.add(Step::thread_created);
     const std::uint64_t start = call.raw("StartRoutine");
-    Event event = about("process_thread_created", call, pair);
+    Event event = about("process_thread_created", pair);
     if (start != 0) add(event, "glasshook.address", hex(start));
     context.emit(call, std::move(event));
     tell_started(call, pair, InjectionStart::remote_thread, start, context);
@@ -249,7 +248,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     for (const char* argument : {"ApcArgument1", "ApcArgument2", "ApcArgument3"})
       if (!pair.story.has_memory_at(start) && pair.story.has_memory_at(call.raw(argument)))
         start = call.raw(argument);
-    Event event = about("process_apc_queued", call, pair);
+    Event event = about("process_apc_queued", pair);
     add(event, "glasshook.address", hex(start));
     context.emit(call, std::move(event));
     tell_started(call, pair, InjectionStart::apc, start, context);
@@ -265,7 +264,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     const std::uint64_t rcx = call.number("ThreadContext", kContextRcx);
     const bool by_ntdll = !pair.story.has_memory_at(rip) && pair.story.has_memory_at(rcx);
     pair.context_start = by_ntdll ? rcx : rip;
-    Event event = about("process_context_set", call, pair);
+    Event event = about("process_context_set", pair);
     if (pair.context_start != 0) add(event, "glasshook.address", hex(pair.context_start));
     context.emit(call, std::move(event));
   }
@@ -286,7 +285,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
     if (!target) return;
     Pair& pair = pair_of(call, *target, context);
     pair.story.add(resumed ? Step::thread_resumed : Step::thread_suspended);
-    Event event = about(resumed ? "process_resumed" : "process_suspended", call, pair);
+    Event event = about(resumed ? "process_resumed" : "process_suspended", pair);
     add(event, "glasshook.method", std::string{call.name()});
     context.emit(call, std::move(event));
     if (!resumed) return;
@@ -300,7 +299,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
   void tell_started(const UserCall& call, Pair& pair, InjectionStart how, std::uint64_t start,
                     Context& context) {
     if (!pair.story.take_fresh()) return;
-    Event event = about("process_injected", call, pair);
+    Event event = about("process_injected", pair);
     add(event, "threat.technique.id", std::vector{std::string{pair.story.technique(how, start)}});
     add(event, "glasshook.injection.method", std::string{pair.story.method(how, start)});
     add(event, "glasshook.injection.steps", pair.story.step_names());
@@ -325,7 +324,7 @@ class InjectionFamily final : public WindowsTableFamily<InjectionFamily> {
       return;
     }
     const Pair& pair = pair_of(call, to ? *to : *from, context);
-    Event event = about("process_handle_duplicated", call, pair);
+    Event event = about("process_handle_duplicated", pair);
     add(event, "glasshook.duplicate.direction", to ? "into" : "out_of");
     const ObjectPtr object = objects().find(call, to ? call.raw("SourceHandle") : copy);
     if (object != nullptr) {

@@ -87,7 +87,7 @@ class ProcessFamily final : public WindowsTableFamily<ProcessFamily> {
       return;
     }
     Event event = make_event("process_created");
-    describe(event, call, image, {.image = {}, .handle = call.number("ProcessHandle")});
+    describe(event, image, {.image = {}, .handle = call.number("ProcessHandle")});
     if (call.raw("ThreadFlags") != 0)
       add(event, "glasshook.create.flags", named(call, "ThreadFlags"));
     context.emit(call, std::move(event));
@@ -99,15 +99,14 @@ class ProcessFamily final : public WindowsTableFamily<ProcessFamily> {
     if (image.command_line.empty()) image.command_line = call.data("lpCommandLine");
     if (image.path.empty()) image.path = call.data("lpApplicationName");
     Event event = make_event("process_created");
-    describe(event, call, image, note_created_process(call, objects()));
+    describe(event, image, note_created_process(call, objects()));
     if (call.raw("dwCreationFlags") != 0)
       add(event, "glasshook.create.flags", named(call, "dwCreationFlags"));
     context.emit(call, std::move(event));
   }
 
-  void describe(Event& event, const UserCall& call, const Image& image, Target target) {
+  void describe(Event& event, const Image& image, Target target) {
     target.image = image.path;
-    add_caller(event, call);
     add_target(event, objects(), target);
     if (target.win32_id == 0) {
       add_known(event, "glasshook.target.name", file_part(image.path));
@@ -125,7 +124,6 @@ class ProcessFamily final : public WindowsTableFamily<ProcessFamily> {
     const auto access = static_cast<std::uint32_t>(call.raw("DesiredAccess"));
     if (told.size() >= kMostOpens || !told.emplace(target->win32_id, access).second) return;
     Event event = make_event("process_opened");
-    add_caller(event, call);
     add_target(event, objects(), *target);
     add(event, "glasshook.access", named(call, "DesiredAccess"));
     context.emit(call, std::move(event));
@@ -141,7 +139,6 @@ class ProcessFamily final : public WindowsTableFamily<ProcessFamily> {
   void tell_ended(const UserCall& call, const Target* target, Context& context) {
     Event event = make_event("process_terminated");
     event.time = call.began;
-    add_caller(event, call);
     if (target != nullptr) add_target(event, objects(), *target);
     add_number(event, "glasshook.exit_status", call.raw("ExitStatus") & 0xffffffff);
     context.emit(call, std::move(event));

@@ -1,5 +1,6 @@
 #include "behaviour/windows/registry_family.h"
 
+#include "behaviour/windows/autostart.h"
 #include "behaviour/windows/nt_path.h"
 #include "behaviour/windows/registry_data.h"
 #include "behaviour/windows/windows_family.h"
@@ -11,6 +12,10 @@ constexpr std::uint32_t kCreated = 1;  // REG_CREATED_NEW_KEY, winnt.h
 /// How registry editors and Sysmon show a value without a name.
 constexpr std::string_view kDefaultValue = "(Default)";
 
+std::string shown_value(const std::string& name) {
+  return name.empty() ? std::string(kDefaultValue) : name;
+}
+
 /// registry.hive, .key, .path: of `HKLM\Software\x`, and of a value in it when that is named.
 void add_registry_path(Event& event, const Object& key, const std::string* value) {
   const std::string& path = key.name;
@@ -20,7 +25,7 @@ void add_registry_path(Event& event, const Object& key, const std::string* value
     if (end < path.size()) add(event, "registry.key", path.substr(end + 1));
   }
   if (value == nullptr) return add_known(event, "registry.path", path);
-  const std::string shown = value->empty() ? std::string(kDefaultValue) : *value;
+  const std::string shown = shown_value(*value);
   add(event, "registry.path", path.empty() ? shown : join(path, shown));
   add(event, "registry.value", shown);
 }
@@ -96,6 +101,10 @@ class RegistryFamily final : public WindowsTableFamily<RegistryFamily> {
     Event event = event_of("registry_value_set", *key, handle, &value);
     add_registry_data(event, static_cast<std::uint32_t>(call.raw("Type")), call.data("Data"),
                       call.raw("DataSize") & 0xffffffff);
+    const std::string_view technique =
+        key->unresolved ? std::string_view{}
+                        : autostart_technique(join(key->name, shown_value(value)));
+    if (!technique.empty()) add(event, "threat.technique.id", std::vector{std::string(technique)});
     context.emit(call, std::move(event));
   }
 

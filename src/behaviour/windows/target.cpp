@@ -63,12 +63,6 @@ Target note_created_process(const UserCall& call, Objects& objects) {
   return target;
 }
 
-void add_caller(Event& event, const UserCall& call) {
-  if (call.win32_process_id == 0) return;
-  add_number(event, "glasshook.windows.process_id", call.win32_process_id);
-  add_number(event, "glasshook.windows.thread_id", call.win32_thread_id);
-}
-
 void add_target(Event& event, const Objects& objects, const Target& target) {
   if (target.win32_id == 0) {
     add_flag(event, "glasshook.handle.unresolved", true);

@@ -46,8 +46,6 @@ class ThreadOwners {
 /// Gives the new process.
 Target note_created_process(const UserCall& call, Objects& objects);
 
-/// `glasshook.windows.*`: who calls, as Windows programs know it.
-void add_caller(Event& event, const UserCall& call);
 /// `glasshook.target.*`, or `glasshook.handle.*` when it is unknown.
 void add_target(Event& event, const Objects& objects, const Target& target);
 /// The names of an argument's bits, or its word in hex.

@@ -172,6 +172,7 @@ struct Caller {
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
   std::uint32_t win32_process_id = 0;
+  std::uint64_t address = 0;  ///< of the function that is called
 };
 
 inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
@@ -196,6 +197,7 @@ class FakeGuest : public Context {
       if (candidate->name() == family) family_ = std::move(candidate);
     EXPECT_TRUE(family_) << family;
     hooks_ = family_->hooks();
+    apis_ = family_->apis();
   }
 
   /// Sends the record of one hook. `which` chooses among hooks on the same function.
@@ -298,6 +300,10 @@ class FakeGuest : public Context {
     return found == files.end() ? "" : found->second;
   }
   CodePlace code_origin(const Call&) override { return origin; }
+  std::optional<std::string> windows_module_at(const UserCall&, std::uint64_t) override {
+    ++module_reads;
+    return windows_module;
+  }
   std::shared_ptr<const Process> process_by_pid(std::uint32_t pid) override {
     const auto found = processes.find(pid);
     return found == processes.end() ? nullptr : found->second;
@@ -329,18 +335,19 @@ class FakeGuest : public Context {
   std::map<std::uint64_t, std::string> containers;  ///< by css_set
   std::string moved;                                ///< the last process_moved()
   CodePlace origin;
+  std::optional<std::string> windows_module = "ntdll.dll";
   int file_path_reads = 0;
+  int module_reads = 0;
   std::shared_ptr<const Process> exited;
 
  private:
   void tell_user_call(std::string_view function, const Caller& caller,
                       const std::vector<Argument>& arguments, std::optional<std::uint64_t> result,
                       bool is_seen) {
-    const auto apis = family_->apis();
-    const auto wanted = std::ranges::find_if(apis, [&](const WantedApi& api) {
+    const auto wanted = std::ranges::find_if(apis_, [&](const WantedApi& api) {
       return api.selector.ends_with("!" + std::string(function));
     });
-    ASSERT_NE(wanted, apis.end()) << "the family does not ask for " << function;
+    ASSERT_NE(wanted, apis_.end()) << "the family does not ask for " << function;
     api::Signature signature;
     signature.module = wanted->selector.substr(0, wanted->selector.find('!'));
     signature.name = function;
@@ -358,14 +365,17 @@ class FakeGuest : public Context {
     call.returned = result.has_value();
     call.result = result.value_or(0);
     call.failed = static_cast<std::int32_t>(call.result) < 0;
-    const auto ended = at_second(caller.seconds) + std::chrono::milliseconds(1);
+    // Calls of one second come after one another.
+    const auto began = at_second(caller.seconds) + std::chrono::microseconds(2 * user_calls_++);
+    const auto ended = began + std::chrono::microseconds(result ? 1 : 0);
     const UserCall user_call{.api = call,
                              .as = signature,
-                             .began = at_second(caller.seconds),
-                             .ended = result ? ended : at_second(caller.seconds),
+                             .began = began,
+                             .ended = ended,
                              .process = caller.process,
                              .thread_id = caller.process ? caller.process->pid : 0,
                              .win32_process_id = caller.win32_process_id,
+                             .address = caller.address,
                              .id = caller.call == 1 ? next_call_++ : caller.call};
     if (!result && is_seen)
       family_->on_user_call_entered(user_call, *this);
@@ -383,8 +393,10 @@ class FakeGuest : public Context {
   }
 
   std::uint64_t next_call_ = 1'000'000;
+  int user_calls_ = 0;
   std::unique_ptr<Family> family_;
   std::vector<hook::HookSpec> hooks_;
+  std::vector<WantedApi> apis_;
   std::vector<std::byte> bytes_;
 };
 

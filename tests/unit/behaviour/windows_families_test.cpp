@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "behaviour/fake_guest.h"
+#include "behaviour/windows/autostart.h"
 #include "behaviour/windows/nt_path.h"
 #include "behaviour/windows/objects.h"
 #include "behaviour/windows/registry_data.h"
@@ -305,13 +306,13 @@ TEST(WindowsHandles, AreReusedWhateverWasLost) {
 
 TEST(WindowsHandles, ThousandsOfThem) {
   WindowsGuest guest("windows-file");
-  for (std::uint64_t i = 1; i <= 20'000; ++i) {
+  for (std::uint64_t i = 1; i <= 5'000; ++i) {
     guest.open(4 * i, "\\??\\C:\\" + std::to_string(i), kCreated);
     guest.write(4 * i, i);
   }
   guest.events.clear();
   guest.family().on_process_exit(guest.caller.process, guest);
-  ASSERT_EQ(guest.events.size(), 20'000u);
+  ASSERT_EQ(guest.events.size(), 5'000u);
   EXPECT_EQ(text_of(guest.events[76], "file.path"), "C:\\77");
   EXPECT_EQ(text_of(guest.events[76], "glasshook.bytes"), "77");
   guest.events.clear();
@@ -444,6 +445,25 @@ TEST(WindowsRegistry, ValuesByTheirTypes) {
   EXPECT_EQ(set(0x12345678, "foo", 2), "0x12345678 (none) Zm8= (none)");
   guest.user_call("NtDeleteValueKey", guest.caller, {{"KeyHandle", 0x30}});
   EXPECT_EQ(guest.told(), "registry_value_deleted HKU\\S-1-5-21-1\\(Default)");
+}
+
+TEST(WindowsRegistry, PlacesThatStartThings) {
+  using windows::autostart_technique;
+  EXPECT_EQ(autostart_technique(R"(HKU\S-1-5-18\Software\Microsoft\Windows\CurrentVersion\Run\x)"),
+            "T1547.001");
+  EXPECT_EQ(autostart_technique(
+                R"(HKLM\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\RunOnce\(Default))"),
+            "T1547.001");
+  EXPECT_EQ(autostart_technique(R"(HKLM\System\CurrentControlSet\Services\x\ImagePath)"),
+            "T1543.003");
+  EXPECT_EQ(autostart_technique(R"(HKLM\Software\Microsoft\Windows\CurrentVersion\Runner\x)"), "");
+  EXPECT_EQ(autostart_technique(""), "");
+  WindowsGuest guest("windows-registry");
+  guest.open_key(0x30, "\\Registry\\Machine\\Software\\Microsoft\\Windows\\CurrentVersion\\Run");
+  guest.events.clear();
+  guest.user_call("NtSetValueKey", guest.caller,
+                  {{"KeyHandle", 0x30}, {"ValueName", 1, "x", {{"", "evil", false}}}, {"Type", 1}});
+  EXPECT_EQ(text_of(guest.only(), "threat.technique.id"), "T1547.001");
 }
 
 TEST(WindowsRegistry, QueriesGiveWhatWasRead) {

@@ -291,6 +291,139 @@ TEST(ProcessFamily, EndsOfItselfAndOfOthers) {
   EXPECT_EQ(text_of(guest.only(), "glasshook.handle.unresolved"), "true");
 }
 
+TEST(WindowsBypass, CodeOutsideOfEveryModuleIsToldOnceForEachPlace) {
+  FakeGuest guest("windows-bypass");
+  Caller caller{.process = make_process(10), .win32_process_id = 200, .address = 0x17000dbd0};
+  const auto call = [&](std::uint64_t address) {
+    caller.address = address;
+    ++caller.call;
+    guest.user_call("NtOpenFile", caller, {});
+  };
+  call(0x17000dbd0);
+  call(0x17000dff0);
+  EXPECT_THAT(guest.events, IsEmpty());
+  EXPECT_EQ(guest.module_reads, 1) << "the page is known to be ntdll's";
+  guest.windows_module = "";
+  call(0x10adbd0);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "api_bypassed");
+  EXPECT_EQ(text_of(event, "glasshook.bypass.origin"), "private_copy");
+  EXPECT_EQ(text_of(event, "glasshook.bypass.function"), "ntdll!NtOpenFile");
+  EXPECT_EQ(text_of(event, "glasshook.address"), "0x10adbd0");
+  call(0x10adbd0);
+  call(0x17000dbd0);
+  EXPECT_THAT(guest.events, IsEmpty());
+  guest.windows_module = std::nullopt;
+  call(0x20adbd0);
+  call(0);
+  EXPECT_THAT(guest.events, IsEmpty()) << "nothing is known of it";
+  guest.windows_module = "";
+  call(0x20adbd0);
+  EXPECT_EQ(guest.events.size(), 1u);
+}
+
+TEST(WindowsModules, AreToldWhenTheLoaderMapsThem) {
+  FakeGuest guest("windows-module");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto call = [&](std::string_view function, const std::vector<Argument>& arguments) {
+    ++caller.call;
+    guest.user_call(function, caller, arguments);
+  };
+  const auto load = [&](std::uint64_t protection, std::uint64_t process) {
+    call("NtOpenFile",
+         {{"FileHandle", 1, bytes_of(0x1c)},
+          {"ObjectAttributes", 1, std::string(48, '\0'), {{"ObjectName", "\\??\\C:\\x.dll"}}}});
+    call("NtCreateSection", {{"SectionHandle", 1, bytes_of(0x20)},
+                             {"AllocationAttributes", 0x1000000},
+                             {"FileHandle", 0x1c}});
+    call("NtMapViewOfSection", {{"SectionHandle", 0x20},
+                                {"ProcessHandle", process},
+                                {"BaseAddress", 1, bytes_of(0x370000000)},
+                                {"Win32Protect", protection}});
+  };
+  load(2, kSelf);
+  load(0x20, 0x99);
+  EXPECT_THAT(guest.events, IsEmpty()) << "for its resources, and into another process";
+  load(0x20, kSelf);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "library_loaded");
+  EXPECT_EQ(text_of(event, "dll.path"), "C:\\x.dll");
+  EXPECT_EQ(text_of(event, "dll.name"), "x.dll");
+  EXPECT_EQ(text_of(event, "glasshook.address"), "0x370000000");
+  load(0x20, kSelf);
+  EXPECT_THAT(guest.events, IsEmpty());
+}
+
+TEST(WindowsServices, GoByTheNameOfTheirHandle) {
+  FakeGuest guest("windows-service");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto call = [&](std::string_view function, const std::vector<Argument>& arguments,
+                        std::uint64_t result = 1) {
+    ++caller.call;
+    guest.user_call(function, caller, arguments, result);
+  };
+  call("CreateServiceW",
+       {{"lpServiceName", 1, "svc"}, {"lpBinaryPathName", 1, "C:\\svc.exe"}, {"dwStartType", 2}},
+       0x1234);
+  const Event created = guest.only();
+  EXPECT_EQ(text_of(created, "service.name"), "svc");
+  EXPECT_EQ(text_of(created, "glasshook.service.command_line"), "C:\\svc.exe");
+  call("StartServiceW", {{"hService", 0x1234}});
+  EXPECT_EQ(text_of(guest.only(), "service.name"), "svc");
+  call("ControlService", {{"hService", 0x1234}, {"dwControl", 4}});
+  EXPECT_THAT(guest.events, IsEmpty()) << "an inquiry";
+  call("CloseServiceHandle", {{"hSCObject", 0x1234}});
+  call("DeleteService", {{"hService", 0x1234}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.handle.value"), "0x1234");
+}
+
+TEST(WindowsRequests, UrlsAreMadeOfWhatTheHandlesWereMadeWith) {
+  FakeGuest guest("windows-request");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto call = [&](std::string_view function, const std::vector<Argument>& arguments,
+                        std::uint64_t result = 1) {
+    ++caller.call;
+    guest.user_call(function, caller, arguments, result);
+  };
+  const auto sent = [&] {
+    call("HttpSendRequestW", {{"hRequest", 3}});
+    return text_of(guest.only(), "url.full");
+  };
+  call("InternetConnectW", {{"lpszServerName", 1, "x.example"}, {"nServerPort", 80}}, 2);
+  call("HttpOpenRequestW", {{"hConnect", 2}, {"lpszVerb", 1, "POST"}, {"lpszObjectName", 1, "a"}},
+       3);
+  EXPECT_EQ(sent(), "http://x.example/a");
+  call("HttpOpenRequestW", {{"hConnect", 2}, {"dwFlags", 0x800000}}, 3);
+  EXPECT_EQ(sent(), "https://x.example:80/");
+  call("HttpOpenRequestW", {{"hConnect", 9}, {"lpszObjectName", 1, "/b"}}, 3);
+  EXPECT_EQ(sent(), "/b") << "the server is unknown";
+  // WinHTTP numbers its handles by itself.
+  call("WinHttpSendRequest", {{"hRequest", 3}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.handle.unresolved"), "true");
+  // InternetOpenUrl sends a request of its own.
+  guest.user_call_entered("InternetOpenUrlW", caller, {});
+  call("HttpSendRequestW", {{"hRequest", 3}});
+  call("InternetOpenUrlW", {{"lpszUrl", 1, "http://y.example/"}});
+  EXPECT_EQ(text_of(guest.only(), "url.full"), "http://y.example/");
+}
+
+TEST(WindowsRequests, LookupsAreToldOnceAndNotOfAddresses) {
+  FakeGuest guest("windows-request");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  for (const char* address : {"127.0.0.1", "::1", ""}) {
+    guest.user_call_entered("getaddrinfo", caller, {});
+    guest.user_call("getaddrinfo", caller, {{"nodename", 1, address}});
+  }
+  EXPECT_THAT(guest.events, IsEmpty());
+  guest.user_call_entered("GetAddrInfoW", caller, {});
+  guest.user_call_entered("getaddrinfo", caller, {});
+  guest.user_call("getaddrinfo", caller, {{"nodename", 1, "x.example"}});
+  guest.user_call("GetAddrInfoW", caller, {{"pNodeName", 1, "x.example"}}, 0x80000000);
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "dns.question.name"), "x.example");
+  EXPECT_EQ(text_of(event, "event.outcome"), "failure");
+}
+
 /// Calls with no, short, and wild arguments, failed and lost ones, in any order.
 TEST(WindowsFamilies, TrustNoCall) {
   constexpr std::string_view kNames[] = {"ProcessHandle",

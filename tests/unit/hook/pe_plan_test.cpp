@@ -70,6 +70,28 @@ TEST_F(PePlans, PlaceFunctionsByFilePage) {
   EXPECT_THAT(plan.notes(), IsEmpty());
 }
 
+TEST_F(PePlans, OneHookIsForTheUserAndForFamilies) {
+  // Two names of one function, each wanted by another.
+  const auto resolved = [&](std::string_view text) {
+    const Selector selector = parse_selector(text).value();
+    return resolve(std::span{&selector, 1}, {no_linux, &*catalogue}, nullptr).value();
+  };
+  PeSelection selection(joined(resolved("tiny!Open"), resolved("tiny!#1")), &*catalogue);
+  PePlan plan("tiny");
+  update(plan, {}, selection);
+  ASSERT_EQ(functions.size(), 2u);
+  EXPECT_EQ(functions[0].audience, (Audience{.user = false, .families = true}));
+  EXPECT_EQ(functions[0].also, std::nullopt);
+  EXPECT_EQ(functions[1].audience, (Audience{.user = true, .families = false}));
+  EXPECT_EQ(functions[1].also, (HookId{1}));
+  EXPECT_EQ(plan.page(1)->entries.size(), 1u);
+  // The same name: what families need counts.
+  const Selection both = joined(resolved("tiny!Open"), resolved("tiny!Open/rate=5/noret"));
+  ASSERT_EQ(both.apis.size(), 1u);
+  EXPECT_EQ(both.apis[0].audience, (Audience{.user = true, .families = true}));
+  EXPECT_EQ(both.apis[0].options, WatchOptions{});
+}
+
 TEST_F(PePlans, NamesOrdinalsAndGlobs) {
   const auto planned = [&](std::string_view text) {
     PeSelection selection = select({text});
