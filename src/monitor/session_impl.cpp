@@ -167,6 +167,11 @@ Result<std::optional<std::uint32_t>> Session::Impl::limiter_for(const hook::Watc
 
 Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& selected) {
   const std::string& name = selected.symbol.name;
+  // A glob names what the kernel needed for its start alone, too.
+  if (!kernel_->virtual_memory().translate(selected.symbol.address)) {
+    hooks_->note_missing("kernel!" + name + ": its code is not in memory any more");
+    return {};
+  }
   auto described = api::signature_from_btf(*kernel_->types(), name);
   if (!described) {
     hooks_->note_missing("kernel!" + name + ": " + described.error().message);
