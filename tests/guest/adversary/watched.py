@@ -31,9 +31,11 @@ class Adversary(GuestTest):
         self.assertGreater(len(lines), 3, result.stderr[-3000:])
         return lines
 
-    def same_watched_or_not(self, name, *arguments, options=(), prepare=""):
-        """The result of the watched run; its lines are those of an unwatched one."""
-        watched = self.run_program(name, *arguments, options=[*HOOKED, *options], prepare=prepare)
+    def same_watched_or_not(self, name, *arguments, watch=(), options=(), prepare=""):
+        """The result of the watched run, with the options `watch`; its lines are those of an
+        unwatched one."""
+        watched = self.run_program(name, *arguments, options=[*HOOKED, *watch, *options],
+                                   prepare=prepare)
         free = self.run_program(name, *arguments, options=[*UNHOOKED, *options], prepare=prepare)
         self.assertEqual(self.verdicts(watched), self.verdicts(free))
         self.assert_nothing_lost(watched)
