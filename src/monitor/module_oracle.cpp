@@ -89,6 +89,7 @@ std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) 
   const std::lock_guard lock(mutex_);
   options_.selection = std::move(selection);
   std::vector<hypervisor::HookId> dropped;
+  sites_of_content_.clear();
   for (auto& [key, module] : modules_)
     module.known.replan(options_.selection, apis_.linux(), dropped);
   // An export of one Windows module may lead to any other: they are planned anew together.
@@ -127,12 +128,26 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
       sites.ask_again = true;
       break;
   }
+  if (windows_sites == nullptr)
+    follow_copies(question.content_hash, page.kind != CodePageKind::file, sites);
   if (page.kind != CodePageKind::unknown)
     unknown_pages_.erase(question.content_hash);
   else if (unknown_pages_.size() < kMaxUnknown)
     unknown_pages_.insert(question.content_hash);
   count();
   return sites;
+}
+
+void ModuleOracle::follow_copies(std::uint64_t content_hash, bool is_copy, PageSites& sites) {
+  if (is_copy) {
+    const auto known = sites_of_content_.find(content_hash);
+    if (known == sites_of_content_.end()) return;
+    sites.entries = known->second.entries;
+    sites.returns = known->second.returns;
+  } else if (!sites.entries.empty() || !sites.returns.empty()) {
+    if (sites_of_content_.size() >= kMaxCopies) sites_of_content_.clear();
+    sites_of_content_.insert_or_assign(content_hash, sites);
+  }
 }
 
 PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageSites* windows_sites) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -71,6 +72,7 @@ class ModuleOracle {
  private:
   static constexpr std::size_t kMaxModules = 4096;
   static constexpr std::size_t kMaxUnknown = 65'536;
+  static constexpr std::size_t kMaxCopies = 65'536;
 
   /// One file that code runs from.
   struct Module {
@@ -86,6 +88,8 @@ class ModuleOracle {
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
+  /// Hooks follow the code of a module into memory where it was copied.
+  void follow_copies(std::uint64_t content_hash, bool is_copy, hypervisor::PageSites& sites);
   void plan_windows();
   [[nodiscard]] bool wants_modules() const;
   void count();
@@ -104,6 +108,8 @@ class ModuleOracle {
   std::vector<hypervisor::HookId> windows_hooks_;
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
 
+  /// Of pages of modules, by content: what their copies in other memory get, too.
+  std::unordered_map<std::uint64_t, hypervisor::PageSites> sites_of_content_;
   std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are
   std::uint64_t incomplete_modules_ = 0;
   std::uint64_t failed_hooks_ = 0;
