@@ -38,7 +38,7 @@ class CodePages {
  public:
   /// Contents of one physical page after which it counts as churning (a JIT): then it has to rest
   /// before it is asked about, for a time that doubles with each further content.
-  static constexpr std::uint32_t kMaxRewrites = 64;
+  static constexpr std::uint32_t kMaxRewrites = 16;
   static constexpr std::uint32_t kFirstRestMs = 10, kLongestRestMs = 2560;
 
   explicit CodePages(std::uint64_t hash_seed) : seed_(hash_seed) {}

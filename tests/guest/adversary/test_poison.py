@@ -1,6 +1,10 @@
 """Code of a library's content, run elsewhere first, must not take the library's hooks away."""
 
-from adversary.watched import Adversary
+import pathlib
+import tempfile
+
+from adversary.watched import PROGRAMS, Adversary
+from harness import compile_c
 
 
 class Poison(Adversary):
@@ -22,3 +26,13 @@ class Poison(Adversary):
 
     def test_run_from_a_changed_page_of_another_module_first(self):
         self.poison("other_module")
+
+    def test_pages_of_a_just_in_time_compiler_used_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            library = pathlib.Path(folder) / "library.so"
+            compile_c(PROGRAMS / "churn_call.c", library, "-shared", "-fPIC")
+            watched = self.run_program("churn", "library.so", 20, options=[
+                "--copy", library, "-e", "libchurn*!churn_call"])
+        self.verdicts(watched)
+        called = {e["api"]["result"] for e in watched.actions("api_called")}
+        self.assertEqual({r for r in called if r > 1000}, set(range(1001, 1021)))
