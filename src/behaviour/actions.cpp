@@ -44,6 +44,7 @@ constexpr auto kActions = std::to_array<ActionInfo>({
     {"bpf_program_loaded", "driver", "start", "loaded BPF", notable},
     {"library_loaded", "library", "start", "loaded library", routine},
     {"code_executed_unbacked", "process", "change", "ran unbacked code", notable},
+    {"code_modified", "process", "change", "ran changed code", notable},
     {"api_bypassed", "process", "info", "bypassed API", notable},
     {"api_called", "api", "access", "called", routine},
 });

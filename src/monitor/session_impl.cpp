@@ -362,8 +362,15 @@ void Session::Impl::on_code_page(const RecordView& record) {
   // Page questions are asked for every process.
   if (!is_followed(process)) return;
   const auto time = hypervisor_->wall_time(record.header().timestamp);
+  const auto change = oracle_ ? oracle_->take_change(Gpa{words->word(capture::kCodePageGpa)},
+                                                     words->word(capture::kCodePageHash))
+                              : std::nullopt;
   for (auto& family : families_)
-    family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time, *this);
+    if (change)
+      family->on_modified_code(process, *change, time, *this);
+    else
+      family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time,
+                               *this);
 }
 
 // ---- behaviour::Context ----

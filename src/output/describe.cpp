@@ -188,6 +188,11 @@ void unbacked(const Event& e, Description& d) {
   d.target = labelled(e, "at ", "glasshook.address");
 }
 
+void modified(const Event& e, Description& d) {
+  d.target = field_text(e, "dll.path");
+  d.result = spaced(labelled(e, "at ", "glasshook.address"), field_text(e, "glasshook.code.functions"));
+}
+
 void bypassed(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.syscall.name");
   d.result = spaced(labelled(e, "from ", "glasshook.bypass.origin"),
@@ -241,6 +246,7 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"bpf_program_loaded", bpf},
       {"library_loaded", library},
       {"code_executed_unbacked", unbacked},
+      {"code_modified", modified},
       {"api_bypassed", bypassed},
       {"api_called", api},
   };

@@ -10,7 +10,7 @@ namespace glasshook::output {
 
 /// Version of the JSON lines: the second number grows with additions, the first when something that
 /// was there changes its name or meaning.
-inline constexpr std::string_view kSchemaVersion = "1.1";
+inline constexpr std::string_view kSchemaVersion = "1.2";
 
 /// Renders events; what a process is made of is rendered once and kept while it is in use.
 class JsonLines {
