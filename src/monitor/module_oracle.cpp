@@ -180,7 +180,10 @@ bool ModuleOracle::find_change(const CodePage& page, const PageQuestion& questio
                                const PageSites& sites) {
   // Windows modules are copied and relocated by their loader.
   std::array<std::byte, 4> magic{};
-  if (!file.read(0, magic) || std::memcmp(magic.data(), "\x7f" "ELF", magic.size()) != 0)
+  if (!file.read(0, magic) || std::memcmp(magic.data(),
+                                          "\x7f"
+                                          "ELF",
+                                          magic.size()) != 0)
     return false;
   std::array<std::byte, kPageSize> original, now;
   if (!file.read(page.file_offset, original) || !kernel_->memory().read(question.page, now)) {

@@ -126,7 +126,7 @@ class ModuleOracle {
   std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are
   std::uint64_t incomplete_modules_ = 0;
   std::uint64_t failed_hooks_ = 0;
-  std::uint64_t uncompared_ = 0;  ///< changed pages whose file is not in memory
+  std::uint64_t uncompared_ = 0;              ///< changed pages whose file is not in memory
   std::atomic<std::uint64_t> unresolved_{0};  ///< the sum
 };
 

@@ -190,7 +190,8 @@ void unbacked(const Event& e, Description& d) {
 
 void modified(const Event& e, Description& d) {
   d.target = field_text(e, "dll.path");
-  d.result = spaced(labelled(e, "at ", "glasshook.address"), field_text(e, "glasshook.code.functions"));
+  d.result =
+      spaced(labelled(e, "at ", "glasshook.address"), field_text(e, "glasshook.code.functions"));
 }
 
 void bypassed(const Event& e, Description& d) {

@@ -5,7 +5,7 @@ import os
 import pathlib
 import tempfile
 
-from adversary.watched import PROGRAMS, UNHOOKED, Adversary
+from adversary.watched import FLAGS, PROGRAMS, UNHOOKED, Adversary
 from harness import compile_c, end
 from live_session import Session
 
@@ -20,7 +20,7 @@ class Storms(Adversary):
         free = self.run_program("storm", ROUNDS, options=[*UNHOOKED, "--smp", "2"])
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            compile_c(PROGRAMS / "storm.c", folder / "storm")
+            compile_c(PROGRAMS / "storm.c", folder / "storm", *FLAGS)
             session = Session(self, folder, ["./storm", str(ROUNDS)], "--copy", folder / "storm",
                               "--smp", "2", "--rate", "50", behaviours="all")
             self.addCleanup(end, session.process)

@@ -12,6 +12,7 @@ PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 HOOKED = ["--behaviours", "all", "--rate", "20", "-e", "libc!*", "-e", "kernel!vfs_*",
           "-e", "kernel!do_sys_open*", "-e", "kernel!ptrace_*", "-e", "kernel!__x64_sys_*"]
 UNHOOKED = ["--behaviours", "none"]
+FLAGS = ["-D_GNU_SOURCE", "-Wall", "-Werror"]
 
 
 class Adversary(GuestTest):
@@ -21,7 +22,7 @@ class Adversary(GuestTest):
         """Runs programs/NAME.c in a fresh machine; `prepare` are shell commands before it."""
         with tempfile.TemporaryDirectory() as folder:
             program = pathlib.Path(folder) / name
-            compile_c(PROGRAMS / f"{name}.c", program, "-Wall", "-Werror")
+            compile_c(PROGRAMS / f"{name}.c", program, *FLAGS)
             command = " ".join([f"./{name}", *map(str, arguments)])
             return run(["sh", "-c", f"{prepare} {command}"], "--copy", program, *options)
 

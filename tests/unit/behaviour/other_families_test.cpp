@@ -130,7 +130,8 @@ TEST(MemoryFamily, EachChangedPageOfAFileUpToALimit) {
   EXPECT_EQ(text_of(event, "dll.name"), "libc.so.6");
   EXPECT_EQ(text_of(event, "glasshook.address"), "0x7f0123");
   EXPECT_EQ(text_of(event, "glasshook.code.changed_bytes"), "5");
-  for (int i = 0; i < 1000; ++i) guest.family().on_modified_code(process, code, at_second(2), guest);
+  for (int i = 0; i < 1000; ++i)
+    guest.family().on_modified_code(process, code, at_second(2), guest);
   EXPECT_EQ(guest.actions().size(), 63u);
   guest.family().on_modified_code(nullptr, code, at_second(2), guest);
   guest.family().on_process_exit(process, guest);

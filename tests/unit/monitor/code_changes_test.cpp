@@ -28,13 +28,11 @@ TEST(CompareCode, SaysWhereAndHowMuch) {
 TEST(CompareCode, NamesFunctionsWhoseBeginningDiffers) {
   auto now = page();
   now[0x20f] = now[0xfff] = std::byte{0xcc};
-  const std::vector<NamedEntry> entries{{.offset = 0xff8, .name = "libc!last"},
-                                        {.offset = 0x200, .name = "libc!b"},
-                                        {.offset = 0x200, .name = "libc!b"},
-                                        {.offset = 0x204, .name = "libc!a"},
-                                        {.offset = 0x1ff, .name = "libc!before"},
-                                        {.offset = 0x210, .name = "libc!behind"},
-                                        {.offset = 0xffff, .name = "libc!nowhere"}};
+  const std::vector<NamedEntry> entries{
+      {.offset = 0xff8, .name = "libc!last"},    {.offset = 0x200, .name = "libc!b"},
+      {.offset = 0x200, .name = "libc!b"},       {.offset = 0x204, .name = "libc!a"},
+      {.offset = 0x1ff, .name = "libc!before"},  {.offset = 0x210, .name = "libc!behind"},
+      {.offset = 0xffff, .name = "libc!nowhere"}};
   const auto change = compare_code(page(), now, Gva{0x7000}, entries);
   ASSERT_TRUE(change);
   EXPECT_THAT(change->functions, ElementsAre("libc!a", "libc!b", "libc!last"));

@@ -103,10 +103,10 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
     guest.family().on_unbacked_code(last, 0x1000, {}, guest);
     guest.family().on_unbacked_code(last, 0x2000, {}, guest);
     guest.family().on_modified_code(
-        last, {.path = "/a\xff", .address = 1, .bytes = 4096, .functions = {"libc!open", "\xfe"}}, {},
-        guest);
-    guest.family().on_modified_code(last, {.path = "", .address = 0, .bytes = 1, .functions = {}}, {},
-                                    guest);
+        last, {.path = "/a\xff", .address = 1, .bytes = 4096, .functions = {"libc!open", "\xfe"}},
+        {}, guest);
+    guest.family().on_modified_code(last, {.path = "", .address = 0, .bytes = 1, .functions = {}},
+                                    {}, guest);
     guest.family().on_process_exit(last, guest);
     for (const behaviour::Event& event : guest.events) {
       told.insert(event.action);

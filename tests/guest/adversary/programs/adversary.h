@@ -2,7 +2,6 @@
 // whether the machine is watched or not.
 #pragma once
 
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -24,7 +23,7 @@
 
 #define PAGE 4096ul
 
-static void verdict(const char *check, const char *format, ...) {
+static inline void verdict(const char *check, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   printf("%s: ", check);

@@ -1,6 +1,4 @@
 // A debugger looks at hooked functions: steps, breakpoints of all kinds, debug registers.
-#include "adversary.h"
-
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <stddef.h>
@@ -9,6 +7,8 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <ucontext.h>
+
+#include "adversary.h"
 
 typedef long (*Absolute)(long);
 typedef pid_t (*Parent)(void);
@@ -74,9 +74,8 @@ static long debug_register(pid_t pid, size_t index) {
 
 static void debug_registers(void) {
   const pid_t pid = start_traced();
-  verdict("debug registers", "%lx %lx %lx %lx %lx", debug_register(pid, 0),
-          debug_register(pid, 1), debug_register(pid, 2), debug_register(pid, 3),
-          debug_register(pid, 7));
+  verdict("debug registers", "%lx %lx %lx %lx %lx", debug_register(pid, 0), debug_register(pid, 1),
+          debug_register(pid, 2), debug_register(pid, 3), debug_register(pid, 7));
   // An execution breakpoint where a hook is.
   ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg), (void *)absolute_api);
   ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg) + 7 * 8, (void *)1);

@@ -1,5 +1,6 @@
-// poison WAY: before anybody runs the library's code, code of the same content is run where it means
-// something else. What is learnt of a page must not be taken for another page of that content.
+// poison WAY: before anybody runs the library's code, code of the same content is run where it
+// means something else. What is learnt of a page must not be taken for another page of that
+// content.
 #include "adversary.h"
 
 typedef uint32_t (*Swap)(uint32_t);

@@ -1,8 +1,8 @@
 // Reads all code it can reach, on every way there is, and looks for what was put into it.
-#include "adversary.h"
-
 #include <sys/ptrace.h>
 #include <sys/uio.h>
+
+#include "adversary.h"
 
 #define MAX_TEXT (4u << 20)
 
@@ -235,8 +235,8 @@ int main(void) {
     const struct Text *t = &all[i];
     if (t->size > MAX_TEXT) continue;
     verdict(t->name, "own %016lx private %016lx shared %016lx code %016lx",
-            checksum(CHECKSUM_START, t->start, t->size),
-            sum_of_mapping(t, PROT_READ, MAP_PRIVATE), sum_of_mapping(t, PROT_READ, MAP_SHARED),
+            checksum(CHECKSUM_START, t->start, t->size), sum_of_mapping(t, PROT_READ, MAP_PRIVATE),
+            sum_of_mapping(t, PROT_READ, MAP_SHARED),
             sum_of_mapping(t, PROT_READ | PROT_EXEC, MAP_PRIVATE));
     verdict(t->name, "read %016lx direct %016lx mem %016lx vmsplice %016lx", sum_of_file(t, 0),
             sum_of_file(t, O_DIRECT), sum_of_memory_file(t, getpid()), sum_by_vmsplice(t));

@@ -1,11 +1,11 @@
 // Ways in and out of hooked functions that no compiler makes. (Those that compilers make, longjmp
 // and exceptions among them, are in ../../programs/odd_returns.cpp.)
-#include "adversary.h"
-
 #include <sched.h>
 #include <setjmp.h>
 #include <spawn.h>
 #include <ucontext.h>
+
+#include "adversary.h"
 
 typedef long (*Absolute)(long);
 
@@ -28,16 +28,16 @@ static long call_on(unsigned char *stack, long value) {
 static void pivot(void) {
   long sum = 0;
   for (int i = 0; i < 100; ++i) {
-    unsigned char *stack = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *stack =
+        mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     sum += call_on(stack + 4 * PAGE - 64, -i);
     munmap(stack, 4 * PAGE);
   }
   verdict("call on another stack", "%ld", sum);
 }
 
-/// Enters by a return (beyond the red zone), and comes back to another place than behind the call: what chains of
-/// gadgets do.
+/// Enters by a return (beyond the red zone), and comes back to another place than behind the call:
+/// what chains of gadgets do.
 static long enter_by_return(long value) {
   long result;
   __asm__ volatile(

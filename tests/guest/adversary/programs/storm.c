@@ -1,7 +1,7 @@
 // storm ROUNDS: processes, threads, and processors that come and go, while hooks change.
-#include "adversary.h"
-
 #include <sys/stat.h>
+
+#include "adversary.h"
 
 static void *work(void *good) {
   char text[32];

@@ -1,7 +1,7 @@
 // tamper WAY: changes the code of its C library, or has it changed.
-#include "adversary.h"
-
 #include <sys/ptrace.h>
+
+#include "adversary.h"
 
 typedef long (*Absolute)(long);
 
