@@ -42,6 +42,7 @@ constexpr auto kActions = std::to_array<ActionInfo>({
     {"dns_queried", "network", "protocol", "asked DNS", change},
     {"kernel_module_loaded", "driver", "start", "loaded module", notable},
     {"bpf_program_loaded", "driver", "start", "loaded BPF", notable},
+    {"kernel_table_changed", "driver", "change", "redirected kernel", notable},
     {"library_loaded", "library", "start", "loaded library", routine},
     {"code_executed_unbacked", "process", "change", "ran unbacked code", notable},
     {"code_modified", "process", "change", "ran changed code", notable},

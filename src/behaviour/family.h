@@ -41,6 +41,14 @@ struct ModifiedCode {
   std::vector<std::string> functions;  ///< hooked functions whose beginning differs
 };
 
+/// A place in one of the kernel's tables of system calls or interrupts that leads elsewhere than
+/// when the session began, or when it was told last.
+struct TableChange {
+  std::string_view table;  ///< the kernel's name of it; static storage
+  std::uint64_t index = 0;
+  std::string before, after;  ///< function, or address
+};
+
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
 class Call {
  public:
@@ -136,6 +144,11 @@ class Family {
   /// Code ran on a page of a file that was changed in this process.
   virtual void on_modified_code(const std::shared_ptr<const Process>&, const ModifiedCode&,
                                 std::chrono::system_clock::time_point, Context&) {}
+  /// True when on_table_changed() is to be called: then the kernel's tables are compared from time to
+  /// time.
+  [[nodiscard]] virtual bool wants_table_changes() const { return false; }
+  virtual void on_table_changed(const TableChange&, std::chrono::system_clock::time_point,
+                                Context&) {}
   /// The session ends: publish totals still held.
   virtual void on_end(Context&) {}
 };

@@ -25,6 +25,8 @@ using capture::RecordView;
 
 namespace {
 
+/// How often the kernel's tables are compared, at most.
+constexpr std::chrono::seconds kTableInterval{1};
 constexpr const char* kLocationNote = "linux.kernel_location";
 
 std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
@@ -136,7 +138,27 @@ Result<> Session::Impl::choose_families() {
     hooks_->add_family(*family);
     families_.push_back(std::move(family));
   }
+  if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_table_changes(); }))
+    tables_ = linux_guest::dispatch_tables(*kernel_);
   return {};
+}
+
+void Session::Impl::compare_tables() {
+  constexpr std::size_t kMost = 64;
+  tables_read_ = last_record_;
+  auto now = linux_guest::dispatch_tables(*kernel_);
+  const auto name = [&](Gva target) {
+    const auto symbol = kernel_->symbols().at(target);
+    return symbol && symbol->address == target ? symbol->name : fmt::format("{:#x}", target.value);
+  };
+  for (const auto& change : linux_guest::changes_between(tables_, now, kMost))
+    for (auto& family : families_)
+      family->on_table_changed({.table = change.table,
+                                .index = change.index,
+                                .before = name(change.before),
+                                .after = name(change.after)},
+                               last_record_, *this);
+  tables_ = std::move(now);
 }
 
 Result<> Session::Impl::add_apis() {
@@ -307,6 +329,7 @@ Result<> Session::Impl::drain() {
 Result<> Session::Impl::finish() {
   if (auto drained = drain(); !drained) return drained;
   tracer_->finish();
+  if (!tables_.empty()) compare_tables();
   for (auto& family : families_) family->on_end(*this);
   return {};
 }
@@ -325,6 +348,8 @@ void Session::Impl::on_record(const RecordView& record) {
   last_record_ = hypervisor_->wall_time(record.header().timestamp);
   if (first_record_ == std::chrono::system_clock::time_point{}) first_record_ = last_record_;
   if (record.header().flags & capture::kRecordTruncated) ++truncated_;
+  // By the guest's records, so that a replay looks at the same moments.
+  if (!tables_.empty() && last_record_ - tables_read_ > kTableInterval) compare_tables();
   if (record.header().kind == capture::RecordKind::code_page) return on_code_page(record);
   const auto found = hooks_->find(record.header().hook);
   if (!found) {

@@ -182,6 +182,13 @@ void bpf(const Event& e, Description& d) {
   d.result = labelled(e, "type ", "glasshook.bpf.type");
 }
 
+void table(const Event& e, Description& d) {
+  d.target = fmt::format("{}[{}]", field_text(e, "glasshook.table.name"),
+                         field_text(e, "glasshook.table.index"));
+  d.result = spaced(labelled(e, "from ", "glasshook.table.before"),
+                    labelled(e, "to ", "glasshook.table.after"));
+}
+
 void library(const Event& e, Description& d) { d.target = field_text(e, "dll.path"); }
 
 void unbacked(const Event& e, Description& d) {
@@ -245,6 +252,7 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"dns_queried", dns},
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
+      {"kernel_table_changed", table},
       {"library_loaded", library},
       {"code_executed_unbacked", unbacked},
       {"code_modified", modified},

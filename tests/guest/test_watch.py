@@ -114,6 +114,7 @@ class WatchedByHand(GuestTest):
         self.assertNotEqual(watching.wait(30), None)
 
     def test_looks_into_a_running_guest(self):
+        self.assertEqual(os.stat(self.socket).st_mode & 0o777, 0o600)
         modules = glasshook("modules", "--vm", self.socket)
         self.assertIn(b"virtio_blk", modules.stdout)
         symbols = glasshook("symbols", "--vm", self.socket, "vfs_rea?")

@@ -15,6 +15,9 @@ class Changing(Adversary):
         called = {signed(e["api"]["args"]["arg0"]) for e in watched.actions("api_called")
                   if e["api"]["name"] == "labs"}
         self.assertEqual(called, set(range(-47, -39)))
+        self.assertGreater(len(watched.actions("code_executed_unbacked")), 0)
+        self.assertIn(["libc!labs"], [e["glasshook"]["code"].get("functions")
+                                      for e in watched.actions("code_modified")])
 
 
 def signed(value):

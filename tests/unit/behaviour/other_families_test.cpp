@@ -119,6 +119,20 @@ TEST(MemoryFamily, TheFirstPageAtOnceTheNumberAtTheEnd) {
   EXPECT_THAT(guest.events, IsEmpty());
 }
 
+TEST(KernelFamily, SaysWhereATableLeadsNow) {
+  FakeGuest guest("kernel");
+  guest.family().on_table_changed({.table = "sys_call_table",
+                                   .index = 59,
+                                   .before = "__x64_sys_execve",
+                                   .after = "0xffffffffc0123456"},
+                                  at_second(1), guest);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "kernel_table_changed");
+  EXPECT_EQ(event.process, nullptr);
+  EXPECT_EQ(text_of(event, "glasshook.table.index"), "59");
+  EXPECT_EQ(text_of(event, "glasshook.table.after"), "0xffffffffc0123456");
+}
+
 TEST(MemoryFamily, EachChangedPageOfAFileUpToALimit) {
   FakeGuest guest("memory");
   const auto process = make_process(10);

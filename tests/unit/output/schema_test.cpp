@@ -107,6 +107,8 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
         {}, guest);
     guest.family().on_modified_code(last, {.path = "", .address = 0, .bytes = 1, .functions = {}},
                                     {}, guest);
+    guest.family().on_table_changed(
+        {.table = "idt_table", .index = 255, .before = "\xff", .after = "0x0"}, {}, guest);
     guest.family().on_process_exit(last, guest);
     for (const behaviour::Event& event : guest.events) {
       told.insert(event.action);
