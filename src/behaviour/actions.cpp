@@ -74,8 +74,10 @@ constexpr auto kActions = std::to_array<ActionInfo>({
     {"registry_value_queried", "registry", "access", "read value", routine},
     {"registry_value_set", "registry", "change", "set value", change},
     {"registry_value_deleted", "registry", "deletion", "deleted value", change},
+    {"kernel_table_changed", "driver", "change", "redirected kernel", notable},
     {"library_loaded", "library", "start", "loaded library", routine},
     {"code_executed_unbacked", "process", "change", "ran unbacked code", notable},
+    {"code_modified", "process", "change", "ran changed code", notable},
     {"api_bypassed", "process", "info", "bypassed API", notable},
     {"api_called", "api", "access", "called", routine},
 });

@@ -34,6 +34,22 @@ struct CodePlace {
   std::string module;  ///< path of the file; empty for vdso, anonymous and unknown
 };
 
+/// Code of a file, in a process where it is not what the file holds.
+struct ModifiedCode {
+  std::string path;                    ///< of the file
+  std::uint64_t address = 0;           ///< of the first byte that differs
+  std::uint64_t bytes = 0;             ///< that differ, on one page
+  std::vector<std::string> functions;  ///< hooked functions whose beginning differs
+};
+
+/// A place in one of the kernel's tables of system calls or interrupts that leads elsewhere than
+/// when the session began, or when it was told last.
+struct TableChange {
+  std::string_view table;  ///< the kernel's name of it; static storage
+  std::uint64_t index = 0;
+  std::string before, after;  ///< function, or address
+};
+
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
 class Call {
  public:
@@ -140,11 +156,19 @@ class Family {
   virtual void on_any_call(const Call&, Context&) {}
   /// A process is gone: flush and forget what is kept for it.
   virtual void on_process_exit(const std::shared_ptr<const Process>&, Context&) {}
-  /// True when on_unbacked_code() is to be called: then all user-mode code pages are looked at.
+  /// True when the two below are to be called: then all user-mode code pages are looked at.
   [[nodiscard]] virtual bool wants_unbacked_code() const { return false; }
   /// Code ran on a page that belongs to no file (spec-less notice; `address` is the page's).
   virtual void on_unbacked_code(const std::shared_ptr<const Process>&, std::uint64_t /*address*/,
                                 std::chrono::system_clock::time_point, Context&) {}
+  /// Code ran on a page of a file that was changed in this process.
+  virtual void on_modified_code(const std::shared_ptr<const Process>&, const ModifiedCode&,
+                                std::chrono::system_clock::time_point, Context&) {}
+  /// True when on_table_changed() is to be called: then the kernel's tables are compared from time to
+  /// time.
+  [[nodiscard]] virtual bool wants_table_changes() const { return false; }
+  virtual void on_table_changed(const TableChange&, std::chrono::system_clock::time_point,
+                                Context&) {}
   /// The session ends: publish totals still held.
   virtual void on_end(Context&) {}
 };

@@ -32,6 +32,8 @@ class KnownModule {
 
   explicit KnownModule(std::string path) : path_(std::move(path)) {}
 
+  [[nodiscard]] const std::string& path() const { return path_; }
+
   /// Something else is wanted from now on: plans anew at the next question. The hooks that are not
   /// wanted any more are forgotten; they are appended to `dropped`.
   void replan(const hook::Selection& selection, const api::ApiCatalogue& catalogue,

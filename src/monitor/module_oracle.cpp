@@ -1,6 +1,8 @@
 #include "monitor/module_oracle.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "guest/linux/path.h"
 #include "guest/linux/process.h"
@@ -117,6 +119,7 @@ std::vector<hypervisor::HookId> ModuleOracle::select(hook::Selection selection) 
   const std::lock_guard lock(mutex_);
   options_.selection = std::move(selection);
   std::vector<hypervisor::HookId> dropped;
+  sites_of_content_.clear();
   for (auto& [key, module] : modules_)
     module.known.replan(options_.selection, apis_.linux(), dropped);
   // An export of one Windows module may lead to any other: they are planned anew together.
@@ -146,7 +149,7 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
       break;
     case CodePageKind::file:
     case CodePageKind::private_copy:
-      sites = file_page(page, task, windows_sites);
+      sites = file_page(page, task, question, windows_sites);
       break;
     case CodePageKind::vdso:
       break;
@@ -154,6 +157,8 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
       sites.ask_again = true;
       break;
   }
+  if (windows_sites == nullptr)
+    follow_copies(question.content_hash, page.kind != CodePageKind::file, sites);
   if (page.kind != CodePageKind::unknown)
     unknown_pages_.erase(question.content_hash);
   else if (unknown_pages_.size() < kMaxUnknown)
@@ -162,7 +167,20 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
   return sites;
 }
 
-PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageSites* windows_sites) {
+void ModuleOracle::follow_copies(std::uint64_t content_hash, bool is_copy, PageSites& sites) {
+  if (is_copy) {
+    const auto known = sites_of_content_.find(content_hash);
+    if (known == sites_of_content_.end()) return;
+    sites.entries = known->second.entries;
+    sites.returns = known->second.returns;
+  } else if (!sites.entries.empty() || !sites.returns.empty()) {
+    if (sites_of_content_.size() >= kMaxCopies) sites_of_content_.clear();
+    sites_of_content_.insert_or_assign(content_hash, sites);
+  }
+}
+
+PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageQuestion& question,
+                                  const PageSites* windows_sites) {
   const auto mapping = kernel_->pointer(page.file, kernel_->layout().file.mapping);
   const auto file = cache_ && mapping ? std::make_shared<CachedFile>(*cache_, *mapping) : nullptr;
   Module& module = module_of(page, task, file);
@@ -173,12 +191,41 @@ PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageSite
     sites = module.known.sites(
         page.file_offset / kPageSize, file,
         {.selection = options_.selection, .catalogue = apis_.linux(), .make_hook = make_hook_});
-  sites.report_placements = module.memory_only && options_.report_unbacked;
+  sites.report_placements =
+      options_.report_unbacked &&
+      (module.memory_only || (page.kind == CodePageKind::private_copy && file &&
+                              find_change(page, question, module, *file, sites)));
   const bool incomplete = wants_modules() && (!file || !module.known.is_complete());
   incomplete_modules_ +=
       static_cast<std::uint64_t>(incomplete) - static_cast<std::uint64_t>(module.incomplete);
   module.incomplete = incomplete;
   return sites;
+}
+
+bool ModuleOracle::find_change(const CodePage& page, const PageQuestion& question,
+                               const Module& module, const GrowingFile& file,
+                               const PageSites& sites) {
+  // Windows modules are copied and relocated by their loader.
+  std::array<std::byte, 4> magic{};
+  if (!file.read(0, magic) || std::memcmp(magic.data(),
+                                          "\x7f"
+                                          "ELF",
+                                          magic.size()) != 0)
+    return false;
+  std::array<std::byte, kPageSize> original, now;
+  if (!file.read(page.file_offset, original) || !kernel_->memory().read(question.page, now)) {
+    ++uncompared_;
+    return false;
+  }
+  std::vector<NamedEntry> entries;
+  for (const hypervisor::EntrySite& entry : sites.entries)
+    if (const auto hook = hooks_->find(entry.hook.value))
+      entries.push_back({.offset = entry.offset, .name = hook->name});
+  auto change = compare_code(original, now, question.address.page(), entries);
+  if (!change) return false;
+  change->path = module.known.path();
+  changes_.put(question.page, question.content_hash, std::move(*change));
+  return true;
 }
 
 ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task,
@@ -208,7 +255,7 @@ ModuleOracle::Module& ModuleOracle::module_of(const CodePage& page, Gva task,
 }
 
 void ModuleOracle::count() {
-  unresolved_ = unknown_pages_.size() + incomplete_modules_ + failed_hooks_;
+  unresolved_ = unknown_pages_.size() + incomplete_modules_ + failed_hooks_ + uncompared_;
 }
 
 const api::Signature& ModuleOracle::described(const hook::ModuleFunction& function) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "hook/module_plan.h"
 #include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
+#include "monitor/code_changes.h"
 #include "monitor/hook_set.h"
 #include "monitor/known_module.h"
 #include "monitor/pe_modules.h"
@@ -39,7 +41,7 @@ class ModuleOracle {
 
   struct Options {
     hook::Selection selection;     ///< what the user and behaviour families named
-    bool report_unbacked = false;  ///< note code that belongs to no file
+    bool report_unbacked = false;  ///< note code that belongs to no file, or is not the file's
     LimiterOf limiter_of;
   };
 
@@ -53,6 +55,12 @@ class ModuleOracle {
   [[nodiscard]] hypervisor::PageSites answer(const hypervisor::PageQuestion& question);
   /// True once after earlier answers were found to lack sites: all pages must be asked about again.
   [[nodiscard]] bool take_stale() { return windows_ && windows_->take_stale(); }
+
+  /// How the code of a page that was reported differs from its file; nothing: it has no file. Once.
+  [[nodiscard]] std::optional<behaviour::ModifiedCode> take_change(Gpa page,
+                                                                   std::uint64_t content_hash) {
+    return changes_.take(page, content_hash);
+  }
 
   /// Something else is wanted from now on; pages have to be asked about again. The hooks that are
   /// not wanted any more, to be unloaded. From the thread of look_around().
@@ -71,6 +79,7 @@ class ModuleOracle {
  private:
   static constexpr std::size_t kMaxModules = 4096;
   static constexpr std::size_t kMaxUnknown = 65'536;
+  static constexpr std::size_t kMaxCopies = 65'536;
 
   /// One file that code runs from.
   struct Module {
@@ -82,7 +91,12 @@ class ModuleOracle {
 
   /// `windows_sites`: of a page that belongs to a Windows module; else null.
   hypervisor::PageSites file_page(const linux_guest::CodePage& page, Gva task,
+                                  const hypervisor::PageQuestion& question,
                                   const hypervisor::PageSites* windows_sites);
+  /// True when the page is not what its file holds; then it is kept for take_change().
+  bool find_change(const linux_guest::CodePage& page, const hypervisor::PageQuestion& question,
+                   const Module& module, const GrowingFile& file,
+                   const hypervisor::PageSites& sites);
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
@@ -90,6 +104,8 @@ class ModuleOracle {
   const api::Signature& described(const hook::ModuleFunction& function);
   /// Takes out what is not wanted any more.
   void drop_windows_hooks(std::vector<hypervisor::HookId>& dropped);
+  /// Hooks follow the code of a module into memory where it was copied.
+  void follow_copies(std::uint64_t content_hash, bool is_copy, hypervisor::PageSites& sites);
   void plan_windows();
   [[nodiscard]] bool wants_modules() const;
   void count();
@@ -113,9 +129,13 @@ class ModuleOracle {
   std::multimap<std::uint64_t, WindowsHook> windows_hooks_;  ///< by RVA
   std::deque<api::Signature> made_up_;  ///< of exports nobody described; keep their address
 
+  /// Of pages of modules, by content: what their copies in other memory get, too.
+  std::unordered_map<std::uint64_t, hypervisor::PageSites> sites_of_content_;
+  CodeChanges changes_;
   std::unordered_set<std::uint64_t> unknown_pages_;  ///< by content, as long as they are
   std::uint64_t incomplete_modules_ = 0;
   std::uint64_t failed_hooks_ = 0;
+  std::uint64_t uncompared_ = 0;              ///< changed pages whose file is not in memory
   std::atomic<std::uint64_t> unresolved_{0};  ///< the sum
 };
 

@@ -25,6 +25,8 @@ using capture::RecordView;
 
 namespace {
 
+/// How often the kernel's tables are compared, at most.
+constexpr std::chrono::seconds kTableInterval{1};
 constexpr const char* kLocationNote = "linux.kernel_location";
 
 std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
@@ -134,6 +136,8 @@ Result<> Session::Impl::choose_families() {
       hooks_->note_missing(std::move(what));
     families_.push_back(std::move(family));
   }
+  if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_table_changes(); }))
+    tables_ = linux_guest::dispatch_tables(*kernel_);
   return {};
 }
 
@@ -149,6 +153,24 @@ Result<bool> Session::Impl::is_on(const Family& family) const {
   const bool defaults = wanted.empty() || (has("default") && !has("none"));
   return fits && (has("all") || has(family.name()) ||
                   (defaults && family.on_by_default(options_.platform)));
+}
+
+void Session::Impl::compare_tables() {
+  constexpr std::size_t kMost = 64;
+  tables_read_ = last_record_;
+  auto now = linux_guest::dispatch_tables(*kernel_);
+  const auto name = [&](Gva target) {
+    const auto symbol = kernel_->symbols().at(target);
+    return symbol && symbol->address == target ? symbol->name : fmt::format("{:#x}", target.value);
+  };
+  for (const auto& change : linux_guest::changes_between(tables_, now, kMost))
+    for (auto& family : families_)
+      family->on_table_changed({.table = change.table,
+                                .index = change.index,
+                                .before = name(change.before),
+                                .after = name(change.after)},
+                               last_record_, *this);
+  tables_ = std::move(now);
 }
 
 Result<> Session::Impl::add_apis() {
@@ -179,6 +201,11 @@ Result<std::optional<std::uint32_t>> Session::Impl::limiter_for(const hook::Watc
 
 Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& selected) {
   const std::string& name = selected.symbol.name;
+  // A glob names what the kernel needed for its start alone, too.
+  if (!kernel_->virtual_memory().translate(selected.symbol.address)) {
+    hooks_->note_missing("kernel!" + name + ": its code is not in memory any more");
+    return {};
+  }
   auto described = api::signature_from_btf(*kernel_->types(), name);
   if (!described) {
     hooks_->note_missing("kernel!" + name + ": " + described.error().message);
@@ -315,6 +342,7 @@ Result<> Session::Impl::drain() {
 Result<> Session::Impl::finish() {
   if (auto drained = drain(); !drained) return drained;
   tracer_->finish();
+  if (!tables_.empty()) compare_tables();
   for (auto& family : families_) family->on_end(*this);
   return {};
 }
@@ -333,6 +361,8 @@ void Session::Impl::on_record(const RecordView& record) {
   last_record_ = hypervisor_->wall_time(record.header().timestamp);
   if (first_record_ == std::chrono::system_clock::time_point{}) first_record_ = last_record_;
   if (record.header().flags & capture::kRecordTruncated) ++truncated_;
+  // By the guest's records, so that a replay looks at the same moments.
+  if (!tables_.empty() && last_record_ - tables_read_ > kTableInterval) compare_tables();
   if (record.header().kind == capture::RecordKind::code_page) return on_code_page(record);
   const auto found = hooks_->find(record.header().hook);
   if (!found) {
@@ -378,8 +408,15 @@ void Session::Impl::on_code_page(const RecordView& record) {
   // Page questions are asked for every process.
   if (!is_followed(process)) return;
   const auto time = hypervisor_->wall_time(record.header().timestamp);
+  const auto change = oracle_ ? oracle_->take_change(Gpa{words->word(capture::kCodePageGpa)},
+                                                     words->word(capture::kCodePageHash))
+                              : std::nullopt;
   for (auto& family : families_)
-    family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time, *this);
+    if (change)
+      family->on_modified_code(process, *change, time, *this);
+    else
+      family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time,
+                               *this);
 }
 
 Result<output::Summary> Session::Impl::summary() {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "behaviour/family.h"
+#include "guest/linux/dispatch_tables.h"
 #include "hook/selector.h"
 #include "monitor/api_events.h"
 #include "monitor/api_tracer.h"
@@ -74,6 +75,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> drain();
   /// Stops hooks: handles what they captured, and tells the calls that are under way.
   Result<> retire(const std::vector<hypervisor::HookId>& hooks);
+  /// Tells what changed in the kernel's tables since the last time.
+  void compare_tables();
   /// Also forgets all answers given before.
   Result<> ask_about_pages();
 
@@ -107,6 +110,9 @@ class Session::Impl final : public behaviour::Context {
   hook::Selection selection_;         ///< what the user named
   std::set<std::uint32_t> followed_;  ///< process ids
   std::atomic<std::uint32_t> next_limiter_{0};
+
+  std::vector<linux_guest::DispatchTable> tables_;  ///< empty when nobody wants to know
+  std::chrono::system_clock::time_point tables_read_;
 
   std::chrono::system_clock::time_point first_record_, last_record_;
   std::uint64_t next_sequence_ = 1;

@@ -284,10 +284,23 @@ void bpf(const Event& e, Description& d) {
   d.result = labelled(e, "type ", "glasshook.bpf.type");
 }
 
+void table(const Event& e, Description& d) {
+  d.target = fmt::format("{}[{}]", field_text(e, "glasshook.table.name"),
+                         field_text(e, "glasshook.table.index"));
+  d.result = spaced(labelled(e, "from ", "glasshook.table.before"),
+                    labelled(e, "to ", "glasshook.table.after"));
+}
+
 void library(const Event& e, Description& d) { d.target = field_text(e, "dll.path"); }
 
 void unbacked(const Event& e, Description& d) {
   d.target = labelled(e, "at ", "glasshook.address");
+}
+
+void modified(const Event& e, Description& d) {
+  d.target = field_text(e, "dll.path");
+  d.result =
+      spaced(labelled(e, "at ", "glasshook.address"), field_text(e, "glasshook.code.functions"));
 }
 
 void bypassed(const Event& e, Description& d) {
@@ -374,8 +387,10 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"object_opened", named_object},
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
+      {"kernel_table_changed", table},
       {"library_loaded", library},
       {"code_executed_unbacked", unbacked},
+      {"code_modified", modified},
       {"api_bypassed", bypassed},
       {"api_called", api},
   };

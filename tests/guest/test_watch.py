@@ -123,6 +123,7 @@ class WatchedByHand(GuestTest):
             self.assertEqual((int(status["NoNewPrivs"]), int(status["Seccomp"])), (1, filters))
 
     def test_looks_into_a_running_guest(self):
+        self.assertEqual(os.stat(self.socket).st_mode & 0o777, 0o600)
         modules = glasshook("modules", "--vm", self.socket)
         self.assertIn(b"virtio_blk", modules.stdout)
         symbols = glasshook("symbols", "--vm", self.socket, "vfs_rea?")

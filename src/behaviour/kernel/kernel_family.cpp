@@ -29,7 +29,19 @@ class KernelFamily final : public TableFamily<KernelFamily> {
  public:
   [[nodiscard]] std::string_view name() const override { return "kernel"; }
   [[nodiscard]] std::string_view description() const override {
-    return "kernel modules and BPF programs loaded";
+    return "kernel modules and BPF programs loaded, kernel tables changed";
+  }
+
+  [[nodiscard]] bool wants_table_changes() const override { return true; }
+  void on_table_changed(const TableChange& change, std::chrono::system_clock::time_point time,
+                        Context& context) override {
+    Event event = make_event("kernel_table_changed");
+    event.time = time;
+    add(event, "glasshook.table.name", std::string{change.table});
+    add_number(event, "glasshook.table.index", change.index);
+    add(event, "glasshook.table.before", change.before);
+    add(event, "glasshook.table.after", change.after);
+    context.emit(std::move(event));
   }
   /// Nothing tells it by Windows' own names.
   [[nodiscard]] bool on_by_default(Platform) const override { return true; }

@@ -2,11 +2,24 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "hypervisor/probe/hit_runner.h"
 
 namespace glasshook::hypervisor::qemu {
+
+namespace {
+
+/// How long a page that was rewritten so often has to stay as it is before it is asked about.
+std::uint64_t rest_ms(std::uint32_t rewrites) {
+  if (rewrites <= CodePages::kMaxRewrites) return 0;
+  const std::uint32_t doublings = std::min(rewrites - CodePages::kMaxRewrites - 1, 16u);
+  return std::min<std::uint64_t>(std::uint64_t{CodePages::kFirstRestMs} << doublings,
+                                 CodePages::kLongestRestMs);
+}
+
+}  // namespace
 
 void CodePages::place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched) {
   const std::lock_guard lock(mutex_);
@@ -20,57 +33,71 @@ const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   return it == kernel_.end() ? nullptr : it->second;
 }
 
-PageContent* CodePages::user(Gpa page, std::span<const std::byte> bytes, bool& new_place) {
+PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, std::uint64_t now,
+                             std::uint64_t ticks_per_ms) {
   const std::uint64_t hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed_);
-  new_place = false;
   {
     const std::shared_lock lock(mutex_);
     const auto placed = placements_.find(page);
-    if (placed != placements_.end() && placed->second.hash == hash) {
-      const auto it = contents_.find(hash);
-      if (it != contents_.end()) return it->second.get();
-    }
+    if (placed != placements_.end() && placed->second.content->hash == hash)
+      return *placed->second.content;
   }
   const std::lock_guard lock(mutex_);
   Placement& placement = placements_[page];
-  if (placement.hash != hash) {
-    placement.hash = hash;
-    placement.reported = false;
+  if (!placement.content) {
+    placement.content = std::make_unique<PageContent>();
+  } else {
+    if (placement.content->hash == hash) return *placement.content;
+    if (now - placement.since > 2 * kLongestRestMs * ticks_per_ms) placement.rewrites = 0;
     ++placement.rewrites;
-    new_place = true;
   }
-  const auto known = contents_.find(hash);
-  if (known != contents_.end()) return known->second.get();
-  if (placement.rewrites > kMaxRewrites || contents_.size() >= kMaxContents) return nullptr;
-  auto content = std::make_unique<PageContent>();
-  content->hash = hash;
-  return contents_.emplace(hash, std::move(content)).first->second.get();
+  placement.since = now;
+  placement.reported = false;
+  PageContent& content = *placement.content;
+  content.watched = nullptr;
+  content.again = nullptr;
+  content.failures = 0;
+  content.ask_from = now + rest_ms(placement.rewrites) * ticks_per_ms;
+  content.hash = hash;
+  content.state.store(PageContent::kUnknown, std::memory_order_release);
+  return content;
 }
 
-void CodePages::answer(PageContent& content, std::unique_ptr<probe::WatchedPage> watched) {
-  {
-    const std::lock_guard lock(mutex_);
-    content.watched.store(watched.get(), std::memory_order_release);
-    pages_.push_back(std::move(watched));
-  }
+void CodePages::answer(PageContent& content, std::uint64_t hash,
+                       std::unique_ptr<probe::WatchedPage> watched) {
+  const std::lock_guard lock(mutex_);
+  if (content.hash != hash) return;
+  content.watched.store(watched.get(), std::memory_order_release);
+  pages_.push_back(std::move(watched));
   content.state.store(PageContent::kKnown, std::memory_order_release);
 }
 
-void CodePages::answer_so_far(PageContent& content, std::unique_ptr<probe::WatchedPage> watched,
-                              std::uint16_t offset, std::uint64_t ticks_per_ms) {
-  bool ask_again = false;
-  {
-    const std::lock_guard lock(mutex_);
-    probe::AskAgain* again = content.again.load(std::memory_order_relaxed);
-    if (again == nullptr) {
-      again = again_.emplace_back(std::make_unique<probe::AskAgain>()).get();
-      content.again.store(again, std::memory_order_release);
-    }
-    ask_again = again->note(offset, probe::ticks(), ticks_per_ms);
-    content.watched.store(watched.get(), std::memory_order_release);
-    pages_.push_back(std::move(watched));
+void CodePages::answer_so_far(PageContent& content, std::uint64_t hash,
+                              std::unique_ptr<probe::WatchedPage> watched, std::uint16_t offset,
+                              std::uint64_t ticks_per_ms) {
+  const std::lock_guard lock(mutex_);
+  if (content.hash != hash) return;
+  probe::AskAgain* again = content.again.load(std::memory_order_relaxed);
+  if (again == nullptr) {
+    again = again_.emplace_back(std::make_unique<probe::AskAgain>()).get();
+    content.again.store(again, std::memory_order_release);
   }
+  const bool ask_again = again->note(offset, probe::ticks(), ticks_per_ms);
+  content.watched.store(watched.get(), std::memory_order_release);
+  pages_.push_back(std::move(watched));
   content.state.store(ask_again ? PageContent::kUnknown : PageContent::kKnown,
+                      std::memory_order_release);
+}
+
+void CodePages::give_up(PageContent& content, std::uint64_t hash, bool last,
+                        std::unique_ptr<probe::WatchedPage> nothing) {
+  const std::lock_guard lock(mutex_);
+  if (content.hash != hash) return;
+  if (last && content.watched.load() == nullptr) {
+    content.watched.store(nothing.get(), std::memory_order_release);
+    pages_.push_back(std::move(nothing));
+  }
+  content.state.store(last ? PageContent::kKnown : PageContent::kUnknown,
                       std::memory_order_release);
 }
 
@@ -88,8 +115,7 @@ void CodePages::clear() {
 
 void CodePages::clear_user() {
   const std::lock_guard lock(mutex_);
-  for (auto& [hash, content] : contents_) retired_.push_back(std::move(content));
-  contents_.clear();
+  for (auto& [page, placement] : placements_) retired_.push_back(std::move(placement.content));
   placements_.clear();
 }
 

@@ -17,40 +17,50 @@
 
 namespace glasshook::hypervisor::qemu {
 
-/// One content a user code page has had. Never freed while QEMU runs: translated code points here.
+/// What a physical page of user code holds now. Never freed while QEMU runs: translated code points
+/// here.
 struct PageContent {
   enum State : std::uint32_t { kUnknown, kAsking, kKnown };
 
-  std::uint64_t hash = 0;
+  std::atomic<std::uint64_t> hash{0};
   std::atomic<std::uint32_t> state{kUnknown};  ///< futex for vCPUs that wait for another's question
   std::atomic<const probe::WatchedPage*> watched{nullptr};  ///< set before state becomes kKnown
   /// Set with the first incomplete answer: `watched` holds it, and the state stays kUnknown.
   std::atomic<probe::AskAgain*> again{nullptr};
   std::atomic<std::uint32_t> failures{0};  ///< questions nobody answered
+  std::atomic<std::uint64_t> ask_from{0};  ///< ticks; no question before
 };
 
-/// Remembers pages for the translator. Safe from all vCPU threads and the control thread.
+/// Remembers pages for the translator. What is known of a page holds for that physical page and
+/// that content alone: the guest can run the bytes of a library elsewhere before the library does,
+/// where they mean something else. Safe from all vCPU threads and the control thread.
 class CodePages {
  public:
-  /// Distinct contents remembered; code beyond that runs unhooked and is counted.
-  static constexpr std::size_t kMaxContents = 200'000;
-  /// Contents of one physical page after which it counts as churning (a JIT): no more questions.
-  static constexpr std::uint32_t kMaxRewrites = 64;
+  /// Contents of one physical page after which it counts as churning (a JIT): then it has to rest
+  /// before it is asked about, for a time that doubles with each further content.
+  static constexpr std::uint32_t kMaxRewrites = 16;
+  static constexpr std::uint32_t kFirstRestMs = 10, kLongestRestMs = 2560;
 
   explicit CodePages(std::uint64_t hash_seed) : seed_(hash_seed) {}
 
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
 
-  /// Content record of a user page, made at first sight. nullptr when the page churns or the table
-  /// is full. `new_place` tells whether this physical page had another content before.
-  [[nodiscard]] PageContent* user(Gpa page, std::span<const std::byte> bytes, bool& new_place);
+  /// What is known of a user page that holds `bytes` at the time `now`, in ticks.
+  [[nodiscard]] PageContent& user(Gpa page, std::span<const std::byte> bytes, std::uint64_t now,
+                                  std::uint64_t ticks_per_ms);
 
-  /// Gives a content its sites.
-  void answer(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
+  /// Gives the content that was asked about with this hash its sites; nothing happens when the
+  /// page holds another by now.
+  void answer(PageContent& content, std::uint64_t hash,
+              std::unique_ptr<probe::WatchedPage> watched);
   /// Gives it those that are known by now, for the block that begins at `offset` of the page.
-  void answer_so_far(PageContent& content, std::unique_ptr<probe::WatchedPage> watched,
-                     std::uint16_t offset, std::uint64_t ticks_per_ms);
+  void answer_so_far(PageContent& content, std::uint64_t hash,
+                     std::unique_ptr<probe::WatchedPage> watched, std::uint16_t offset,
+                     std::uint64_t ticks_per_ms);
+  /// Nobody answered: to be asked again, or left as it is when it was `last`.
+  void give_up(PageContent& content, std::uint64_t hash, bool last,
+               std::unique_ptr<probe::WatchedPage> nothing);
 
   /// True once for each content a physical page has had: its placement is still to be reported.
   [[nodiscard]] bool take_report(Gpa page);
@@ -61,15 +71,15 @@ class CodePages {
 
  private:
   struct Placement {
-    std::uint64_t hash = 0;
+    std::unique_ptr<PageContent> content;
     std::uint32_t rewrites = 0;
+    std::uint64_t since = 0;  ///< ticks at which it was written last
     bool reported = false;
   };
 
   std::uint64_t seed_;
   mutable std::shared_mutex mutex_;
   std::unordered_map<Gpa, const probe::WatchedPage*> kernel_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<PageContent>> contents_;
   std::unordered_map<Gpa, Placement> placements_;
   // What translated code may still point to.
   std::vector<std::unique_ptr<probe::WatchedPage>> pages_;

@@ -214,7 +214,9 @@ void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_
   if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) {
     if (!attached_ || !watch_user_) return;
     const probe::AskAgain* again = content.again.load(std::memory_order_acquire);
-    if (again == nullptr || again->is_due(site.offset, probe::ticks())) {
+    const std::uint64_t now = probe::ticks();
+    if (again == nullptr ? now >= content.ask_from.load(std::memory_order_relaxed)
+                         : again->is_due(site.offset, now)) {
       const capture::CpuState cpu = cpu_state(vcpu, site, env);
       ask(vcpu, site, cpu);
       const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
@@ -237,10 +239,6 @@ void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64
   const capture::CpuState cpu = cpu_state(vcpu, site, env);
   if (enters) enter(vcpu, site, *page, cpu);
   if (returns) runner_.leave(cpu);
-}
-
-void QemuProbe::on_placement(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  if (pages_.take_report(site.gpa)) report_placement(vcpu, site, cpu_state(vcpu, site, env));
 }
 
 void QemuProbe::report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
@@ -268,7 +266,8 @@ void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cp
   slot.address = cpu.rip;
   slot.root = cpu.space.root.value;
   slot.five_level = cpu.space.five_level ? 1 : 0;
-  slot.hash = content.hash;
+  slot.hash = content.hash.load();
+  const std::uint64_t hash = slot.hash;
   slot.timestamp = probe::ticks();
   slot.context_size = runner_.capture_context(cpu, slot.context);
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::asked));
@@ -279,23 +278,19 @@ void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cp
   const std::uint64_t deadline =
       probe::ticks() + region_.ticks_per_second() / 1000 * (kAnswerDeadlineNs / 1'000'000);
   while (attached_ && probe::ticks() < deadline) {
-    if (take_answer(vcpu, site)) return;
+    if (take_answer(vcpu, site, hash)) return;
     probe::futex_wait(slot.state, static_cast<std::uint32_t>(probe::QuestionState::asked),
                       10'000'000);
   }
-  if (take_answer(vcpu, site)) return;
+  if (take_answer(vcpu, site, hash)) return;
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
   counters.page_timeouts.fetch_add(1, std::memory_order_relaxed);
-  if (content.failures.fetch_add(1) + 1 < kMaxUnanswered)
-    content.state.store(PageContent::kUnknown);
-  else if (content.watched.load() == nullptr)
-    pages_.answer(content, std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true));
-  else
-    content.state.store(PageContent::kKnown);  // an earlier answer was incomplete, but is one
+  pages_.give_up(content, hash, content.failures.fetch_add(1) + 1 >= kMaxUnanswered,
+                 std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true));
   probe::futex_wake(content.state);
 }
 
-bool QemuProbe::take_answer(unsigned vcpu, const Site& site) {
+bool QemuProbe::take_answer(unsigned vcpu, const Site& site, std::uint64_t hash) {
   PageContent& content = *site.content;
   probe::QuestionSlot& slot = region_.question(vcpu);
   if (slot.state.load(std::memory_order_acquire) !=
@@ -311,10 +306,10 @@ bool QemuProbe::take_answer(unsigned vcpu, const Site& site) {
   slot.state.store(static_cast<std::uint32_t>(probe::QuestionState::idle));
   auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, true);
   if (ask_again)
-    pages_.answer_so_far(content, std::move(watched), site.offset,
+    pages_.answer_so_far(content, hash, std::move(watched), site.offset,
                          region_.ticks_per_second() / 1000);
   else
-    pages_.answer(content, std::move(watched));
+    pages_.answer(content, hash, std::move(watched));
   probe::futex_wake(content.state);
   return true;
 }

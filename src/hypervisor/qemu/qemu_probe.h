@@ -60,7 +60,6 @@ class QemuProbe final : public probe::ControlTarget {
   void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_maybe_site(unsigned vcpu, const Site& site, const std::uint64_t* env);
-  void on_placement(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_reset_done();
 
   // ControlTarget, on the control thread.
@@ -96,7 +95,8 @@ class QemuProbe final : public probe::ControlTarget {
   /// got beyond it.
   bool take_interrupted(std::uint64_t stack);
   void ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
-  bool take_answer(unsigned vcpu, const Site& site);
+  /// `hash`: of the content that was asked about.
+  bool take_answer(unsigned vcpu, const Site& site, std::uint64_t hash);
   void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   void request_flush();
   void begin_translating();

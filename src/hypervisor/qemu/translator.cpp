@@ -15,7 +15,6 @@ GLASSHOOK_STUB(entry)
 GLASSHOOK_STUB(return)
 GLASSHOOK_STUB(first_run)
 GLASSHOOK_STUB(maybe_site)
-GLASSHOOK_STUB(placement)
 #undef GLASSHOOK_STUB
 }
 
@@ -133,7 +132,6 @@ void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
   Gpa page{~0ull};
   PageContent* content = nullptr;
   const probe::WatchedPage* watched = nullptr;
-  bool unknown = false;
   for (std::size_t i = 0; i < block.count; ++i) {
     Gpa gpa;
     if (!block.locate(i, gpa)) return;
@@ -141,20 +139,15 @@ void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
     if (first_on_page) {
       page = gpa.page();
       const std::byte* bytes = ram_.at(page, kPageSize);
-      bool new_place = false;
-      content = bytes ? pages_.user(page, {bytes, kPageSize}, new_place) : nullptr;
+      content = bytes ? &pages_.user(page, {bytes, kPageSize}, probe::ticks(),
+                                     region_.ticks_per_second() / 1000)
+                      : nullptr;
       if (content == nullptr) continue;
-      unknown = content->state.load(std::memory_order_acquire) != PageContent::kKnown;
-      watched = unknown ? nullptr : content->watched.load(std::memory_order_acquire);
-      if (new_place && watched != nullptr && watched->report_placements()) {
-        Site site = block.site(i);
-        site.content = content;
-        site.gpa = page;
-        call_at(block.instruction(i), glasshook_stub_placement, intern(site));
-      }
+      const bool known = content->state.load(std::memory_order_acquire) == PageContent::kKnown;
+      watched = known ? content->watched.load(std::memory_order_acquire) : nullptr;
     }
     if (content == nullptr) continue;
-    if (unknown)
+    if (watched == nullptr)
       instrument_unknown(block, i, *content, first_on_page);
     else if (watched->has_sites())
       instrument_known(block, i, *watched);
@@ -241,9 +234,5 @@ extern "C" {
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_maybe_site(unsigned v, void* site,
                                                                        const std::uint64_t* env) {
   g_probe->on_maybe_site(v, site_of(site), env);
-}
-[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_placement(unsigned v, void* site,
-                                                                      const std::uint64_t* env) {
-  g_probe->on_placement(v, site_of(site), env);
 }
 }

@@ -119,6 +119,39 @@ TEST(MemoryFamily, TheFirstPageAtOnceTheNumberAtTheEnd) {
   EXPECT_THAT(guest.events, IsEmpty());
 }
 
+TEST(KernelFamily, SaysWhereATableLeadsNow) {
+  FakeGuest guest("kernel");
+  guest.family().on_table_changed({.table = "sys_call_table",
+                                   .index = 59,
+                                   .before = "__x64_sys_execve",
+                                   .after = "0xffffffffc0123456"},
+                                  at_second(1), guest);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "kernel_table_changed");
+  EXPECT_EQ(event.process, nullptr);
+  EXPECT_EQ(text_of(event, "glasshook.table.index"), "59");
+  EXPECT_EQ(text_of(event, "glasshook.table.after"), "0xffffffffc0123456");
+}
+
+TEST(MemoryFamily, EachChangedPageOfAFileUpToALimit) {
+  FakeGuest guest("memory");
+  const auto process = make_process(10);
+  const behaviour::ModifiedCode code{
+      .path = "/lib/libc.so.6", .address = 0x7f0123, .bytes = 5, .functions = {"libc!open"}};
+  guest.family().on_modified_code(process, code, at_second(1), guest);
+  const Event event = guest.only();
+  EXPECT_EQ(event.action, "code_modified");
+  EXPECT_EQ(text_of(event, "dll.name"), "libc.so.6");
+  EXPECT_EQ(text_of(event, "glasshook.address"), "0x7f0123");
+  EXPECT_EQ(text_of(event, "glasshook.code.changed_bytes"), "5");
+  for (int i = 0; i < 1000; ++i)
+    guest.family().on_modified_code(process, code, at_second(2), guest);
+  EXPECT_EQ(guest.actions().size(), 63u);
+  guest.family().on_modified_code(nullptr, code, at_second(2), guest);
+  guest.family().on_process_exit(process, guest);
+  EXPECT_THAT(guest.actions(), IsEmpty());
+}
+
 TEST(BypassFamily, SaysWhichCodeMadeTheCall) {
   FakeGuest guest("bypass");
   Caller caller{.process = make_process(10), .syscall = 59};

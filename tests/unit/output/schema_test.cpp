@@ -110,6 +110,13 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
     const auto last = behaviour::testing::make_process(99);
     guest.family().on_unbacked_code(last, 0x1000, {}, guest);
     guest.family().on_unbacked_code(last, 0x2000, {}, guest);
+    guest.family().on_modified_code(
+        last, {.path = "/a\xff", .address = 1, .bytes = 4096, .functions = {"libc!open", "\xfe"}},
+        {}, guest);
+    guest.family().on_modified_code(last, {.path = "", .address = 0, .bytes = 1, .functions = {}},
+                                    {}, guest);
+    guest.family().on_table_changed(
+        {.table = "idt_table", .index = 255, .before = "\xff", .after = "0x0"}, {}, guest);
     guest.family().on_process_exit(last, guest);
     for (const behaviour::Event& event : guest.events) {
       told.insert(event.action);

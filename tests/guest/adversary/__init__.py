@@ -1,0 +1,1 @@
+"""Programs that try to find, defeat or abuse the watching from inside."""
