@@ -86,8 +86,7 @@ TEST(BehaviourApis, HaveTheParametersOfProcessesAndThreads) {
          {"ProcessHandle", "BaseAddress", "RegionSize", "PageProtection"});
   expect("NtWriteVirtualMemory", {"ProcessHandle", "BaseAddress", "Buffer", "NumberOfBytesToWrite",
                                   "NumberOfBytesWritten"});
-  expect("NtProtectVirtualMemory",
-         {"ProcessHandle", "BaseAddress", "RegionSize", "NewProtection"});
+  expect("NtProtectVirtualMemory", {"ProcessHandle", "BaseAddress", "RegionSize", "NewProtection"});
   expect("NtCreateSection", {"SectionHandle", "AllocationAttributes", "FileHandle"});
   expect("NtMapViewOfSection",
          {"SectionHandle", "ProcessHandle", "BaseAddress", "ViewSize", "Win32Protect"});
@@ -125,8 +124,7 @@ TEST(BehaviourApis, HaveTheParametersOfServicesAndRequests) {
     expect_in("wininet", name, {"hRequest"});
   expect_in("wininet", "InternetOpenUrlW", {"lpszUrl"});
   expect_in("winhttp", "WinHttpConnect", {"pswzServerName", "nServerPort"});
-  expect_in("winhttp", "WinHttpOpenRequest",
-            {"hConnect", "pwszVerb", "pwszObjectName", "dwFlags"});
+  expect_in("winhttp", "WinHttpOpenRequest", {"hConnect", "pwszVerb", "pwszObjectName", "dwFlags"});
   expect_in("winhttp", "WinHttpSendRequest", {"hRequest"});
   for (const char* name : {"SetWindowsHookExA", "SetWindowsHookExW"})
     expect_in("user32", name, {"idHook"});
