@@ -8,14 +8,17 @@
 #include "behaviour/network/network_family.h"
 #include "behaviour/process/process_family.h"
 #include "behaviour/windows/bypass_family.h"
+#include "behaviour/windows/crypto_family.h"
 #include "behaviour/windows/file_family.h"
 #include "behaviour/windows/injection_family.h"
+#include "behaviour/windows/input_family.h"
 #include "behaviour/windows/module_family.h"
 #include "behaviour/windows/object_family.h"
 #include "behaviour/windows/process_family.h"
 #include "behaviour/windows/registry_family.h"
 #include "behaviour/windows/request_family.h"
 #include "behaviour/windows/service_family.h"
+#include "behaviour/windows/time_family.h"
 
 namespace glasshook::behaviour {
 
@@ -38,6 +41,9 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(windows::make_module_family(objects));
   families.push_back(windows::make_service_family(objects));
   families.push_back(windows::make_object_family(objects));
+  families.push_back(windows::make_input_family(objects));
+  families.push_back(windows::make_crypto_family(objects));
+  families.push_back(windows::make_time_family(objects));
   families.push_back(windows::make_bypass_family(objects));
   return families;
 }

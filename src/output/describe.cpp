@@ -274,6 +274,22 @@ void named_object(const Event& e, Description& d) {
   d.target = spaced(field_text(e, "glasshook.object.type"), field_text(e, "glasshook.object.name"));
 }
 
+void by_method(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.method");
+  d.result = spaced(field_text(e, "glasshook.clipboard.format"),
+                    field_text(e, "glasshook.crypto.algorithm"));
+  if (e.find("glasshook.operations"))
+    d.result =
+        spaced(d.result, fmt::format("{} times", grouped(field_number(e, "glasshook.operations"))));
+}
+
+void time_used(const Event& e, Description& d) {
+  d.target = fmt::format("slept {} times, {} ms", grouped(field_number(e, "glasshook.time.sleeps")),
+                         grouped(field_number(e, "glasshook.time.slept_ms")));
+  d.result =
+      fmt::format("looked at the time {} times", grouped(field_number(e, "glasshook.time.checks")));
+}
+
 void module(const Event& e, Description& d) {
   d.target = field_text(e, "glasshook.module.name");
   d.result = labelled(e, "from ", "file.path");
@@ -385,6 +401,11 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"service_deleted", service},
       {"object_created", named_object},
       {"object_opened", named_object},
+      {"keyboard_watched", by_method},
+      {"clipboard_read", by_method},
+      {"clipboard_written", by_method},
+      {"crypto_key_made", by_method},
+      {"time_used", time_used},
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
       {"kernel_table_changed", table},

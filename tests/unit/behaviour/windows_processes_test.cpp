@@ -1,6 +1,7 @@
 // The families of Windows processes and of what they do to each other.
 #include <gmock/gmock.h>
 
+#include <limits>
 #include <random>
 
 #include "behaviour/fake_guest.h"
@@ -422,6 +423,66 @@ TEST(WindowsRequests, LookupsAreToldOnceAndNotOfAddresses) {
   const Event event = guest.only();
   EXPECT_EQ(text_of(event, "dns.question.name"), "x.example");
   EXPECT_EQ(text_of(event, "event.outcome"), "failure");
+}
+
+TEST(WindowsInput, TheFirstAtOnceAndHowManyAtTheEnd) {
+  FakeGuest guest("windows-input");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto call = [&](std::string_view function, const std::vector<Argument>& arguments,
+                        std::uint64_t result = 1) {
+    ++caller.call;
+    guest.user_call(function, caller, arguments, result);
+  };
+  for (int i = 0; i < 10; ++i) call("GetAsyncKeyState", {}, 0xffff8001);
+  EXPECT_THAT(guest.actions(), ElementsAre("keyboard_watched"));
+  call("SetWindowsHookExW", {{"idHook", 5}});
+  EXPECT_THAT(guest.events, IsEmpty()) << "not of the keyboard";
+  call("SetWindowsHookExW", {{"idHook", 13}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.method"), "SetWindowsHookExW");
+  call("GetClipboardData", {{"uFormat", 13}});
+  EXPECT_EQ(text_of(guest.only(), "glasshook.clipboard.format"), "0xd");
+  guest.family().on_process_exit(caller.process, guest);
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.method"), "GetAsyncKeyState");
+  EXPECT_EQ(text_of(event, "glasshook.operations"), "10");
+}
+
+TEST(WindowsTime, SleepsAndChecksAreAddedUp) {
+  FakeGuest guest("windows-time");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  const auto sleep = [&](std::int64_t interval) {
+    ++caller.call;
+    guest.user_call("NtDelayExecution", caller,
+                    {{"DelayInterval", 1, bytes_of(static_cast<std::uint64_t>(interval))}});
+  };
+  sleep(-5'000'000);
+  sleep(-15'000'000);
+  sleep(std::numeric_limits<std::int64_t>::min());
+  sleep(123);
+  for (int i = 0; i < 7; ++i) guest.user_call("GetTickCount", caller, {}, 5);
+  EXPECT_THAT(guest.events, IsEmpty());
+  guest.family().on_process_exit(caller.process, guest);
+  const Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.time.sleeps"), "4");
+  EXPECT_EQ(text_of(event, "glasshook.time.slept_ms"), "2000");
+  EXPECT_EQ(text_of(event, "glasshook.time.checks"), "7");
+}
+
+TEST(WindowsCrypto, KeysWithTheirAlgorithm) {
+  FakeGuest guest("windows-crypto");
+  Caller caller{.process = make_process(10), .win32_process_id = 200};
+  guest.user_call("CryptGenKey", caller, {{"Algid", 0x6610}, {"dwFlags", 0x01000001}}, 1);
+  Event event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.crypto.algorithm"), "0x6610");
+  EXPECT_EQ(text_of(event, "glasshook.crypto.bits"), "256");
+  ++caller.call;
+  guest.user_call("BCryptOpenAlgorithmProvider", caller,
+                  {{"phAlgorithm", 1, bytes_of(0x99)}, {"pszAlgId", 1, "AES"}});
+  ++caller.call;
+  guest.user_call("BCryptGenerateSymmetricKey", caller, {{"hAlgorithm", 0x99}, {"cbSecret", 16}});
+  event = guest.only();
+  EXPECT_EQ(text_of(event, "glasshook.crypto.algorithm"), "AES");
+  EXPECT_EQ(text_of(event, "glasshook.crypto.bits"), "128");
 }
 
 /// Calls with no, short, and wild arguments, failed and lost ones, in any order.

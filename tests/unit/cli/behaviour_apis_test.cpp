@@ -32,15 +32,21 @@ TEST(BehaviourApis, AllHaveSignatures) {
   EXPECT_TRUE(apis.selection().exports.empty());
 }
 
+void expect_in(std::string_view module, std::string_view function,
+               std::initializer_list<std::string_view> names) {
+  const api::Signature* signature = catalogue().find(module, function);
+  ASSERT_NE(signature, nullptr) << function;
+  for (const std::string_view name : names)
+    EXPECT_NE(std::ranges::find(signature->parameters, name, &api::Parameter::name),
+              signature->parameters.end())
+        << function << " " << name;
+}
+
+void expect(std::string_view function, std::initializer_list<std::string_view> names) {
+  expect_in("ntdll", function, names);
+}
+
 TEST(BehaviourApis, HaveTheParametersThatFamiliesLookAt) {
-  const auto expect = [](std::string_view function, std::initializer_list<std::string_view> names) {
-    const api::Signature* signature = catalogue().find("ntdll", function);
-    ASSERT_NE(signature, nullptr) << function;
-    for (const std::string_view name : names)
-      EXPECT_NE(std::ranges::find(signature->parameters, name, &api::Parameter::name),
-                signature->parameters.end())
-          << function << " " << name;
-  };
   expect("NtCreateFile",
          {"FileHandle", "DesiredAccess", "ObjectAttributes", "IoStatusBlock", "CreateOptions"});
   expect("NtOpenFile",
@@ -66,7 +72,69 @@ TEST(BehaviourApis, HaveTheParametersThatFamiliesLookAt) {
                                "TargetHandle", "HandleAttributes", "Options"});
   expect("NtSetInformationObject", {"Handle", "ObjectInformationClass", "ObjectInformation"});
   expect("NtCreateUserProcess",
-         {"ProcessHandle", "ThreadHandle", "ProcessFlags", "ProcessParameters"});
+         {"ProcessHandle", "ThreadHandle", "ProcessFlags", "ThreadFlags", "ProcessParameters"});
+}
+
+TEST(BehaviourApis, HaveTheParametersOfProcessesAndThreads) {
+  expect_in("kernel32", "CreateProcessInternalW",
+            {"lpApplicationName", "lpCommandLine", "dwCreationFlags", "lpProcessInformation"});
+  expect("NtOpenProcess", {"ProcessHandle", "DesiredAccess", "ClientId"});
+  expect("NtOpenThread", {"ThreadHandle", "ClientId"});
+  expect("NtTerminateProcess", {"ProcessHandle", "ExitStatus"});
+  expect("NtAllocateVirtualMemory", {"ProcessHandle", "BaseAddress", "RegionSize", "Protect"});
+  expect("NtAllocateVirtualMemoryEx",
+         {"ProcessHandle", "BaseAddress", "RegionSize", "PageProtection"});
+  expect("NtWriteVirtualMemory", {"ProcessHandle", "BaseAddress", "Buffer", "NumberOfBytesToWrite",
+                                  "NumberOfBytesWritten"});
+  expect("NtProtectVirtualMemory", {"ProcessHandle", "BaseAddress", "RegionSize", "NewProtection"});
+  expect("NtCreateSection", {"SectionHandle", "AllocationAttributes", "FileHandle"});
+  expect("NtMapViewOfSection",
+         {"SectionHandle", "ProcessHandle", "BaseAddress", "ViewSize", "Win32Protect"});
+  expect("NtMapViewOfSectionEx",
+         {"SectionHandle", "ProcessHandle", "BaseAddress", "ViewSize", "PageProtection"});
+  for (const char* name : {"NtUnmapViewOfSection", "NtUnmapViewOfSectionEx"})
+    expect(name, {"ProcessHandle", "BaseAddress"});
+  expect("NtCreateThreadEx", {"ThreadHandle", "ProcessHandle", "StartRoutine"});
+  expect("NtCreateThread", {"ThreadHandle", "ProcessHandle"});
+  expect("NtQueueApcThread",
+         {"ThreadHandle", "ApcRoutine", "ApcArgument1", "ApcArgument2", "ApcArgument3"});
+  expect("NtSetContextThread", {"ThreadHandle", "ThreadContext"});
+  for (const char* name : {"NtSuspendThread", "NtResumeThread"}) expect(name, {"ThreadHandle"});
+  for (const char* name : {"NtSuspendProcess", "NtResumeProcess"}) expect(name, {"ProcessHandle"});
+  expect("NtDelayExecution", {"DelayInterval"});
+}
+
+TEST(BehaviourApis, HaveTheParametersOfServicesAndRequests) {
+  expect_in("advapi32", "CreateServiceW",
+            {"lpServiceName", "lpDisplayName", "dwServiceType", "dwStartType", "lpBinaryPathName",
+             "lpServiceStartName"});
+  expect_in("advapi32", "OpenServiceW", {"lpServiceName"});
+  for (const char* name : {"StartServiceW", "DeleteService"})
+    expect_in("advapi32", name, {"hService"});
+  expect_in("advapi32", "ControlService", {"hService", "dwControl"});
+  expect_in("advapi32", "CloseServiceHandle", {"hSCObject"});
+  expect_in("ws2_32", "getaddrinfo", {"nodename"});
+  expect_in("ws2_32", "GetAddrInfoW", {"pNodeName"});
+  expect_in("ws2_32", "GetAddrInfoExW", {"pName"});
+  expect_in("ws2_32", "gethostbyname", {"name"});
+  expect_in("dnsapi", "DnsQuery_W", {"pszName"});
+  expect_in("wininet", "InternetConnectW", {"lpszServerName", "nServerPort"});
+  expect_in("wininet", "HttpOpenRequestW", {"hConnect", "lpszVerb", "lpszObjectName", "dwFlags"});
+  for (const char* name : {"HttpSendRequestW", "HttpSendRequestExW"})
+    expect_in("wininet", name, {"hRequest"});
+  expect_in("wininet", "InternetOpenUrlW", {"lpszUrl"});
+  expect_in("winhttp", "WinHttpConnect", {"pswzServerName", "nServerPort"});
+  expect_in("winhttp", "WinHttpOpenRequest", {"hConnect", "pwszVerb", "pwszObjectName", "dwFlags"});
+  expect_in("winhttp", "WinHttpSendRequest", {"hRequest"});
+  for (const char* name : {"SetWindowsHookExA", "SetWindowsHookExW"})
+    expect_in("user32", name, {"idHook"});
+  for (const char* name : {"GetClipboardData", "SetClipboardData"})
+    expect_in("user32", name, {"uFormat"});
+  for (const char* name : {"CryptGenKey", "CryptDeriveKey"})
+    expect_in("advapi32", name, {"Algid", "dwFlags"});
+  expect_in("bcrypt", "BCryptOpenAlgorithmProvider", {"phAlgorithm", "pszAlgId"});
+  expect_in("bcrypt", "BCryptGenerateSymmetricKey", {"hAlgorithm", "cbSecret"});
+  expect_in("bcrypt", "BCryptGenerateKeyPair", {"hAlgorithm", "dwLength"});
 }
 
 }  // namespace

@@ -1,0 +1,13 @@
+// Keystrokes and the clipboard, as Windows programs get at them.
+#pragma once
+
+#include <memory>
+
+#include "behaviour/family.h"
+#include "behaviour/windows/objects.h"
+
+namespace glasshook::behaviour::windows {
+
+[[nodiscard]] std::unique_ptr<Family> make_input_family(std::shared_ptr<Objects> objects);
+
+}  // namespace glasshook::behaviour::windows
