@@ -11,11 +11,10 @@ namespace glasshook::hypervisor::qemu {
 
 namespace {
 
-/// How long a page that was rewritten so often has to stay as it is before it is asked about.
-std::uint64_t rest_ms(std::uint32_t rewrites) {
-  if (rewrites <= CodePages::kMaxRewrites) return 0;
-  const std::uint32_t doublings = std::min(rewrites - CodePages::kMaxRewrites - 1, 16u);
-  return std::min<std::uint64_t>(std::uint64_t{CodePages::kFirstRestMs} << doublings,
+/// A rest that doubles each `time` from the first, which is 1.
+std::uint64_t rest_ms(std::uint32_t time) {
+  if (time == 0) return 0;
+  return std::min<std::uint64_t>(std::uint64_t{CodePages::kFirstRestMs} << std::min(time - 1, 16u),
                                  CodePages::kLongestRestMs);
 }
 
@@ -33,34 +32,52 @@ const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   return it == kernel_.end() ? nullptr : it->second;
 }
 
-PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, std::uint64_t now,
-                             std::uint64_t ticks_per_ms) {
+PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
+                             std::uint64_t now, std::uint64_t ticks_per_ms) {
   const std::uint64_t hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed_);
   {
     const std::shared_lock lock(mutex_);
     const auto placed = placements_.find(page);
-    if (placed != placements_.end() && placed->second.content->hash == hash)
+    if (placed != placements_.end() && placed->second.content->hash == hash &&
+        placed->second.mapped == mapped)
       return *placed->second.content;
   }
   const std::lock_guard lock(mutex_);
   Placement& placement = placements_[page];
-  if (!placement.content) {
-    placement.content = std::make_unique<PageContent>();
-  } else {
-    if (placement.content->hash == hash) return *placement.content;
-    if (now - placement.since > 2 * kLongestRestMs * ticks_per_ms) placement.rewrites = 0;
+  const bool first = !placement.content;
+  if (first) placement.content = std::make_unique<PageContent>();
+  PageContent& content = *placement.content;
+  if (!first && content.hash == hash) {
+    if (std::exchange(placement.mapped, mapped) != mapped) ask_anew(placement, now, ticks_per_ms);
+    return content;
+  }
+  if (!first) {
+    if (now > placement.since + 2 * kLongestRestMs * ticks_per_ms) placement.rewrites = 0;
     ++placement.rewrites;
   }
+  const std::uint32_t over = placement.rewrites - std::min(placement.rewrites, kMaxRewrites);
+  placement.mapped = mapped;
+  placement.moves = 0;
   placement.since = now;
   placement.reported = false;
-  PageContent& content = *placement.content;
   content.watched = nullptr;
   content.again = nullptr;
   content.failures = 0;
-  content.ask_from = now + rest_ms(placement.rewrites) * ticks_per_ms;
+  content.ask_from = now + rest_ms(over) * ticks_per_ms;
   content.hash = hash;
   content.state.store(PageContent::kUnknown, std::memory_order_release);
   return content;
+}
+
+/// Until then what is known stays in effect.
+void CodePages::ask_anew(Placement& placement, std::uint64_t now, std::uint64_t ticks_per_ms) {
+  PageContent& content = *placement.content;
+  placement.reported = false;
+  std::uint32_t known = PageContent::kKnown;
+  if (!content.state.compare_exchange_strong(known, PageContent::kUnknown)) return;
+  ++placement.moves;
+  content.ask_from = std::max(now, placement.since + rest_ms(placement.moves) * ticks_per_ms);
+  placement.since = content.ask_from;
 }
 
 void CodePages::answer(PageContent& content, std::uint64_t hash,

@@ -33,11 +33,15 @@ struct PageContent {
 
 /// Remembers pages for the translator. What is known of a page holds for that physical page and
 /// that content alone: the guest can run the bytes of a library elsewhere before the library does,
-/// where they mean something else. Safe from all vCPU threads and the control thread.
+/// where they mean something else. It can also have them in the very page that the library gets
+/// later; so what is known is asked about anew when the page shows up at another virtual address,
+/// though not more often than rests allow, since libraries are everywhere. Safe from all vCPU
+/// threads and the control thread.
 class CodePages {
  public:
   /// Contents of one physical page after which it counts as churning (a JIT): then it has to rest
-  /// before it is asked about, for a time that doubles with each further content.
+  /// before it is asked about, for a time that doubles with each further content. A page that moves
+  /// is asked about again after a rest that doubles from the first move on.
   static constexpr std::uint32_t kMaxRewrites = 16;
   static constexpr std::uint32_t kFirstRestMs = 10, kLongestRestMs = 2560;
 
@@ -46,9 +50,10 @@ class CodePages {
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
 
-  /// What is known of a user page that holds `bytes` at the time `now`, in ticks.
-  [[nodiscard]] PageContent& user(Gpa page, std::span<const std::byte> bytes, std::uint64_t now,
-                                  std::uint64_t ticks_per_ms);
+  /// What is known of a user page that holds `bytes` and is translated for the virtual address
+  /// `mapped` at the time `now`, in ticks.
+  [[nodiscard]] PageContent& user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
+                                  std::uint64_t now, std::uint64_t ticks_per_ms);
 
   /// Gives the content that was asked about with this hash its sites; nothing happens when the
   /// page holds another by now.
@@ -72,10 +77,13 @@ class CodePages {
  private:
   struct Placement {
     std::unique_ptr<PageContent> content;
-    std::uint32_t rewrites = 0;
-    std::uint64_t since = 0;  ///< ticks at which it was written last
+    Gva mapped;  ///< the page's virtual address when it was translated last
+    std::uint32_t rewrites = 0, moves = 0;
+    std::uint64_t since = 0;  ///< ticks at which it was written, or moved and asked about, last
     bool reported = false;
   };
+
+  static void ask_anew(Placement& placement, std::uint64_t now, std::uint64_t ticks_per_ms);
 
   std::uint64_t seed_;
   mutable std::shared_mutex mutex_;

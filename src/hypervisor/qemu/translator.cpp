@@ -139,8 +139,9 @@ void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
     if (first_on_page) {
       page = gpa.page();
       const std::byte* bytes = ram_.at(page, kPageSize);
-      content = bytes ? &pages_.user(page, {bytes, kPageSize}, probe::ticks(),
-                                     region_.ticks_per_second() / 1000)
+      content = bytes ? &pages_.user(page, {bytes, kPageSize},
+                                     Gva{qemu_plugin_insn_vaddr(block.instruction(i))}.page(),
+                                     probe::ticks(), region_.ticks_per_second() / 1000)
                       : nullptr;
       if (content == nullptr) continue;
       const bool known = content->state.load(std::memory_order_acquire) == PageContent::kKnown;

@@ -27,12 +27,18 @@ class Poison(Adversary):
     def test_run_from_a_changed_page_of_another_module_first(self):
         self.poison("other_module")
 
-    def test_pages_of_a_just_in_time_compiler_used_again(self):
+    def use_again(self, way):
         with tempfile.TemporaryDirectory() as folder:
             library = pathlib.Path(folder) / "library.so"
             compile_c(PROGRAMS / "churn_call.c", library, "-shared", "-fPIC")
-            watched = self.run_program("churn", "library.so", 20, options=[
+            watched = self.run_program("churn", way, "./library.so", 20, options=[
                 "--copy", library, "-e", "libchurn*!churn_call"])
         self.verdicts(watched)
         called = {e["api"]["result"] for e in watched.actions("api_called")}
         self.assertEqual({r for r in called if r > 1000}, set(range(1001, 1021)))
+
+    def test_pages_of_a_just_in_time_compiler_used_again(self):
+        self.use_again("rewrite")
+
+    def test_pages_of_the_same_content_used_again(self):
+        self.use_again("same")
