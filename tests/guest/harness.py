@@ -79,6 +79,13 @@ class GuestTest(unittest.TestCase):
                 if k in ("dropped", "budget", "malformed", "page_timeouts") and v}
         self.assertEqual(lost, {}, result.stderr[-2000:])
 
+    def assert_fits_schema(self, events):
+        import jsonschema
+        schema = json.loads((ROOT / "docs" / "event.schema.json").read_text())
+        validator = jsonschema.validators.validator_for(schema)(schema)
+        for event in events:
+            self.assertEqual([e.message for e in validator.iter_errors(event)], [], event)
+
 
 def compile_c(source, output, *flags):
     """Compiles a C program that runs in the guest (same Debian release as the host)."""

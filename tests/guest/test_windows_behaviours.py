@@ -223,6 +223,7 @@ class RandomActions(GuestTest):
     def assert_all_seen(self, result):
         self.assertEqual(result.code, 0, result.stderr[-2000:])
         self.assert_nothing_lost(result)
+        self.assert_fits_schema(result.events)
         expected = Expected(result.stdout.decode().splitlines())
         self.assertGreaterEqual(expected.operations, 400)
 

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <functional>
+
 #include "behaviour/fake_guest.h"
 #include "behaviour/windows/autostart.h"
 #include "behaviour/windows/nt_path.h"
@@ -306,13 +308,13 @@ TEST(WindowsHandles, AreReusedWhateverWasLost) {
 
 TEST(WindowsHandles, ThousandsOfThem) {
   WindowsGuest guest("windows-file");
-  for (std::uint64_t i = 1; i <= 5'000; ++i) {
+  for (std::uint64_t i = 1; i <= 2'000; ++i) {
     guest.open(4 * i, "\\??\\C:\\" + std::to_string(i), kCreated);
     guest.write(4 * i, i);
   }
   guest.events.clear();
   guest.family().on_process_exit(guest.caller.process, guest);
-  ASSERT_EQ(guest.events.size(), 5'000u);
+  ASSERT_EQ(guest.events.size(), 2'000u);
   EXPECT_EQ(text_of(guest.events[76], "file.path"), "C:\\77");
   EXPECT_EQ(text_of(guest.events[76], "glasshook.bytes"), "77");
   guest.events.clear();
@@ -336,6 +338,65 @@ TEST(WindowsHandles, ClosedByTheirDuplication) {
   guest.events.clear();
   guest.duplicate(0x30, 0x34, 1, 0x777c);  // into a process nobody knows
   EXPECT_EQ(guest.told(), "file_written C:\\b");
+}
+
+TEST(WindowsHandles, AreDuplicatedIntoProcessesThatAreKnown) {
+  FakeGuest context("windows-file");
+  windows::Objects objects;
+  std::uint64_t calls = 0;
+  // Lets `check` look at a call that `process` has made.
+  const auto call = [&](const std::shared_ptr<Process>& process, std::uint32_t win32_id,
+                        const std::string& name, const std::vector<Argument>& given,
+                        const std::function<void(const UserCall&)>& check = nullptr) {
+    api::Signature signature;
+    signature.name = name;
+    api::ApiCall decoded;
+    decoded.signature = &signature;
+    decoded.returned = true;
+    for (const Argument& argument : given) {
+      api::ArgumentValue value;
+      value.name = argument.name;
+      value.raw = argument.raw;
+      value.data = argument.data;
+      value.captured = !argument.data.empty();
+      value.nested = argument.nested;
+      decoded.arguments.push_back(value);
+    }
+    const UserCall user_call{.api = decoded,
+                             .as = signature,
+                             .began = at_second(static_cast<int>(++calls)),
+                             .ended = at_second(static_cast<int>(calls)),
+                             .process = process,
+                             .win32_process_id = win32_id,
+                             .id = calls};
+    objects.see(user_call, context);
+    objects.see(user_call, context);  // the next family passes it on too
+    if (check) check(user_call);
+  };
+  const auto giver = make_process(10), taker = make_process(20);
+  call(taker, 64, "NtClose", {{"Handle", 0x4}});
+  call(giver, 32, "NtCreateMutant", {{"MutantHandle", 1, bytes_of(0x30)}, attributes("m", 0x99c)});
+  call(giver, 32, "NtOpenProcess",
+       {{"ProcessHandle", 1, bytes_of(0x40)}, {"ClientId", 1, bytes_of(64) + bytes_of(0)}});
+  EXPECT_EQ(objects.handles(), 2u);
+  EXPECT_EQ(objects.process_by_win32_id(64), taker);
+  call(giver, 32, "NtDuplicateObject",
+       {{"SourceProcessHandle", ~0ull},
+        {"SourceHandle", 0x30},
+        {"TargetProcessHandle", 0x40},
+        {"TargetHandle", 1, bytes_of(0x50)}});
+  call(taker, 64, "NtClose", {{"Handle", 0x4}}, [&](const UserCall& made) {
+    const windows::ObjectPtr mutex = objects.find(made, 0x50);
+    ASSERT_NE(mutex, nullptr);
+    EXPECT_EQ(mutex->kind, windows::ObjectKind::mutex);
+    EXPECT_EQ(mutex->name, "m");
+    EXPECT_EQ(mutex->handles, 2u);
+    EXPECT_EQ(objects.find(made, 0x30), nullptr);
+  });
+  objects.process_exited(taker, at_second(99), context);
+  objects.process_exited(taker, at_second(99), context);
+  EXPECT_EQ(objects.process_by_win32_id(64), nullptr);
+  EXPECT_EQ(objects.handles(), 2u);
 }
 
 TEST(WindowsHandles, AreInheritedWhenThatIsAskedFor) {

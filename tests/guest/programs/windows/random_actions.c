@@ -1,16 +1,15 @@
 // random_actions SEED COUNT: does COUNT random things to files and the registry, and says on its
-// standard output what it did and what came of it, a line each: the operation, 1 when it worked, then
-// its parts. Texts and data are in hexadecimal, as they are in memory (texts: UTF-16LE). The last
-// thing it does is to let a child write to a file that the child inherits.
-#include <windows.h>
-
-#include <sddl.h>
+// standard output what it did and what came of it, a line each: the operation, 1 when it worked,
+// then its parts. Texts and data are in hexadecimal, as they are in memory (texts: UTF-16LE). The
+// last thing it does is to let a child write to a file that the child inherits.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
+#include <windows.h>
 #include <winternl.h>
 
+BOOL WINAPI ConvertSidToStringSidW(PSID, LPWSTR*);  // sddl.h, which must not come first
 NTSTATUS NTAPI NtSetValueKey(HANDLE, PUNICODE_STRING, ULONG, ULONG, PVOID, ULONG);
 
 #define MOST 12
@@ -37,8 +36,9 @@ static void end_line(void) { putchar('\n'); }
 
 // Names that other systems find hard; none ends in a dot or blank, which Win32 would drop.
 static void make_name(WCHAR* name) {
-  static const WCHAR* kParts[] = {L"a", L"Long name", L"\x00e9\x00df", L"\x4e2d\x6587", L"\xd83d\xde00",
-                                  L"x.y.z", L"'quo te'", L"%PATH%", L"$x;&", L"-rf"};
+  static const WCHAR* kParts[] = {
+      L"a",     L"Long name", L"\x00e9\x00df", L"\x4e2d\x6587", L"\xd83d\xde00",
+      L"x.y.z", L"'quo te'",  L"%PATH%",       L"$x;&",         L"-rf"};
   swprintf(name, 48, L"%ls%u", kParts[below(10)], below(1000));
 }
 
@@ -101,13 +101,15 @@ static void create_file(void) {
   const DWORD flags = below(6) == 0 ? FILE_FLAG_DELETE_ON_CLOSE : 0;
   const int existed = GetFileAttributesW(path) != INVALID_FILE_ATTRIBUTES;
   if (existed && flags) return;
-  HANDLE file = CreateFileW(spelled(path), GENERIC_WRITE | (flags ? DELETE : 0), 0, NULL, disposition, flags, NULL);
+  HANDLE file = CreateFileW(spelled(path), GENERIC_WRITE | (flags ? DELETE : 0), 0, NULL,
+                            disposition, flags, NULL);
   DWORD bytes = 0, calls = 0;
   if (file != INVALID_HANDLE_VALUE) {
     write_some(file, &bytes, &calls);
     HANDLE copy;
-    if (below(3) == 0 && DuplicateHandle(GetCurrentProcess(), file, GetCurrentProcess(), &copy, 0, 0,
-                                         DUPLICATE_SAME_ACCESS | (below(2) ? DUPLICATE_CLOSE_SOURCE : 0))) {
+    if (below(3) == 0 &&
+        DuplicateHandle(GetCurrentProcess(), file, GetCurrentProcess(), &copy, 0, 0,
+                        DUPLICATE_SAME_ACCESS | (below(2) ? DUPLICATE_CLOSE_SOURCE : 0))) {
       write_some(copy, &bytes, &calls);
       CloseHandle(file);  // closed already in half of the cases
       file = copy;
@@ -125,10 +127,12 @@ static void read_file(void) {
   WCHAR path[MAX_PATH];
   wcscpy(path, any_file());
   if (!path[0]) make_path(path);
-  HANDLE file = CreateFileW(spelled(path), GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+  HANDLE file =
+      CreateFileW(spelled(path), GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
   DWORD bytes = 0, calls = 0, got = 0;
   char buffer[700];
-  while (file != INVALID_HANDLE_VALUE && ReadFile(file, buffer, sizeof buffer, &got, NULL) && got > 0)
+  while (file != INVALID_HANDLE_VALUE && ReadFile(file, buffer, sizeof buffer, &got, NULL) &&
+         got > 0)
     bytes += got, ++calls;
   if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
   say("read", file != INVALID_HANDLE_VALUE);
@@ -183,9 +187,11 @@ static void delete_file(void) {
   if (below(2)) {
     ok = DeleteFileW(spelled(path));
   } else {
-    HANDLE file = CreateFileW(spelled(path), DELETE, FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
+    HANDLE file =
+        CreateFileW(spelled(path), DELETE, FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
     FILE_DISPOSITION_INFO info = {TRUE};
-    ok = file != INVALID_HANDLE_VALUE && SetFileInformationByHandle(file, FileDispositionInfo, &info, sizeof info);
+    ok = file != INVALID_HANDLE_VALUE &&
+         SetFileInformationByHandle(file, FileDispositionInfo, &info, sizeof info);
     if (file != INVALID_HANDLE_VALUE) CloseHandle(file);
   }
   say("delete", ok);
@@ -194,7 +200,8 @@ static void delete_file(void) {
 }
 
 static void change_attributes(void) {
-  static const DWORD kAttributes[] = {FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_ARCHIVE,
+  static const DWORD kAttributes[] = {FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL,
+                                      FILE_ATTRIBUTE_ARCHIVE,
                                       FILE_ATTRIBUTE_HIDDEN | FILE_ATTRIBUTE_SYSTEM};
   const int place = find_place(1);
   if (place < 0) return;
@@ -207,7 +214,8 @@ static void change_attributes(void) {
 static void change_times(void) {
   const int place = find_place(1);
   if (place < 0) return;
-  HANDLE file = CreateFileW(spelled(files[place]), FILE_WRITE_ATTRIBUTES, 7, NULL, OPEN_EXISTING, 0, NULL);
+  HANDLE file =
+      CreateFileW(spelled(files[place]), FILE_WRITE_ATTRIBUTES, 7, NULL, OPEN_EXISTING, 0, NULL);
   const unsigned long long ticks = 132000000000000000ull + 10000000ull * below(1000000);
   FILETIME time = {(DWORD)ticks, (DWORD)(ticks >> 32)};
   const int ok = file != INVALID_HANDLE_VALUE && SetFileTime(file, NULL, NULL, &time);
@@ -241,7 +249,8 @@ static void create_key(void) {
   DWORD disposition = 0;
   const int asks = below(2);
   HKEY handle;
-  const LONG status = RegCreateKeyExW(root, key, 0, NULL, 0, KEY_ALL_ACCESS, NULL, &handle, asks ? &disposition : NULL);
+  const LONG status = RegCreateKeyExW(root, key, 0, NULL, 0, KEY_ALL_ACCESS, NULL, &handle,
+                                      asks ? &disposition : NULL);
   if (!status) RegCloseKey(handle);
   say("key", !status);
   say_text(key), printf("\t%d\t%lu", asks, disposition), end_line();
@@ -256,7 +265,8 @@ static void delete_key(void) {
 }
 
 static DWORD make_data(DWORD* type, WCHAR* data) {
-  static const DWORD kTypes[] = {REG_SZ, REG_EXPAND_SZ, REG_MULTI_SZ, REG_DWORD, REG_QWORD, REG_BINARY, 0x1234};
+  static const DWORD kTypes[] = {REG_SZ,    REG_EXPAND_SZ, REG_MULTI_SZ, REG_DWORD,
+                                 REG_QWORD, REG_BINARY,    0x1234};
   *type = kTypes[below(7)];
   switch (*type) {
     case REG_DWORD:
@@ -272,7 +282,8 @@ static DWORD make_data(DWORD* type, WCHAR* data) {
     default:
       make_name(data);
       size_t length = wcslen(data) + 1;
-      if (*type == REG_MULTI_SZ) make_name(data + length), length += wcslen(data + length) + 1, data[length++] = 0;
+      if (*type == REG_MULTI_SZ)
+        make_name(data + length), length += wcslen(data + length) + 1, data[length++] = 0;
       return (DWORD)(length * sizeof *data);
   }
 }
@@ -289,7 +300,8 @@ static void set_value(HKEY handle, const WCHAR* key) {
   const LONG status = hidden ? NtSetValueKey(handle, &text, 0, type, data, size)
                              : RegSetValueExW(handle, name, 0, type, (BYTE*)data, size);
   say("set", !status);
-  say_text(key), say_bytes(name, text.Length), printf("\t%lu", type), say_bytes(data, size), end_line();
+  say_text(key), say_bytes(name, text.Length), printf("\t%lu", type), say_bytes(data, size),
+      end_line();
 }
 
 static void use_value(void) {
@@ -306,7 +318,8 @@ static void use_value(void) {
     DWORD type = 0, size = sizeof data;
     const LONG status = RegQueryValueExW(handle, name, NULL, &type, data, &size);
     say("query", !status);
-    say_text(key), say_text(name), printf("\t%lu", type), say_bytes(data, status ? 0 : size), end_line();
+    say_text(key), say_text(name), printf("\t%lu", type), say_bytes(data, status ? 0 : size),
+        end_line();
   } else {
     const LONG status = RegDeleteValueW(handle, name);
     say("delete value", !status), say_text(key), say_text(name), end_line();
@@ -346,26 +359,60 @@ static void say_user(void) {
 
 static void act(void) {
   switch (below(24)) {
-    case 0: case 1: case 2: case 3: create_file(); break;
-    case 4: case 5: read_file(); break;
-    case 6: resize_file(); break;
-    case 7: case 8: move_file(); break;
-    case 9: copy_or_link(0); break;
-    case 10: copy_or_link(1); break;
-    case 11: case 12: delete_file(); break;
-    case 13: change_attributes(); break;
-    case 14: change_times(); break;
-    case 15: use_directory(); break;
-    case 16: case 17: create_key(); break;
-    case 18: delete_key(); break;
-    default: use_value(); break;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      create_file();
+      break;
+    case 4:
+    case 5:
+      read_file();
+      break;
+    case 6:
+      resize_file();
+      break;
+    case 7:
+    case 8:
+      move_file();
+      break;
+    case 9:
+      copy_or_link(0);
+      break;
+    case 10:
+      copy_or_link(1);
+      break;
+    case 11:
+    case 12:
+      delete_file();
+      break;
+    case 13:
+      change_attributes();
+      break;
+    case 14:
+      change_times();
+      break;
+    case 15:
+      use_directory();
+      break;
+    case 16:
+    case 17:
+      create_key();
+      break;
+    case 18:
+      delete_key();
+      break;
+    default:
+      use_value();
+      break;
   }
 }
 
 int main(int argc, char** argv) {
   if (argc == 2) {
     DWORD put = 0;
-    return !WriteFile((HANDLE)(ULONG_PTR)strtoul(argv[1], NULL, 10), "from the child", 14, &put, NULL);
+    return !WriteFile((HANDLE)(ULONG_PTR)strtoul(argv[1], NULL, 10), "from the child", 14, &put,
+                      NULL);
   }
   if (argc != 3) return 2;
   state = 0x9e3779b97f4a7c15ull * (strtoull(argv[1], NULL, 10) + 1);
@@ -377,7 +424,8 @@ int main(int argc, char** argv) {
     say("mkdir", ok), say_text(kFolders[i]), end_line();
   }
   DWORD disposition = 0;
-  const LONG status = RegCreateKeyExW(HKEY_CURRENT_USER, kKeyRoot, 0, NULL, 0, KEY_ALL_ACCESS, NULL, &root, &disposition);
+  const LONG status = RegCreateKeyExW(HKEY_CURRENT_USER, kKeyRoot, 0, NULL, 0, KEY_ALL_ACCESS, NULL,
+                                      &root, &disposition);
   say("key", !status), say_text(L""), printf("\t1\t%lu", disposition), end_line();
   for (int i = 0; i < MOST; ++i) make_name(values[i]);
   for (long left = strtol(argv[2], NULL, 10); left > 0; --left) act();
