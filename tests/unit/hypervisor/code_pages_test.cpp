@@ -1,0 +1,123 @@
+#include "hypervisor/qemu/code_pages.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "hypervisor/probe/hook_table.h"
+
+namespace glasshook::hypervisor::qemu {
+namespace {
+
+constexpr std::uint64_t kPerMs = 1000;
+constexpr Gva kHere{0x7f00'0000'0000}, kThere{0x7f11'0000'0000};
+constexpr Gpa kFrame{0x5000}, kOther{0x6000};
+
+class CodePagesTest : public testing::Test {
+ protected:
+  PageContent& see(Gpa page, int text, Gva at = kHere) {
+    bytes_.fill(std::byte{0});
+    bytes_[7] = static_cast<std::byte>(text);
+    return pages_.user(page, bytes_, at, now_, kPerMs);
+  }
+  std::unique_ptr<probe::WatchedPage> sites() {
+    return std::make_unique<probe::WatchedPage>(PageSites{}, hooks_, true);
+  }
+  void answer(PageContent& content) { pages_.answer(content, content.hash, sites()); }
+  static bool known(const PageContent& content) { return content.state == PageContent::kKnown; }
+  bool may_ask(const PageContent& content) const {
+    return content.state == PageContent::kUnknown && now_ >= content.ask_from;
+  }
+  void wait(std::uint64_t ms) { now_ += ms * kPerMs; }
+
+  std::array<std::byte, kPageSize> bytes_;
+  probe::HookTable hooks_;
+  CodePages pages_{42};
+  std::uint64_t now_ = 1'000'000;
+};
+
+TEST_F(CodePagesTest, AnAnswerHoldsForThatPageWithThatContent) {
+  PageContent& content = see(kFrame, 1);
+  EXPECT_TRUE(may_ask(content));
+  answer(content);
+  EXPECT_TRUE(known(see(kFrame, 1)));
+  // The same bytes elsewhere may be something else.
+  EXPECT_TRUE(may_ask(see(kOther, 1)));
+  EXPECT_TRUE(may_ask(see(kFrame, 2)));
+  EXPECT_EQ(see(kFrame, 2).watched, nullptr);
+}
+
+TEST_F(CodePagesTest, AnAnswerThatComesTooLateIsNotTaken) {
+  PageContent& content = see(kFrame, 1);
+  const std::uint64_t asked = content.hash;
+  content.state = PageContent::kAsking;
+  (void)see(kFrame, 2);
+  pages_.answer(content, asked, sites());
+  EXPECT_TRUE(may_ask(content));
+  pages_.answer_so_far(content, asked, sites(), 0, kPerMs);
+  pages_.give_up(content, asked, true, sites());
+  EXPECT_TRUE(may_ask(content));
+  EXPECT_EQ(content.watched, nullptr);
+}
+
+TEST_F(CodePagesTest, WhatIsRewrittenAllTheTimeRestsBeforeItIsAskedAbout) {
+  int text = 0;
+  for (std::uint32_t i = 0; i <= CodePages::kMaxRewrites; ++i)
+    EXPECT_TRUE(may_ask(see(kFrame, ++text)));
+  std::uint64_t rest = CodePages::kFirstRestMs;
+  for (int i = 0; i < 20; ++i) {
+    PageContent& content = see(kFrame, ++text);
+    wait(rest - 1);
+    EXPECT_FALSE(may_ask(content)) << i;
+    wait(1);
+    EXPECT_TRUE(may_ask(content)) << i;
+    rest = std::min<std::uint64_t>(2 * rest, CodePages::kLongestRestMs);
+  }
+  // Long unchanged: like any other.
+  wait(3 * CodePages::kLongestRestMs);
+  EXPECT_TRUE(may_ask(see(kFrame, ++text)));
+}
+
+TEST_F(CodePagesTest, APageThatMovesIsAskedAboutAgainAtAPace) {
+  PageContent& content = see(kFrame, 1, kHere);
+  answer(content);
+  const probe::WatchedPage* first = content.watched;
+  std::uint64_t asked = 0;
+  for (int i = 0; i < 1000; ++i) {
+    wait(10);
+    (void)see(kFrame, 1, i % 2 == 0 ? kThere : kHere);
+    // What is known stays in effect meanwhile.
+    EXPECT_TRUE(i > 0 || content.watched == first);
+    if (!may_ask(content)) continue;
+    ++asked;
+    answer(content);
+  }
+  EXPECT_GE(asked, 8u);
+  EXPECT_LE(asked, 16u);
+}
+
+TEST_F(CodePagesTest, IsReportedOnceForEachContentAndPlace) {
+  (void)see(kFrame, 1);
+  EXPECT_TRUE(pages_.take_report(kFrame));
+  EXPECT_FALSE(pages_.take_report(kFrame));
+  (void)see(kFrame, 1, kThere);
+  EXPECT_TRUE(pages_.take_report(kFrame));
+  (void)see(kFrame, 2, kThere);
+  EXPECT_TRUE(pages_.take_report(kFrame));
+  EXPECT_FALSE(pages_.take_report(kOther));
+}
+
+TEST_F(CodePagesTest, NobodyAnswers) {
+  PageContent& content = see(kFrame, 1);
+  content.state = PageContent::kAsking;
+  pages_.give_up(content, content.hash, false, sites());
+  EXPECT_TRUE(may_ask(content));
+  content.state = PageContent::kAsking;
+  pages_.give_up(content, content.hash, true, sites());
+  EXPECT_TRUE(known(content));
+  ASSERT_NE(content.watched.load(), nullptr);
+  EXPECT_FALSE(content.watched.load()->has_sites());
+}
+
+}  // namespace
+}  // namespace glasshook::hypervisor::qemu
