@@ -9,6 +9,7 @@
 #include "behaviour/process/process_family.h"
 #include "behaviour/windows/bypass_family.h"
 #include "behaviour/windows/crypto_family.h"
+#include "behaviour/windows/direct_call_family.h"
 #include "behaviour/windows/file_family.h"
 #include "behaviour/windows/injection_family.h"
 #include "behaviour/windows/input_family.h"
@@ -45,6 +46,7 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(windows::make_crypto_family(objects));
   families.push_back(windows::make_time_family(objects));
   families.push_back(windows::make_bypass_family(objects));
+  families.push_back(windows::make_direct_call_family());
   return families;
 }
 

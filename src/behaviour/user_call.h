@@ -16,6 +16,9 @@ namespace glasshook::behaviour {
 struct WantedApi {
   std::string selector;   ///< as behind `-e`, without modifiers: "ntdll!NtCreateFile"
   bool at_entry = false;  ///< also told when it begins, from what is known then
+  /// An export of the module whose file name is given ("ntdll.so!NtClose"), which needs no
+  /// signature.
+  bool without_signature = false;
 };
 
 /// One call, decoded. Borrowed for the callback.

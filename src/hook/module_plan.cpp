@@ -23,6 +23,8 @@ std::optional<std::uint64_t> file_offset(const ElfModule& module, std::uint64_t 
   return std::nullopt;
 }
 
+std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 /// Wine keeps the Unix half of `ntdll.dll` as `x86_64-unix/ntdll.so`, which exports the same names
 /// for calls that the DLL has passed on already. They are not what `ntdll!NtClose` names.
 bool is_unix_half(std::string_view path) {
@@ -41,8 +43,7 @@ const api::Module* module_named(const api::ApiCatalogue& catalogue, std::string_
 
 bool names_module(const SelectedExport& selected, std::string_view file_name,
                   std::string_view soname, const api::ApiCatalogue& catalogue) {
-  if (is_unix_half(file_name))
-    return glob_match(selected.given, file_name.substr(file_name.rfind('/') + 1));
+  if (is_unix_half(file_name)) return glob_match(selected.given, base_name(file_name));
   const api::Module* known = module_named(catalogue, file_name, soname);
   return glob_match(selected.module, api::module_stem(file_name)) ||
          (known != nullptr && glob_match(selected.module, known->name));
@@ -51,10 +52,11 @@ bool names_module(const SelectedExport& selected, std::string_view file_name,
 /// Fills a plan.
 class ModulePlanner {
  public:
-  ModulePlanner(const ElfModule& module, std::string_view stem, const HookMaker& maker,
+  ModulePlanner(const ElfModule& module, std::string_view file_name, const HookMaker& maker,
                 ModulePlan& plan)
       : module_(module),
-        stem_(stem),
+        is_unix_half_(is_unix_half(file_name)),
+        name_(is_unix_half_ ? base_name(file_name) : api::module_stem(file_name)),
         code_(elf::code_of(module)),
         misses_(module.misses()),
         errno_(elf::find_errno(module)),
@@ -73,7 +75,7 @@ class ModulePlanner {
   void add_exports(const SelectedExport& selected) {
     for (const elf::Symbol& symbol : module_.exports().symbols())
       if (glob_match(selected.function, symbol.name))
-        add_symbol(symbol, nullptr, selected.options, {});
+        add_symbol(symbol, nullptr, selected.options, selected.audience);
   }
 
  private:
@@ -105,13 +107,14 @@ class ModulePlanner {
     planned_.insert(address);
     misses_ = module_.misses();
     ModuleFunction function{.signature = signature,
-                            .module = std::string(stem_),
+                            .module = std::string(name_),
                             .name = std::string(name),
                             .address = address,
                             .options = options,
                             .errno_slot_delta = {},
                             .errno_offset = {},
-                            .audience = audience};
+                            .audience = audience,
+                            .is_unix_half = is_unix_half_};
     if (errno_ && errno_->slot)
       function.errno_slot_delta = static_cast<std::int64_t>(*errno_->slot - address);
     else if (errno_)
@@ -139,7 +142,8 @@ class ModulePlanner {
   }
 
   const ElfModule& module_;
-  std::string_view stem_;
+  bool is_unix_half_;
+  std::string_view name_;  ///< as shown
   elf::CodeView code_;
   std::uint64_t misses_;  ///< before what is looked at now
   std::optional<elf::ErrnoLocation> errno_;
@@ -155,7 +159,7 @@ ModulePlan ModulePlan::make(const ElfModule& module, std::string_view file_name,
                             const HookMaker& maker) {
   ModulePlan plan;
   const api::Module* known = module_named(catalogue, file_name, module.soname());
-  ModulePlanner planner(module, api::module_stem(file_name), maker, plan);
+  ModulePlanner planner(module, file_name, maker, plan);
   bool concerned = known == nullptr && !module.soname_known();
   for (const SelectedApi& api : selection.apis) {
     if (known == nullptr || api.windows || api.signature->module != known->name) continue;

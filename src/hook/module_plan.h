@@ -27,6 +27,7 @@ struct ModuleFunction {
   std::optional<std::int64_t> errno_slot_delta;  ///< as in SignatureOptions
   std::optional<std::int64_t> errno_offset;
   Audience audience = {};
+  bool is_unix_half = false;  ///< of a Windows module: called as Windows functions are
   /// The hook that this code has already under another name: no other is made, it gets this
   /// audience besides.
   std::optional<hypervisor::HookId> also = {};

@@ -258,7 +258,19 @@ Selection joined(const Selection& families, const Selection& user) {
     else
       both->audience.user = true;
   }
-  all.exports = user.exports;
+  for (SelectedExport selected : families.exports) {
+    selected.audience = {.user = false, .families = true};
+    all.exports.push_back(std::move(selected));
+  }
+  for (const SelectedExport& selected : user.exports) {
+    const auto both = std::ranges::find_if(all.exports, [&](const SelectedExport& e) {
+      return e.module == selected.module && e.function == selected.function;
+    });
+    if (both == all.exports.end())
+      all.exports.push_back(selected);
+    else
+      both->audience.user = true;
+  }
   all.kernel = user.kernel;
   all.notes = user.notes;
   return all;

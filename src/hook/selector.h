@@ -58,6 +58,7 @@ struct SelectedExport {
   std::string module;  ///< glob over the stem of a file name ("libfoo" of "libfoo.so.1")
   std::string function;
   WatchOptions options;
+  Audience audience = {};
 };
 
 struct SelectedKernelFunction {

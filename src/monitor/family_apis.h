@@ -30,8 +30,13 @@ class FamilyApis {
     bool at_entry = false;
   };
 
+  using Subscribers = std::vector<Subscriber>;
+  static void subscribe(Subscribers& subscribers, behaviour::Family& family, bool at_entry);
+  [[nodiscard]] const Subscribers* subscribers_of(const api::Signature& wanted) const;
+
   hook::Selection selection_;
-  std::unordered_map<const api::Signature*, std::vector<Subscriber>> subscribers_;
+  std::unordered_map<const api::Signature*, Subscribers> subscribers_;
+  std::unordered_map<std::string, Subscribers> exports_;  ///< without signature, by "module!name"
 };
 
 }  // namespace glasshook::monitor

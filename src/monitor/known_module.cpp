@@ -64,7 +64,8 @@ bool KnownModule::is_wanted(const hook::ModuleFunction& function, const hook::Se
              api.audience == function.audience;
     });
   return std::ranges::any_of(selection.exports, [&](const hook::SelectedExport& selected) {
-    return selected.options == function.options && glob_match(selected.function, function.name) &&
+    return selected.options == function.options && selected.audience == function.audience &&
+           glob_match(selected.function, function.name) &&
            hook::names_module(selected, path_, soname_, catalogue);
   });
 }

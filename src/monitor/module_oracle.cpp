@@ -265,6 +265,7 @@ const api::Signature& ModuleOracle::described(const hook::ModuleFunction& functi
 
 std::optional<hypervisor::HookId> ModuleOracle::make_hook(const hook::ModuleFunction& function,
                                                           hook::Abi abi) {
+  if (function.is_unix_half) abi = hook::Abi::win64_user;
   const api::Signature* signature = &described(function);
   const bool windows = abi == hook::Abi::win64_user && apis_.windows() != nullptr;
   const api::Vocabulary& vocabulary = (windows ? *apis_.windows() : apis_.linux()).vocabulary();

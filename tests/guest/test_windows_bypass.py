@@ -36,3 +36,31 @@ class PrivateCopies(GuestTest):
                      "windows-api", "--behaviours", "windows-bypass")
         self.assertEqual(result.code, 0, result.stderr[-2000:])
         self.assertEqual(result.actions("api_bypassed"), [])
+
+
+class DirectSystemCalls(GuestTest):
+
+    def test_a_call_that_passes_ntdll_by_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "direct_call.exe"
+            compile_windows(SOURCES / "direct_call.c", program)
+            result = run(["./direct_call.exe"], "--guest", "windows-api", "--copy", program,
+                         "-e", "ntdll!NtOpenFile")
+        self.assertEqual(result.code, 0, result.stdout.decode() + result.stderr[-2000:])
+        self.assert_nothing_lost(result)
+        self.assertEqual(result.stdout.decode().split(), ["ntdll", "0", "direct", "0"])
+        # No hook of ntdll sees it ...
+        opened = [e for e in result.actions("api_called")
+                  if e["process"]["name"].startswith("direct_call")
+                  and "cmd.exe" in str(e["api"]["args"]["ObjectAttributes"])]
+        self.assertEqual(len(opened), 1)
+        # ... but that it was made is seen.
+        told = [e["glasshook"]["bypass"] for e in result.actions("api_bypassed")]
+        self.assertEqual(told, [{"origin": "direct_system_call", "function": "ntdll!NtOpenFile"}])
+
+    def test_ordinary_programs_make_none(self):
+        result = run(["cmd.exe", "/c", "reg.exe add HKCU\\Software\\x /v y /d z /f & hostname.exe & "
+                      "echo text>x.txt & del x.txt"], "--guest", "windows-api", "--behaviours",
+                     "windows-syscall")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        self.assertEqual(result.actions("api_bypassed"), [])

@@ -172,7 +172,8 @@ struct Caller {
   int seconds = 0;
   std::uint64_t task = 0xffff'8880'0000'1000;
   std::uint32_t win32_process_id = 0;
-  std::uint64_t address = 0;  ///< of the function that is called
+  std::uint64_t address = 0;         ///< of the function that is called
+  std::uint64_t return_address = 0;  ///< of a call of a Windows function
 };
 
 inline std::shared_ptr<Process> make_process(std::uint32_t pid, std::string name = "prog") {
@@ -345,12 +346,12 @@ class FakeGuest : public Context {
                       const std::vector<Argument>& arguments, std::optional<std::uint64_t> result,
                       bool is_seen) {
     const auto wanted = std::ranges::find_if(apis_, [&](const WantedApi& api) {
-      return api.selector.ends_with("!" + std::string(function));
+      return api.selector == function || api.selector.ends_with("!" + std::string(function));
     });
     ASSERT_NE(wanted, apis_.end()) << "the family does not ask for " << function;
     api::Signature signature;
     signature.module = wanted->selector.substr(0, wanted->selector.find('!'));
-    signature.name = function;
+    signature.name = wanted->selector.substr(wanted->selector.find('!') + 1);
     api::ApiCall call;
     call.signature = &signature;
     for (const Argument& given : arguments) {
@@ -376,6 +377,7 @@ class FakeGuest : public Context {
                              .thread_id = caller.process ? caller.process->pid : 0,
                              .win32_process_id = caller.win32_process_id,
                              .address = caller.address,
+                             .caller = caller.return_address,
                              .id = caller.call == 1 ? next_call_++ : caller.call};
     if (!result && is_seen)
       family_->on_user_call_entered(user_call, *this);
