@@ -121,7 +121,7 @@ _glasshook() {
     'image list') words='-h --help --json --color' ;;
     'image rm') words='-h --help --color' ;;
     'doctor') words='-h --help --json --color' ;;
-    'demo') words='-h --help --json --color' ;;
+    'demo') words='-h --help --json --color linux windows' ;;
     'completion') words='-h --help --color bash zsh fish' ;;
     'version') words='-h --help --color' ;;
   esac

@@ -20,7 +20,7 @@ constexpr auto kActions = std::to_array<ActionInfo>({
     {"process_terminated", "process", "end", "ended", change},
     {"process_opened", "process", "access", "opened process", change},
     {"process_memory_allocated", "process", "change", "allocated memory in", notable},
-    {"process_memory_protected", "process", "change", "made code in", notable},
+    {"process_memory_protected", "process", "change", "made executable in", notable},
     {"process_section_mapped", "process", "change", "mapped section into", notable},
     {"process_section_unmapped", "process", "change", "unmapped section of", notable},
     {"process_thread_created", "process", "change", "created thread in", notable},

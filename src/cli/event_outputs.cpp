@@ -58,8 +58,8 @@ void EventOutputs::begin(const std::string& host_id, Start start) {
 
 void EventOutputs::begin_text(std::chrono::system_clock::time_point start) {
   const output::TextOptions text{.color = color_, .wall_clock = options_.utc, .start = start};
-  outputs_.push_back(live_ == Live::trace ? make_trace_output(standard_error(), text, *apis_)
-                                          : output::make_text_output(standard_error(), text));
+  text_ = live_ == Live::trace ? make_trace_output(standard_error(), text, *apis_)
+                               : output::make_text_output(standard_error(), text);
 }
 
 void EventOutputs::write(const behaviour::Event& event) {

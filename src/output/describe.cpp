@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -52,7 +53,7 @@ using Fill = void (*)(const Event&, Description&);
 
 void path(const Event& e, Description& d) {
   d.target = field_text(e, "file.path");
-  if (d.target.empty()) d.target = labelled(e, "handle ", "glasshook.handle.value");
+  if (d.target.empty()) d.target = labelled(e, "file behind handle ", "glasshook.handle.value");
 }
 
 void two_paths(const Event& e, Description& d) {
@@ -89,8 +90,9 @@ void registry_data(const Event& e, Description& d) {
   const std::string strings = field_text(e, "registry.data.strings");
   d.result = spaced(field_text(e, "registry.data.type"),
                     strings.empty() ? field_text(e, "registry.data.bytes") : strings);
-  const std::string technique = field_text(e, "threat.technique.id");
-  if (!technique.empty()) d.weight = behaviour::Weight::notable;
+  if (e.find("threat.technique.id") == nullptr) return;
+  d.words = "set autostart value";
+  d.weight = behaviour::Weight::notable;
 }
 
 void truncated(const Event& e, Description& d) {
@@ -133,8 +135,7 @@ void mounted(const Event& e, Description& d) {
 
 void forked(const Event& e, Description& d) {
   if (e.process && e.process->parent)
-    d.target =
-        fmt::format("from {}[{}]", to_printable(e.process->parent->name), e.process->parent->pid);
+    d.target = fmt::format("from {}[{}]", process_name(*e.process->parent), e.process->parent->pid);
 }
 
 void executed(const Event& e, Description& d) {
@@ -149,10 +150,10 @@ void exited(const Event& e, Description& d) {
                             : fmt::format("killed by {}", signal);
 }
 
-/// "x.exe[412]", with the id Windows programs know when it is the only one.
+/// "x.exe[412]"; "x.exe[Windows id 288]" while the id that Windows programs know is the only one.
 void other_process(const Event& e, Description& d) {
   std::string pid = field_text(e, "glasshook.target.pid");
-  if (pid.empty()) pid = field_text(e, "glasshook.target.windows_process_id");
+  if (pid.empty()) pid = labelled(e, "Windows id ", "glasshook.target.windows_process_id");
   d.target = pid.empty() ? labelled(e, "process behind handle ", "glasshook.handle.value")
                          : fmt::format("{}[{}]", field_text(e, "glasshook.target.name"), pid);
 }
@@ -202,6 +203,12 @@ void other_memory(const Event& e, Description& d) {
   d.result = spaced(d.result, field_text(e, "glasshook.protection"));
 }
 
+/// A thread of another process, and where it runs.
+void other_thread(const Event& e, Description& d) {
+  other_process(e, d);
+  d.result = labelled(e, "to run from ", "glasshook.address");
+}
+
 void duplicated(const Event& e, Description& d) {
   other_process(e, d);
   const bool into = field_text(e, "glasshook.duplicate.direction") == "into";
@@ -213,8 +220,8 @@ void duplicated(const Event& e, Description& d) {
 void injected(const Event& e, Description& d) {
   other_memory(e, d);
   d.result = fmt::format("by {}: {}", field_text(e, "glasshook.injection.method"), d.result);
-  d.result = spaced(d.result, labelled(e, "runs from ", "glasshook.injection.start"));
-  d.result = spaced(d.result, labelled(e, "loads ", "glasshook.injection.library"));
+  d.result += labelled(e, ", run from ", "glasshook.injection.start");
+  d.result += labelled(e, ", which loads ", "glasshook.injection.library");
 }
 
 void credentials(const Event& e, Description& d) {
@@ -357,9 +364,9 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"process_memory_protected", other_memory},
       {"process_section_mapped", other_memory},
       {"process_section_unmapped", other_memory},
-      {"process_thread_created", other_memory},
-      {"process_apc_queued", other_memory},
-      {"process_context_set", other_memory},
+      {"process_thread_created", other_thread},
+      {"process_apc_queued", other_thread},
+      {"process_context_set", other_thread},
       {"process_suspended", traced},
       {"process_resumed", traced},
       {"process_handle_duplicated", duplicated},
@@ -422,6 +429,14 @@ bool needs_quotes(std::string_view argument) {
   return argument.empty() || argument.find_first_of(" \t\n\"'\\$`") != std::string_view::npos;
 }
 
+/// The arguments, from the program's name on.
+std::span<const std::string> own_words(const Process& process) {
+  const std::span<const std::string> words = process.arguments;
+  const bool in_wine = process.executable.ends_with("/wine64") && words.size() > 1 &&
+                       words.front().ends_with("wine64");
+  return in_wine ? words.subspan(1) : words;
+}
+
 bool starts_code_point(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
 }  // namespace
@@ -441,9 +456,19 @@ std::string field_text(const Event& event, std::string_view name) {
   return value != nullptr ? std::visit(ToText{}, *value) : std::string{};
 }
 
+std::string process_name(const Process& process) {
+  const auto words = own_words(process);
+  std::string_view name;
+  if (words.size() < process.arguments.size()) {
+    name = words.front();
+    name.remove_prefix(name.find_last_of("\\/") + 1);
+  }
+  return to_printable(name.empty() ? process.name : name);
+}
+
 std::string command_line(const Process& process) {
   std::string line;
-  for (const std::string& argument : process.arguments) {
+  for (const std::string& argument : own_words(process)) {
     if (!line.empty()) line += ' ';
     const std::string shown = to_printable(argument);
     if (!needs_quotes(argument)) {

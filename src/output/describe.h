@@ -23,7 +23,12 @@ struct Description {
 [[nodiscard]] std::string field_text(const behaviour::Event& event, std::string_view name);
 
 /// A command line whose arguments can be told apart: those with blanks or quotes stand in quotes.
+/// Of a Windows program it has its own words, without the name of Wine's loader before them.
 [[nodiscard]] std::string command_line(const behaviour::Process& process);
+
+/// What a process is called: of a Windows program "x.exe", since Linux has the name of Wine's
+/// loader.
+[[nodiscard]] std::string process_name(const behaviour::Process& process);
 
 /// "1.2.3.4:80", "[::1]:53", "/run/x.sock" from PREFIX.ip, .port, .address.
 [[nodiscard]] std::string endpoint(const behaviour::Event& event, std::string_view prefix);

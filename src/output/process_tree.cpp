@@ -63,19 +63,19 @@ void ProcessTree::add(const Event& event) {
     return;
   }
   Node& node = nodes_[index];
+  const Description d = describe(event);
   if (event.action == "process_exited") {
-    const Description d = describe(event);
     node.ending = d.result;
     node.failed = d.result != "exit code 0";
   }
   const behaviour::ActionInfo* info = behaviour::find_action(event.action);
-  if (info != nullptr && worth_telling(*info)) ++node.counts[info->words];
+  if (info != nullptr && worth_telling(*info)) ++node.counts[d.words];
 }
 
 std::string ProcessTree::label(const Node& node, bool with_pid, bool color) const {
   const Style s = style(color);
   const Process& p = *node.image;
-  std::string line = p.arguments.empty() ? to_printable(p.name) : command_line(p);
+  std::string line = p.arguments.empty() ? process_name(p) : command_line(p);
   line = cut_to(std::move(line), kMaxLabel);
   if (with_pid) line += fmt::format(" {}[{}]{}", s.dim, p.pid, s.reset);
   if (node.failed) line += fmt::format("  {}{}{}", s.notable, node.ending, s.reset);

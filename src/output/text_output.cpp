@@ -51,7 +51,7 @@ class TextOutput final : public Output {
 
   void append_process(const Event& event) {
     const std::string name =
-        event.process ? cut_to(to_printable(event.process->name), kNameColumns) : "?";
+        event.process ? cut_to(process_name(*event.process), kNameColumns) : "?";
     line_ += name;
     line_.append(kNameColumns - std::min(text_width(name), kNameColumns), ' ');
     if (event.process)

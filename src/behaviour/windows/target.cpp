@@ -72,7 +72,9 @@ void add_target(Event& event, const Objects& objects, const Target& target) {
   const auto process = objects.process_by_win32_id(target.win32_id);
   add_number(event, "glasshook.target.windows_process_id", target.win32_id);
   if (process) add_number(event, "glasshook.target.pid", process->pid);
-  add_known(event, "glasshook.target.name", process ? process->name : file_part(target.image));
+  // Linux calls many a Windows process by the name of Wine's loader.
+  add_known(event, "glasshook.target.name",
+            process && target.image.empty() ? process->name : file_part(target.image));
   if (process) add_known(event, "glasshook.target.entity_id", process->entity_id);
   add_known(event, "glasshook.target.executable", target.image);
 }

@@ -137,6 +137,37 @@ TEST(Describe, ActionsOfEveryKind) {
             "called|libc!open(path=/x, flags=2)|= -1 ENOENT");
 }
 
+TEST(Describe, NamesOtherProcessesByTheIdThatLinesHaveOnceItIsKnown) {
+  const auto target = [](std::vector<behaviour::Field> fields) {
+    fields.push_back({"glasshook.target.name", "svchost.exe"});
+    return describe(sample_event("process_created", nullptr, std::move(fields))).target;
+  };
+  EXPECT_EQ(target({{"glasshook.target.windows_process_id", std::uint64_t{288}}}),
+            "svchost.exe[Windows id 288]");
+  EXPECT_EQ(target({{"glasshook.target.windows_process_id", std::uint64_t{288}},
+                    {"glasshook.target.pid", std::uint64_t{258}}}),
+            "svchost.exe[258]");
+}
+
+TEST(Describe, WindowsProgramsHaveTheirOwnNamesAndWords) {
+  behaviour::Process p;
+  p.name = "wine64";
+  p.executable = "/usr/lib/wine/wine64";
+  p.arguments = {"/usr/lib/wine/wine64", R"(C:\windows\cmd.exe)", "/c", "ver"};
+  EXPECT_EQ(process_name(p), "cmd.exe");
+  EXPECT_EQ(command_line(p), R"('C:\windows\cmd.exe' /c ver)");
+  p.arguments = {"/usr/lib/wine/wine64", "C:\\"};
+  EXPECT_EQ(process_name(p), "wine64");
+  p.arguments = {"/usr/lib/wine/wine64"};
+  EXPECT_EQ(process_name(p), "wine64");
+  EXPECT_EQ(command_line(p), "/usr/lib/wine/wine64");
+  p.executable = "/tmp/wine64x";
+  p.arguments = {"/usr/lib/wine/wine64", "x.exe\x1b"};
+  EXPECT_EQ(process_name(p), "wine64");
+  p.executable = "/usr/lib/wine/wine64";
+  EXPECT_EQ(process_name(p), R"(x.exe\x1b)");
+}
+
 TEST(ProcessTree, DrawsParentsEndingsAndWhatTheyDid) {
   ProcessTree tree;
   const auto shell = sample_process("sh", 10, {"sh", "run.sh"});
@@ -153,6 +184,16 @@ TEST(ProcessTree, DrawsParentsEndingsAndWhatTheyDid) {
             "sh run.sh [10]\n"
             "├─ cat /etc/passwd [11]\n"
             "└─ rm x [12]  exit code 1  (deleted 2)\n");
+}
+
+TEST(ProcessTree, CountsByTheWordsOfTheLines) {
+  ProcessTree tree;
+  const auto p = sample_process("x.exe", 10, {"x.exe"});
+  tree.add(sample_event("registry_value_set", p, {{"registry.path", "HKLM\\a"}}));
+  tree.add(sample_event("registry_value_set", p,
+                        {{"registry.path", "HKLM\\Run\\a"},
+                         {"threat.technique.id", std::vector<std::string>{"T1547.001"}}}));
+  EXPECT_EQ(tree.render(false), "x.exe [10]  (set autostart value 1, set value 1)\n");
 }
 
 TEST(ProcessTree, ShowsTheLatestImage) {
