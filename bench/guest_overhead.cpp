@@ -84,8 +84,7 @@ class Subject {
     command.argv = {"./workload", workload.name, workload.count};
     command.copies = {GLASSHOOK_WORKLOAD};
     if (auto ok = guest_.shell->deliver(command); !ok) return std::unexpected(ok.error());
-    if (auto pid = guest_.shell->prepare(in(30)); !pid)
-      return std::unexpected(pid.error());
+    if (auto pid = guest_.shell->prepare(in(30)); !pid) return std::unexpected(pid.error());
     const double before = vcpu_seconds();
     if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
     auto output = wait();
@@ -175,8 +174,9 @@ Result<std::vector<double>> play_round(const std::vector<std::unique_ptr<Subject
   return row;
 }
 
-/// What most disturbs a run only adds to it: where the kernel puts a program's pages alone can double
-/// the time QEMU takes. So cases are compared by the time that a quarter of their runs stay under.
+/// What most disturbs a run only adds to it: where the kernel puts a program's pages alone can
+/// double the time QEMU takes. So cases are compared by the time that a quarter of their runs stay
+/// under.
 double ratio(const std::vector<std::vector<double>>& rounds, std::size_t which, std::size_t begin,
              std::size_t end) {
   std::vector<double> times, unwatched;

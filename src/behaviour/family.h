@@ -164,8 +164,8 @@ class Family {
   /// Code ran on a page of a file that was changed in this process.
   virtual void on_modified_code(const std::shared_ptr<const Process>&, const ModifiedCode&,
                                 std::chrono::system_clock::time_point, Context&) {}
-  /// True when on_table_changed() is to be called: then the kernel's tables are compared from time to
-  /// time.
+  /// True when on_table_changed() is to be called: then the kernel's tables are compared from time
+  /// to time.
   [[nodiscard]] virtual bool wants_table_changes() const { return false; }
   virtual void on_table_changed(const TableChange&, std::chrono::system_clock::time_point,
                                 Context&) {}

@@ -16,8 +16,8 @@ std::uint64_t UserCall::number(std::string_view name, std::size_t offset, std::s
 const api::NestedValue* UserCall::nested(std::string_view name, std::string_view path) const {
   const api::ArgumentValue* a = argument(name);
   if (a == nullptr) return nullptr;
-  const auto found = std::ranges::find(a->nested.rbegin(), a->nested.rend(), path,
-                                       &api::NestedValue::path);
+  const auto found =
+      std::ranges::find(a->nested.rbegin(), a->nested.rend(), path, &api::NestedValue::path);
   return found == a->nested.rend() ? nullptr : &*found;
 }
 

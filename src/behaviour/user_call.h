@@ -35,8 +35,8 @@ struct UserCall {
   std::uint32_t win32_thread_id = 0;
   std::uint64_t address = 0;  ///< of the function, in the process
   std::uint64_t caller = 0;   ///< where a Windows function returns to; 0 when unknown
-  std::uint32_t depth = 0;  ///< hooked calls of this thread that it is inside of
-  std::uint64_t id = 0;     ///< the same at entry and return, of no other call before or meanwhile
+  std::uint32_t depth = 0;    ///< hooked calls of this thread that it is inside of
+  std::uint64_t id = 0;  ///< the same at entry and return, of no other call before or meanwhile
 
   [[nodiscard]] std::string_view name() const { return as.name; }
   /// It returned, and not with a failure.

@@ -78,7 +78,8 @@ class BareProbe : public probe::ControlTarget {
     return {};
   }
   Result<> commit() override {
-    if (!can_commit) return with_remedy(fail(ErrorCode::unsupported, "no commit here"), "do without");
+    if (!can_commit)
+      return with_remedy(fail(ErrorCode::unsupported, "no commit here"), "do without");
     ++region.header().commits_asked;
     return {};
   }

@@ -102,7 +102,8 @@ TEST_F(ApiTracerTest, JoinsEntryAndReturn) {
 }
 
 TEST_F(ApiTracerTest, WindowsCallsHaveTheirWin32IdsAndCaller) {
-  feed(record(RecordKind::entry, 1, {{hook::kWin32Field, {32, 36, 0x140001627}}, {api::kArgumentsField, {5}}}),
+  feed(record(RecordKind::entry, 1,
+              {{hook::kWin32Field, {32, 36, 0x140001627}}, {api::kArgumentsField, {5}}}),
        a_);
   leave(1, 7, a_);
   ASSERT_EQ(events_.size(), 1u);
