@@ -157,8 +157,8 @@ PageSites ModuleOracle::answer(const PageQuestion& question) {
       sites.ask_again = true;
       break;
   }
-  if (windows_sites == nullptr)
-    follow_copies(question.content_hash, page.kind != CodePageKind::file, sites);
+  const bool is_copy = windows_sites == nullptr && page.kind != CodePageKind::file;
+  follow_copies(question.content_hash, is_copy, sites);
   if (page.kind != CodePageKind::unknown)
     unknown_pages_.erase(question.content_hash);
   else if (unknown_pages_.size() < kMaxUnknown)
