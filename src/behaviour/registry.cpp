@@ -14,6 +14,7 @@
 #include "behaviour/windows/injection_family.h"
 #include "behaviour/windows/input_family.h"
 #include "behaviour/windows/module_family.h"
+#include "behaviour/windows/network_family.h"
 #include "behaviour/windows/object_family.h"
 #include "behaviour/windows/process_family.h"
 #include "behaviour/windows/registry_family.h"
@@ -38,6 +39,7 @@ std::vector<std::unique_ptr<Family>> make_families() {
   families.push_back(std::make_unique<windows::FileFamily>(objects));
   families.push_back(windows::make_registry_family(objects));
   families.push_back(windows::make_request_family(objects));
+  families.push_back(windows::make_network_family(objects));
   families.push_back(windows::make_injection_family(objects));
   families.push_back(windows::make_module_family(objects));
   families.push_back(windows::make_service_family(objects));

@@ -25,6 +25,9 @@ struct Endpoint {
 /// IPv4) or AF_UNIX. Anything else, or too short, gives an unknown endpoint.
 [[nodiscard]] Endpoint parse_sockaddr(std::string_view bytes);
 
+/// The same of Windows, which gives AF_INET6 another number (winsock2.h).
+[[nodiscard]] Endpoint parse_windows_sockaddr(std::string_view bytes);
+
 /// `address` holds the bytes in network order.
 [[nodiscard]] Endpoint ipv4_endpoint(std::uint32_t address, std::uint16_t port);
 /// `address` has 16 bytes, else the endpoint is unknown.

@@ -53,10 +53,8 @@ class RequestFamily final : public WindowsFamily {
   struct Request {
     std::string method, url;
   };
-  using ThreadKey = std::pair<std::string, std::uint32_t>;  ///< entity id, thread
   /// Of each kind; those beyond stay unknown.
   static constexpr std::size_t kMostHandles = 10'000;
-  static constexpr std::size_t kMostCalls = 4096;
 
   static bool is_lookup(std::string_view function) {
     return function == "getaddrinfo" || function == "GetAddrInfoW" ||
@@ -65,30 +63,17 @@ class RequestFamily final : public WindowsFamily {
   static Handle handle_of(const UserCall& call, std::uint64_t value) {
     return {call.process->entity_id, call.name().starts_with("WinHttp"), value};
   }
-  static ThreadKey thread_of(const UserCall& call) {
-    return {call.process->entity_id, call.thread_id};
-  }
 
   void entered(const UserCall& call, Context&) override {
     if (!call.process) return;
-    auto& calls = is_lookup(call.name()) ? lookups_ : opens_;
-    if (calls.size() < kMostCalls) ++calls[thread_of(call)];
-  }
-
-  /// True when the call that returns was inside no other of its kind.
-  static bool leave(std::map<ThreadKey, int>& calls, const UserCall& call) {
-    const auto found = calls.find(thread_of(call));
-    if (found == calls.end()) return true;
-    if (--found->second > 0) return false;
-    calls.erase(found);
-    return true;
+    (is_lookup(call.name()) ? lookups_ : opens_).enter(call);
   }
 
   void returned(const UserCall& call, Context& context) override {
     if (!call.process) return;
     const std::string_view function = call.name();
     if (is_lookup(function)) {
-      if (leave(lookups_, call)) on_lookup(call, context);
+      if (lookups_.leave(call)) on_lookup(call, context);
     } else if (function == "InternetConnectW") {
       connect(call, "lpszServerName");
     } else if (function == "WinHttpConnect") {
@@ -98,7 +83,7 @@ class RequestFamily final : public WindowsFamily {
     } else if (function == "WinHttpOpenRequest") {
       open(call, "pwszVerb", "pwszObjectName");
     } else if (function == "InternetOpenUrlW") {
-      leave(opens_, call);
+      opens_.leave(call);
       tell(call, {.method = "GET", .url = std::string{call.data("lpszUrl")}}, context);
     } else {
       on_sent(call, context);
@@ -109,8 +94,7 @@ class RequestFamily final : public WindowsFamily {
     const auto is_its = [&](const auto& known) { return known.first.process == process.entity_id; };
     std::erase_if(connections_, is_its);
     std::erase_if(requests_, is_its);
-    for (auto* calls : {&lookups_, &opens_})
-      std::erase_if(*calls, [&](const auto& c) { return c.first.first == process.entity_id; });
+    for (NestedCalls* calls : {&lookups_, &opens_}) calls->process_ended(process);
   }
 
   static void add_outcome(Event& event, const UserCall& call) {
@@ -157,7 +141,7 @@ class RequestFamily final : public WindowsFamily {
 
   void on_sent(const UserCall& call, Context& context) {
     // InternetOpenUrl sends a request of its own.
-    if (opens_.contains(thread_of(call))) return;
+    if (opens_.inside(call)) return;
     const auto found = requests_.find(handle_of(call, call.raw("hRequest")));
     if (found != requests_.end()) return tell(call, found->second, context);
     Event event = make_event("http_requested");
@@ -177,7 +161,7 @@ class RequestFamily final : public WindowsFamily {
 
   std::map<Handle, Connection> connections_;
   std::map<Handle, Request> requests_;
-  std::map<ThreadKey, int> lookups_, opens_;  ///< calls under way
+  NestedCalls lookups_, opens_;
 };
 
 }  // namespace

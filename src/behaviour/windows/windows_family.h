@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -65,6 +66,26 @@ class WindowsTableFamily : public WindowsFamily {
 
  private:
   std::vector<Rule> rules_;
+};
+
+/// Functions that call each other to do one thing, as ws2_32!WSAConnect calls connect: which call
+/// is the program's own. Calls beyond kMost under way are taken for such.
+class NestedCalls {
+ public:
+  static constexpr std::size_t kMost = 4096;
+
+  /// For calls of known processes alone, as all here.
+  void enter(const UserCall& call);
+  /// True when the call that returns was inside no other.
+  bool leave(const UserCall& call);
+  /// True when the thread is inside one.
+  [[nodiscard]] bool inside(const UserCall& call) const;
+  void process_ended(const Process& process);
+
+ private:
+  using Thread = std::pair<std::string, std::uint32_t>;  ///< entity id, thread
+
+  std::map<Thread, int> under_way_;
 };
 
 /// `glasshook.handle.unresolved` and `glasshook.handle.value`, when it is not known what the handle
