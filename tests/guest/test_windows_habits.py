@@ -1,4 +1,4 @@
-"""Keys, clipboard, encryption and time of a Windows program, against what it says."""
+"""Keys, clipboard, encryption and time of Windows programs, and functions that few use, against what they say."""
 
 import pathlib
 import tempfile
@@ -43,3 +43,37 @@ class Habits(GuestTest):
         self.assertEqual((time["sleeps"], time["slept_ms"]), (sleeps, milliseconds))
         self.assertGreaterEqual(time["checks"], checks)
         self.assertLess(time["checks"], checks + 100)
+
+
+class OddWays(GuestTest):
+
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "odd_ways.exe"
+            compile_windows(SOURCES / "odd_ways.c", program, "-lntdll")
+            cls.result = run(["./odd_ways.exe"], "--guest", "windows-api", "--smp", "2", "--copy",
+                             program, "--behaviours", "process,windows-file,windows-registry",
+                             "-e", "kernelbase!WaitForSingleObject")
+        cls.said = [line.split("\t") for line in cls.result.stdout.decode().splitlines()]
+
+    def setUp(self):
+        self.assertEqual(self.result.code, 0,
+                         self.result.stdout.decode() + self.result.stderr[-2000:])
+        self.assert_nothing_lost(self.result)
+
+    def test_what_was_done_is_told_and_what_was_refused_is_not(self):
+        told = [[a, e["file"]["path"], e["file"].get("target_path", "")] for a in
+                ("file_deleted", "file_renamed") for e in self.result.actions(a)]
+        told += [[e["event"]["action"], e["registry"]["path"],
+                  e["glasshook"]["registry"]["target_path"]]
+                 for e in self.result.actions("registry_key_renamed")]
+        said = [line for line in self.said if line[0] not in ("refused", "wait")]
+        self.assertGreaterEqual(len(said), 2)
+        self.assertCountEqual(told, said)
+
+    def test_a_thread_that_ends_inside_a_call(self):
+        calls = [e for e in self.result.actions("api_called")
+                 if e["api"]["name"] == "WaitForSingleObject"]
+        self.assertIn(["wait", str(len(calls))], self.said)
+        self.assertEqual(sorted("result" in e["api"] for e in calls), [False, True], calls)

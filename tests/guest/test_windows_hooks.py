@@ -3,11 +3,12 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import time
 
-from harness import ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
+from harness import GLASSHOOK, ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
 PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
@@ -216,6 +217,33 @@ class WindowsProcessesOfARunningGuest(GuestTest):
                 if any(m["name"] == "userenv.dll" for m in modules):
                     return process, modules
         return None
+
+    def test_programs_that_start_while_it_is_watched(self):
+        deadline = time.monotonic() + 180
+        while not self.look("ps"):  # the kernel is up; Wine comes later
+            self.assertLess(time.monotonic(), deadline, "the kernel did not start")
+            time.sleep(0.5)
+        with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
+            watch = subprocess.Popen(
+                [GLASSHOOK, "watch", self.socket, "--behaviours", "windows-module", "--json",
+                 out.name, "--quiet"], stdin=subprocess.DEVNULL)
+            self.addCleanup(end, watch)
+
+            def loaded():
+                lines = pathlib.Path(out.name).read_bytes().splitlines(keepends=True)
+                events = [json.loads(line) for line in lines if line.endswith(b"\n")]
+                return {e["dll"]["name"].lower() for e in events
+                        if e["event"]["action"] == "library_loaded"
+                        and e["process"]["name"].startswith("services.exe")}
+
+            # What services.exe is linked with.
+            while not {"kernel32.dll", "advapi32.dll", "rpcrt4.dll"} <= loaded():
+                self.assertIsNone(watch.poll(), "watch ended")
+                self.assertLess(time.monotonic(), deadline, loaded())
+                time.sleep(0.5)
+            watch.send_signal(signal.SIGINT)
+            self.assertEqual(watch.wait(60), 0)
+        self.assertIsNone(self.qemu.poll(), "QEMU ended")
 
     def test_ids_parameters_and_modules(self):
         deadline = time.monotonic() + 180
