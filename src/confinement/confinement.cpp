@@ -61,7 +61,8 @@ Result<bool> close_file_system(const Allowed& allowed) {
   const long abi =
       ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 1) return false;
-  const landlock_ruleset_attr handled{.handled_access_fs = rights_of(abi)};
+  landlock_ruleset_attr handled{};  // newer headers have more members, which stay 0
+  handled.handled_access_fs = rights_of(abi);
   const Descriptor rules(::syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0));
   if (rules.get() < 0) return std::unexpected(failed("landlock_create_ruleset"));
   if (!allowed.scratch.empty()) {
