@@ -2,79 +2,13 @@
 // captured at the return, the record put on the ring. On warm memory and without the emulator.
 #include <benchmark/benchmark.h>
 
-#include <vector>
-
-#include "hook/fake_kernel.h"
-#include "hypervisor/probe/hit_runner.h"
+#include "hooked_probe.h"
 
 namespace glasshook::hypervisor::probe {
 namespace {
 
-using hook::Capture;
-using hook::CaptureKind;
-using hook::test::FakeKernel;
-
-/// A probe of one vCPU whose ring is emptied as fast as it fills.
-class Probe {
- public:
-  explicit Probe(const hook::HookSpec& spec) {
-    std::uint64_t dentry = kernel_.root;
-    for (const char* name : {"home", "user", "documents", "letters", "to-whom-it-may-concern.txt"})
-      dentry = kernel_.make_dentry(name, dentry);
-    kernel_.arguments({kernel_.make_path(kernel_.root_mount, dentry), 1, 2});
-    auto programs = kernel_.compile(spec);
-    kernel_.run(programs->entry);  // puts the process's address space into `cpu`
-    hook_.id = programs->id;
-    hook_.entry = std::move(programs->entry);
-    hook_.on_return = std::move(programs->on_return);
-    runner_.set_enabled(true);
-  }
-
-  void call() {
-    runner_.enter(hook_, kernel_.cpu, false);
-    runner_.leave(kernel_.cpu);
-    ring_.tail.store(ring_.head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  }
-  [[nodiscard]] const HookCell& counts() const { return region_.counters(0).hooks[1]; }
-
- private:
-  static constexpr std::uint64_t kRingBytes = 1 << 20;
-
-  FakeKernel kernel_;
-  capture::Environment environment_{.ram = &kernel_.guest().ram(),
-                                    .kernel_space = kernel_.kernel_space(),
-                                    .sets = &kernel_.sets,
-                                    .limiters = kernel_.limiters.get()};
-  std::uint64_t ring_bytes_ = SharedRegion::ring_bytes_for(kRingBytes);
-  std::vector<std::byte> memory_{SharedRegion::size_for(1, ring_bytes_) + kPageSize};
-  SharedRegion region_ = SharedRegion::create(page_aligned(), 1, ring_bytes_, 1'000'000'000);
-  HitRunner runner_{region_, environment_};
-  capture::RingHeader& ring_ = *reinterpret_cast<capture::RingHeader*>(region_.ring(0).data());
-  HookSlot hook_;
-
-  std::span<std::byte> page_aligned() {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    return std::span{memory_}.subspan(-address % kPageSize).first(memory_.size() - kPageSize);
-  }
-};
-
-hook::HookSpec path_at_return() {
-  hook::HookSpec spec;
-  spec.functions = {"vfs_open"};
-  spec.exit = {.when = {},
-               .captures = {{.name = "path", .kind = CaptureKind::path, .expression = "path"}},
-               .enabled = true};
-  return spec;
-}
-
-hook::HookSpec filtered() {
-  hook::HookSpec spec = path_at_return();
-  spec.entry.when = {"file == 0"};
-  return spec;
-}
-
 void run(benchmark::State& state, const hook::HookSpec& spec, bool expect_record) {
-  Probe probe(spec);
+  HookedProbe probe(spec);
   for (auto _ : state) probe.call();
   const bool recorded =
       probe.counts().sent == probe.counts().hits || probe.counts().returned == probe.counts().hits;

@@ -1,4 +1,4 @@
-// Work to measure inside a guest: workload storm|cpu COUNT; prints the nanoseconds it took.
+// Work to measure inside a guest: workload storm|pipes|cpu|paced COUNT; prints the nanoseconds it took.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +22,27 @@ static void storm(long count) {
     const int fd = open("/etc/passwd", O_RDONLY);
     if (fd < 0 || read(fd, buffer, sizeof buffer) <= 0 || close(fd) != 0) abort();
     if (stat("/etc/passwd", &info) != 0) abort();
+  }
+}
+
+// System calls that are about no file: a byte through a pipe, COUNT times.
+static void pipes(long count) {
+  int ends[2];
+  char byte = 'x';
+  if (pipe(ends) != 0) abort();
+  for (long i = 0; i < count; ++i)
+    if (write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1 || getppid() < 0) abort();
+}
+
+// Opens a file COUNT times a second, for one second; as often as it can when that is less.
+static void paced(long count) {
+  const long long begin = now(), end = begin + 1000000000;
+  for (long i = 0; now() < end; ++i) {
+    const long long due = begin + i * (1000000000 / count), wait = due - now();
+    const struct timespec pause = {wait / 1000000000, wait % 1000000000};
+    if (wait > 0) nanosleep(&pause, NULL);
+    const int fd = open("/etc/passwd", O_RDONLY);
+    if (fd < 0 || close(fd) != 0) abort();
   }
 }
 
@@ -54,6 +75,10 @@ int main(int argc, char **argv) {
   const long long begin = now();
   if (strcmp(argv[1], "storm") == 0)
     storm(count);
+  else if (strcmp(argv[1], "pipes") == 0)
+    pipes(count);
+  else if (strcmp(argv[1], "paced") == 0)
+    paced(count);
   else
     cpu(count);
   printf("%lld\n", now() - begin);

@@ -20,10 +20,15 @@
 
 namespace glasshook::monitor {
 
+/// Makes behaviour families besides Glasshook's own.
+using FamilyMaker = std::function<std::vector<std::unique_ptr<behaviour::Family>>()>;
+
 /// What to watch, as the user said it.
 struct SessionOptions {
   /// Behaviour families by name; empty: those on by default; {"none"}: none; {"all"}: all.
   std::vector<std::string> behaviours;
+  /// Families to add to those; on, whatever is chosen above.
+  FamilyMaker more_families;
   /// Whose programs the guest is for; decides which families are on by default. Families of Windows
   /// also need its signatures.
   behaviour::Platform platform = behaviour::Platform::linux;

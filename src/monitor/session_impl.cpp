@@ -131,14 +131,19 @@ Result<> Session::Impl::choose_families() {
     const auto on = is_on(*family);
     if (!on) return std::unexpected(on.error());
     if (!*on) continue;
-    hooks_->add_family(*family);
-    for (std::string& what : family_apis_.add(*family, apis_))
-      hooks_->note_missing(std::move(what));
-    families_.push_back(std::move(family));
+    add_family(std::move(family));
   }
+  if (options_.more_families)
+    for (auto& family : options_.more_families()) add_family(std::move(family));
   if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_table_changes(); }))
     tables_ = linux_guest::dispatch_tables(*kernel_);
   return {};
+}
+
+void Session::Impl::add_family(std::unique_ptr<Family> family) {
+  hooks_->add_family(*family);
+  for (std::string& what : family_apis_.add(*family, apis_)) hooks_->note_missing(std::move(what));
+  families_.push_back(std::move(family));
 }
 
 Result<bool> Session::Impl::is_on(const Family& family) const {

@@ -59,6 +59,7 @@ class Session::Impl final : public behaviour::Context {
   Result<> find_kernel();
   Result<> prepare_target();
   Result<> choose_families();
+  void add_family(std::unique_ptr<behaviour::Family> family);
   Result<> add_apis();
   Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);

@@ -61,6 +61,18 @@ std::optional<PendingCall> CallTable::add(const PendingCall& call) noexcept {
   return std::exchange(oldest, call);
 }
 
+void CallTable::drop_inactive() noexcept {
+  for (Bucket& bucket : buckets_) {
+    const BucketLock lock(bucket);
+    for (std::size_t i = 0; i < bucket.used;) {
+      if (bucket.calls[i].hook->active.load(std::memory_order_relaxed))
+        ++i;
+      else
+        bucket.calls[i] = bucket.calls[--bucket.used];
+    }
+  }
+}
+
 bool CallTable::has(const FrameKey& key) noexcept {
   Bucket& bucket = bucket_of(key);
   const BucketLock lock(bucket);

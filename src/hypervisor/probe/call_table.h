@@ -63,6 +63,9 @@ class CallTable {
   /// Adds a call; the one that was given up for lack of room, if any.
   std::optional<PendingCall> add(const PendingCall& call) noexcept;
 
+  /// Forgets the calls of unloaded hooks.
+  void drop_inactive() noexcept;
+
   /// True when a call of that frame is pending.
   [[nodiscard]] bool has(const FrameKey& key) noexcept;
 

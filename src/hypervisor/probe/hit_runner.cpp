@@ -51,6 +51,7 @@ HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& env
 }
 
 void HitRunner::set_context_program(capture::Program program) {
+  const std::lock_guard lock(contexts_mutex_);
   contexts_.push_back(std::make_unique<capture::Program>(std::move(program)));
   context_.store(contexts_.back().get(), std::memory_order_release);
 }
@@ -156,6 +157,15 @@ std::uint32_t HitRunner::run_context(Vcpu& vcpu, const capture::CpuState& cpu) n
   capture::SavedSlots saved{};
   const auto result = capture::run(*program, cpu, environment_, saved, header, vcpu.buffer);
   return result.outcome == capture::Outcome::sent ? result.record_size : sizeof header;
+}
+
+void HitRunner::collect(HookTable& hooks) noexcept {
+  if (hooks.has_retired()) {
+    calls_.drop_inactive();
+    hooks.collect();
+  }
+  const std::lock_guard lock(contexts_mutex_);
+  if (contexts_.size() > 1) contexts_.erase(contexts_.begin(), contexts_.end() - 1);
 }
 
 std::uint32_t HitRunner::capture_context(const capture::CpuState& cpu,

@@ -41,6 +41,9 @@ class HitRunner {
   /// Sends a code_page record: context fields and `words` (see CodePageWord).
   void report_code_page(const capture::CpuState& cpu, const std::uint64_t (&words)[4]) noexcept;
 
+  /// Lets go of what unloaded hooks left behind. To be called while no vCPU runs code of the probe.
+  void collect(HookTable& hooks) noexcept;
+
   [[nodiscard]] ProbeCell& counters(std::uint32_t vcpu) noexcept {
     return region_.counters(vcpu).probe;
   }
@@ -75,7 +78,8 @@ class HitRunner {
   const capture::Environment& environment_;
   std::atomic<bool> enabled_{false};
   std::atomic<const capture::Program*> context_{nullptr};
-  std::vector<std::unique_ptr<capture::Program>> contexts_;
+  std::mutex contexts_mutex_;
+  std::vector<std::unique_ptr<capture::Program>> contexts_;  ///< the last is in use
   CallTable calls_;
   std::vector<Vcpu> vcpus_;
 };

@@ -1,5 +1,7 @@
 #include "hypervisor/probe/hook_table.h"
 
+#include <utility>
+
 namespace glasshook::hypervisor::probe {
 
 Result<> HookTable::load(HookPrograms hook) {
@@ -7,28 +9,48 @@ Result<> HookTable::load(HookPrograms hook) {
     return fail(ErrorCode::limit, "hook {} is beyond the {} a probe holds", hook.id.value,
                 kMaxHooks);
   const std::lock_guard lock(mutex_);
-  HookSlot* existing = slots_[hook.id.value].load(std::memory_order_relaxed);
-  if (existing != nullptr && existing->active)
+  if (slots_[hook.id.value] != nullptr)
     return fail(ErrorCode::invalid_argument, "hook {} is loaded already", hook.id.value);
-  auto slot = std::make_unique<HookSlot>();
+  auto slot = std::make_shared<HookSlot>();
   slot->id = hook.id;
   slot->entry = std::move(hook.entry);
   slot->on_return = std::move(hook.on_return);
-  slots_[hook.id.value].store(slot.get(), std::memory_order_release);
-  owned_.push_back(std::move(slot));
+  slots_[hook.id.value] = std::move(slot);
   return {};
 }
 
 Result<> HookTable::unload(HookId id) {
-  HookSlot* slot = find(id);
-  if (slot == nullptr) return fail(ErrorCode::not_found, "hook {} is not loaded", id.value);
-  slot->active.store(false, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  if (id.value >= kMaxHooks || slots_[id.value] == nullptr)
+    return fail(ErrorCode::not_found, "hook {} is not loaded", id.value);
+  retire(slots_[id.value]);
   return {};
 }
 
 void HookTable::unload_all() {
   const std::lock_guard lock(mutex_);
-  for (auto& slot : owned_) slot->active.store(false, std::memory_order_relaxed);
+  for (auto& slot : slots_)
+    if (slot != nullptr) retire(slot);
+}
+
+void HookTable::retire(std::shared_ptr<HookSlot>& slot) {
+  slot->active.store(false, std::memory_order_relaxed);
+  retired_.push_back(std::exchange(slot, nullptr));
+}
+
+std::shared_ptr<HookSlot> HookTable::find(HookId id) const {
+  const std::lock_guard lock(mutex_);
+  return id.value < kMaxHooks ? slots_[id.value] : nullptr;
+}
+
+bool HookTable::has_retired() const {
+  const std::lock_guard lock(mutex_);
+  return !retired_.empty();
+}
+
+void HookTable::collect() {
+  const std::lock_guard lock(mutex_);
+  retired_.clear();
 }
 
 }  // namespace glasshook::hypervisor::probe

@@ -1,7 +1,6 @@
 // The hooks a probe knows, by number.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -14,8 +13,8 @@
 
 namespace glasshook::hypervisor::probe {
 
-/// One loaded hook. Immutable but for `active`, and never freed while the probe lives: vCPU threads
-/// may hold a pointer at any time.
+/// One loaded hook. Immutable but for `active`. It lives as long as a page names it, and at least
+/// until HookTable::collect(): vCPU threads may hold a pointer until then.
 struct HookSlot {
   HookId id;
   capture::Program entry;
@@ -23,7 +22,7 @@ struct HookSlot {
   std::atomic<bool> active{true};
 };
 
-/// Loads and finds hooks. find() is lock-free; load() and unload() come from the control thread.
+/// Loads and finds hooks. Safe from all threads; load() and unload() come from the control thread.
 class HookTable {
  public:
   /// Stores verified programs. Fails when the id is out of range or taken.
@@ -31,15 +30,22 @@ class HookTable {
   Result<> unload(HookId id);
   void unload_all();
 
-  /// The hook, or nullptr when that id was never loaded.
-  [[nodiscard]] HookSlot* find(HookId id) const noexcept {
-    return id.value < kMaxHooks ? slots_[id.value].load(std::memory_order_acquire) : nullptr;
-  }
+  /// The hook, or nullptr when that id is not loaded.
+  [[nodiscard]] std::shared_ptr<HookSlot> find(HookId id) const;
+
+  /// True when hooks were unloaded since the last collect().
+  [[nodiscard]] bool has_retired() const;
+  /// Lets go of unloaded hooks. To be called while no vCPU runs code of the probe, after pending
+  /// calls of such hooks are dropped.
+  void collect();
 
  private:
-  std::array<std::atomic<HookSlot*>, kMaxHooks> slots_{};
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<HookSlot>> owned_;
+  void retire(std::shared_ptr<HookSlot>& slot);
+
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<HookSlot>> slots_ =
+      std::vector<std::shared_ptr<HookSlot>>(kMaxHooks);  ///< by id
+  std::vector<std::shared_ptr<HookSlot>> retired_;
 };
 
 }  // namespace glasshook::hypervisor::probe

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bitset>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -18,9 +19,9 @@ class WatchedPage {
   WatchedPage(const PageSites& sites, const HookTable& hooks, bool user)
       : user_(user), report_placements_(sites.report_placements) {
     for (const EntrySite& site : sites.entries) {
-      HookSlot* hook = hooks.find(site.hook);
+      std::shared_ptr<HookSlot> hook = hooks.find(site.hook);
       if (hook == nullptr || site.offset >= kPageSize) continue;
-      entries_.emplace_back(site.offset, hook);
+      entries_.emplace_back(site.offset, std::move(hook));
       entry_bits_.set(site.offset);
     }
     std::stable_sort(entries_.begin(), entries_.end(),
@@ -50,7 +51,7 @@ class WatchedPage {
   bool user_;
   bool report_placements_;
   std::bitset<kPageSize> entry_bits_;
-  std::vector<std::pair<std::uint16_t, HookSlot*>> entries_;
+  std::vector<std::pair<std::uint16_t, std::shared_ptr<HookSlot>>> entries_;
   std::vector<ReturnRange> returns_;
 };
 

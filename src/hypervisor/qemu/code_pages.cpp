@@ -22,14 +22,14 @@ std::uint64_t rest_ms(std::uint32_t time) {
 
 void CodePages::place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched) {
   const std::lock_guard lock(mutex_);
-  kernel_[page] = watched.get();
-  pages_.push_back(std::move(watched));
+  std::swap(kernel_[page], watched);
+  if (watched) retired_pages_.push_back(std::move(watched));
 }
 
 const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   const std::shared_lock lock(mutex_);
   const auto it = kernel_.find(page);
-  return it == kernel_.end() ? nullptr : it->second;
+  return it == kernel_.end() ? nullptr : it->second.get();
 }
 
 PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
@@ -60,13 +60,20 @@ PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva map
   placement.moves = 0;
   placement.since = now;
   placement.reported = false;
-  content.watched = nullptr;
+  set_watched(content, nullptr);
   content.again = nullptr;
+  if (content.owned_again) retired_again_.push_back(std::move(content.owned_again));
   content.failures = 0;
   content.ask_from = now + rest_ms(over) * ticks_per_ms;
   content.hash = hash;
   content.state.store(PageContent::kUnknown, std::memory_order_release);
   return content;
+}
+
+void CodePages::set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched) {
+  content.watched.store(watched.get(), std::memory_order_release);
+  std::swap(content.owned_watched, watched);
+  if (watched) retired_pages_.push_back(std::move(watched));
 }
 
 /// Until then what is known stays in effect.
@@ -84,8 +91,7 @@ void CodePages::answer(PageContent& content, std::uint64_t hash,
                        std::unique_ptr<probe::WatchedPage> watched) {
   const std::lock_guard lock(mutex_);
   if (content.hash != hash) return;
-  content.watched.store(watched.get(), std::memory_order_release);
-  pages_.push_back(std::move(watched));
+  set_watched(content, std::move(watched));
   content.state.store(PageContent::kKnown, std::memory_order_release);
 }
 
@@ -96,12 +102,12 @@ void CodePages::answer_so_far(PageContent& content, std::uint64_t hash,
   if (content.hash != hash) return;
   probe::AskAgain* again = content.again.load(std::memory_order_relaxed);
   if (again == nullptr) {
-    again = again_.emplace_back(std::make_unique<probe::AskAgain>()).get();
+    content.owned_again = std::make_unique<probe::AskAgain>();
+    again = content.owned_again.get();
     content.again.store(again, std::memory_order_release);
   }
   const bool ask_again = again->note(offset, probe::ticks(), ticks_per_ms);
-  content.watched.store(watched.get(), std::memory_order_release);
-  pages_.push_back(std::move(watched));
+  set_watched(content, std::move(watched));
   content.state.store(ask_again ? PageContent::kUnknown : PageContent::kKnown,
                       std::memory_order_release);
 }
@@ -110,10 +116,7 @@ void CodePages::give_up(PageContent& content, std::uint64_t hash, bool last,
                         std::unique_ptr<probe::WatchedPage> nothing) {
   const std::lock_guard lock(mutex_);
   if (content.hash != hash) return;
-  if (last && content.watched.load() == nullptr) {
-    content.watched.store(nothing.get(), std::memory_order_release);
-    pages_.push_back(std::move(nothing));
-  }
+  if (last && content.watched.load() == nullptr) set_watched(content, std::move(nothing));
   content.state.store(last ? PageContent::kKnown : PageContent::kUnknown,
                       std::memory_order_release);
 }
@@ -127,13 +130,27 @@ bool CodePages::take_report(Gpa page) {
 void CodePages::clear() {
   clear_user();
   const std::lock_guard lock(mutex_);
+  for (auto& [page, watched] : kernel_) retired_pages_.push_back(std::move(watched));
   kernel_.clear();
 }
 
 void CodePages::clear_user() {
   const std::lock_guard lock(mutex_);
-  for (auto& [page, placement] : placements_) retired_.push_back(std::move(placement.content));
+  for (auto& [page, placement] : placements_)
+    retired_contents_.push_back(std::move(placement.content));
   placements_.clear();
+}
+
+std::size_t CodePages::retired() const {
+  const std::shared_lock lock(mutex_);
+  return retired_pages_.size() + retired_contents_.size() + retired_again_.size();
+}
+
+void CodePages::collect() {
+  const std::lock_guard lock(mutex_);
+  retired_pages_.clear();
+  retired_contents_.clear();
+  retired_again_.clear();
 }
 
 }  // namespace glasshook::hypervisor::qemu

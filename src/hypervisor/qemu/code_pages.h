@@ -17,8 +17,8 @@
 
 namespace glasshook::hypervisor::qemu {
 
-/// What a physical page of user code holds now. Never freed while QEMU runs: translated code points
-/// here.
+/// What a physical page of user code holds now. Translated code points here: freed by
+/// CodePages::collect() alone.
 struct PageContent {
   enum State : std::uint32_t { kUnknown, kAsking, kKnown };
 
@@ -29,6 +29,10 @@ struct PageContent {
   std::atomic<probe::AskAgain*> again{nullptr};
   std::atomic<std::uint32_t> failures{0};  ///< questions nobody answered
   std::atomic<std::uint64_t> ask_from{0};  ///< ticks; no question before
+
+  // What the pointers above point to; of CodePages alone.
+  std::unique_ptr<probe::WatchedPage> owned_watched;
+  std::unique_ptr<probe::AskAgain> owned_again;
 };
 
 /// Remembers pages for the translator. What is known of a page holds for that physical page and
@@ -74,6 +78,11 @@ class CodePages {
   void clear();
   void clear_user();
 
+  /// Things that were replaced or forgotten, and wait for collect().
+  [[nodiscard]] std::size_t retired() const;
+  /// Frees those. To be called when no translated code is left, and no vCPU runs code of the probe.
+  void collect();
+
  private:
   struct Placement {
     std::unique_ptr<PageContent> content;
@@ -83,16 +92,17 @@ class CodePages {
     bool reported = false;
   };
 
+  void set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
   static void ask_anew(Placement& placement, std::uint64_t now, std::uint64_t ticks_per_ms);
 
   std::uint64_t seed_;
   mutable std::shared_mutex mutex_;
-  std::unordered_map<Gpa, const probe::WatchedPage*> kernel_;
+  std::unordered_map<Gpa, std::unique_ptr<probe::WatchedPage>> kernel_;
   std::unordered_map<Gpa, Placement> placements_;
   // What translated code may still point to.
-  std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
-  std::vector<std::unique_ptr<PageContent>> retired_;
-  std::vector<std::unique_ptr<probe::AskAgain>> again_;
+  std::vector<std::unique_ptr<probe::WatchedPage>> retired_pages_;
+  std::vector<std::unique_ptr<PageContent>> retired_contents_;
+  std::vector<std::unique_ptr<probe::AskAgain>> retired_again_;
 };
 
 }  // namespace glasshook::hypervisor::qemu

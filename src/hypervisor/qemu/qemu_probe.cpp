@@ -14,6 +14,8 @@ namespace {
 /// A question nobody answers in this time lets the code run unhooked.
 constexpr std::int64_t kAnswerDeadlineNs = 1'000'000'000;
 constexpr std::uint32_t kMaxUnanswered = 3;
+/// What a guest that rewrites its code leaves behind is freed when it is that much: some ten MiB.
+constexpr std::size_t kMostRetired = 8192;
 
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
@@ -50,8 +52,11 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
   }
   auto sets = capture::SetTable::create();
   if (!sets) return std::unexpected(sets.error());
-  sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
-  environment_.sets = sets_.back().get();
+  {
+    const std::lock_guard lock(replaced_mutex_);
+    sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
+    environment_.sets = sets_.back().get();
+  }
   attached_ = true;
   runner_.set_enabled(true);
   return Welcome{.ram = host_ram_->pieces, .region_fd = region_fd_, .ram_fd = host_ram_->fd};
@@ -73,6 +78,7 @@ Result<> QemuProbe::set_kernel_space(AddressSpace space) {
 }
 
 Result<> QemuProbe::set_return_thunks(std::vector<Gva> thunks) {
+  const std::lock_guard lock(replaced_mutex_);
   thunk_lists_.push_back(std::make_unique<std::vector<Gva>>(std::move(thunks)));
   thunks_ = thunk_lists_.back().get();
   return {};
@@ -159,6 +165,7 @@ void QemuProbe::on_resume() {
 void QemuProbe::on_reset_done() {
   translated_ = false;
   translating_ = false;
+  collect();
   register_callbacks();
   auto& done = region_.header().commits_done;
   done = flushing_;
@@ -167,6 +174,20 @@ void QemuProbe::on_reset_done() {
   // One was asked for while this one ran.
   if (flush_wanted_ != 0)
     for (std::uint32_t v = 0; v < options_.vcpus; ++v) qemu_plugin_u64_set(attention_, v, 1);
+}
+
+/// All translated code is gone, and all vCPUs stand outside of it (plugin_flush_destroy() in QEMU's
+/// plugins/loader.c runs in an exclusive context): nobody holds what was replaced.
+void QemuProbe::collect() {
+  {
+    const std::lock_guard lock(sites_mutex_);
+    sites_.clear();
+  }
+  pages_.collect();
+  runner_.collect(hooks_);
+  const std::lock_guard lock(replaced_mutex_);
+  if (sets_.size() > 1) sets_.erase(sets_.begin(), sets_.end() - 1);
+  if (thunk_lists_.size() > 1) thunk_lists_.erase(thunk_lists_.begin(), thunk_lists_.end() - 1);
 }
 
 capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -311,6 +332,7 @@ bool QemuProbe::take_answer(unsigned vcpu, const Site& site, std::uint64_t hash)
   else
     pages_.answer(content, hash, std::move(watched));
   probe::futex_wake(content.state);
+  if (pages_.retired() > kMostRetired) flush_wanted_ = 1;
   return true;
 }
 

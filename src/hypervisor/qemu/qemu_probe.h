@@ -26,7 +26,8 @@ struct ProbeOptions {
   std::uint64_t ring_bytes = 0;  ///< of each vCPU's ring, its header included
 };
 
-/// One instrumented instruction; the user data of its callbacks. Interned, never freed.
+/// One instrumented instruction; the user data of its callbacks. Interned; freed when no translated
+/// code is left.
 struct Site {
   const probe::WatchedPage* page = nullptr;  ///< known page, else
   PageContent* content = nullptr;            ///< page whose answer may still be missing
@@ -100,6 +101,7 @@ class QemuProbe final : public probe::ControlTarget {
   void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   void request_flush();
   void begin_translating();
+  void collect();
 
   qemu_plugin_id_t id_;
   ProbeOptions options_;
@@ -108,7 +110,8 @@ class QemuProbe final : public probe::ControlTarget {
   std::optional<HostRam> host_ram_;
   GuestRam ram_;
 
-  std::vector<std::unique_ptr<capture::SetTable>> sets_;  ///< one a monitor; the last is in use
+  std::mutex replaced_mutex_;                             ///< sets_, thunk_lists_
+  std::vector<std::unique_ptr<capture::SetTable>> sets_;  ///< the last is in use
   capture::RateLimiterTable limiters_;
   capture::Environment environment_;
   probe::HookTable hooks_;
@@ -125,7 +128,7 @@ class QemuProbe final : public probe::ControlTarget {
   std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_asked_{0};
   std::uint32_t flushing_ = 0;  ///< flushes asked for before the one that runs
   std::atomic<const std::vector<Gva>*> thunks_{nullptr};
-  std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;
+  std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;  ///< the last is in use
 
   qemu_plugin_u64 attention_;  ///< not 0: a vCPU shall call on_vcpu soon
   qemu_plugin_u64 armed_;      ///< not 0: this vCPU is on a page whose answer has sites

@@ -23,6 +23,8 @@ namespace glasshook::hypervisor::qemu {
 namespace {
 
 constexpr std::size_t kMaxInstructionBytes = 15;
+/// Beyond these all code is translated anew, so that those that no code has any more are freed.
+constexpr std::size_t kMostSites = 262'144;
 
 /// Skips prefixes that compilers and the kernel put before a return (rep, bnd, data16, cs/ds).
 std::size_t skip_prefixes(const std::uint8_t* code, std::size_t size) {
@@ -206,6 +208,7 @@ bool QemuProbe::is_return(const qemu_plugin_insn* instruction, bool user) const 
 
 const Site* QemuProbe::intern(const Site& site) {
   const std::lock_guard lock(sites_mutex_);
+  if (sites_.size() > kMostSites) flush_wanted_ = 1;
   auto& slot = sites_[site.key()];
   if (!slot) slot = std::make_unique<Site>(site);
   return slot.get();

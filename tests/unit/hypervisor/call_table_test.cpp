@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "hypervisor/probe/watched_page.h"
+
 namespace glasshook::hypervisor::probe {
 namespace {
 
@@ -98,6 +100,41 @@ TEST(CallTable, MemoryIsBoundedAndEvictionsAreSaid) {
   std::array<PendingCall, CallTable::kMaxNested> out;
   for (std::size_t i = 0; i < calls; ++i) left += table.take(frame(i * 16), kCaller, out);
   EXPECT_EQ(left + given_up, calls) << "every call is either kept or said to be lost";
+}
+
+TEST(CallTable, CallsOfUnloadedHooksAreForgotten) {
+  CallTable table;
+  HookSlot loaded, unloaded;
+  EXPECT_FALSE(table.add(call(0x10, &unloaded, 1)));
+  EXPECT_FALSE(table.add(call(0x10, &loaded, 2)));
+  EXPECT_FALSE(table.add(call(0x20, &unloaded, 3)));
+  unloaded.active = false;
+  table.drop_inactive();
+  EXPECT_TRUE(table.has(frame(0x10)));
+  EXPECT_FALSE(table.has(frame(0x20)));
+  std::array<PendingCall, CallTable::kMaxNested> out;
+  ASSERT_EQ(table.take(frame(0x10), kCaller, out), 1u);
+  EXPECT_EQ(out[0].hook, &loaded);
+}
+
+TEST(HookTable, AHookLivesUntilNothingNamesIt) {
+  HookTable hooks;
+  ASSERT_TRUE(hooks.load({.id = {7}, .entry = {}, .on_return = {}}));
+  EXPECT_FALSE(hooks.load({.id = {7}, .entry = {}, .on_return = {}})) << "loaded already";
+  auto page = std::make_unique<WatchedPage>(
+      PageSites{.entries = {{.offset = 16, .hook = {7}}}, .returns = {}}, hooks, false);
+  const std::weak_ptr<HookSlot> slot = hooks.find({7});
+  EXPECT_FALSE(hooks.has_retired());
+  ASSERT_TRUE(hooks.unload({7}));
+  EXPECT_FALSE(hooks.unload({7})) << "unloaded already";
+  EXPECT_TRUE(hooks.has_retired());
+  EXPECT_EQ(hooks.find({7}), nullptr);
+  EXPECT_FALSE(slot.lock()->active);
+  hooks.collect();
+  EXPECT_FALSE(slot.expired()) << "a page names it";
+  page.reset();
+  EXPECT_TRUE(slot.expired());
+  EXPECT_TRUE(hooks.load({.id = {7}, .entry = {}, .on_return = {}}));
 }
 
 TEST(CallTable, ThreadsDoNotLoseEachOthersCalls) {

@@ -47,6 +47,27 @@ TEST_F(CodePagesTest, AnAnswerHoldsForThatPageWithThatContent) {
   EXPECT_EQ(see(kFrame, 2).watched, nullptr);
 }
 
+TEST_F(CodePagesTest, WhatWasReplacedIsFreedOnlyWhenCollected) {
+  PageContent& content = see(kFrame, 1);
+  answer(content);
+  const probe::WatchedPage* first = content.watched;
+  EXPECT_EQ(pages_.retired(), 0u);
+  (void)see(kFrame, 2);
+  EXPECT_EQ(pages_.retired(), 1u) << "the answer";
+  EXPECT_FALSE(first->has_sites()) << "translated code may still look at it";
+  pages_.place_kernel(kOther, sites());
+  pages_.place_kernel(kOther, sites());
+  EXPECT_EQ(pages_.retired(), 2u);
+  pages_.collect();
+  EXPECT_EQ(pages_.retired(), 0u);
+  EXPECT_NE(pages_.kernel(kOther), nullptr);
+  answer(see(kFrame, 2));
+  pages_.clear();
+  EXPECT_EQ(pages_.retired(), 2u) << "a kernel page, and a user page with its answer";
+  pages_.collect();
+  EXPECT_EQ(pages_.retired(), 0u);
+}
+
 TEST_F(CodePagesTest, AnAnswerThatComesTooLateIsNotTaken) {
   PageContent& content = see(kFrame, 1);
   const std::uint64_t asked = content.hash;

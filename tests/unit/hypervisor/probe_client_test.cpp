@@ -254,8 +254,9 @@ TEST_F(ProbeClientTest, OnlyAnInterruptedEntryIsTheSameOnceMore) {
 
 TEST_F(ProbeClientTest, AnUnloadedHookIsDeadAtOnce) {
   ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  const auto placed = probe_.hooks.find({3});  // as translated code holds it
   ASSERT_TRUE(client_->unload({3}));
-  probe_.hit(0, {3}, 1, 0x10);
+  probe_.runner->enter(*placed, probe_.cpu(0, 1, 0x10), false);
   EXPECT_TRUE(drain().empty());
   EXPECT_FALSE(client_->unload({4}));
 }
@@ -333,10 +334,11 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
 
 TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {
   ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  const auto placed = probe_.hooks.find({3});
   client_.reset();
   for (int i = 0; i < 200 && probe_.detached == 0; ++i) usleep(10'000);
   EXPECT_EQ(probe_.detached, 1);
-  probe_.hit(0, {3}, 1, 0x10);  // does nothing
+  probe_.runner->enter(*placed, probe_.cpu(0, 1, 0x10), false);  // does nothing
   client_ = connect();
   ASSERT_TRUE(client_);
   ASSERT_TRUE(client_->load(argument_hook(3, false)));

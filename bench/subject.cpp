@@ -1,0 +1,121 @@
+#include "subject.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <fstream>
+
+#include "hypervisor/attached/probe_client.h"
+#include "machine/resources.h"
+
+namespace glasshook::bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+machine::Deadline in(int s) { return machine::Clock::now() + seconds(s); }
+
+double own_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto of = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return of(used.ru_utime) + of(used.ru_stime);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Subject>> Subject::start(const Case& c, const api::ApiCatalogue& catalogue) {
+  auto scratch = machine::TempDir::create();
+  if (!scratch) return std::unexpected(scratch.error());
+  machine::GuestRequest request;
+  const std::string socket = scratch->path() / "probe.sock";
+  if (c.plugin == Plugin::empty) request.plugin = GLASSHOOK_EMPTY_PLUGIN;
+  if (c.plugin == Plugin::probe) {
+    const auto plugin = machine::plugin_file();
+    if (!plugin) return std::unexpected(plugin.error());
+    request.plugin = *plugin;
+    request.plugin_arguments = "socket=" + socket;
+  }
+  auto guest = machine::start_guest(request, [](std::string_view) {});
+  if (!guest) return std::unexpected(guest.error());
+  std::unique_ptr<Subject> subject(new Subject(std::move(*scratch), std::move(*guest)));
+  if (c.behaviours)
+    if (auto ok = subject->watch(socket, c, catalogue); !ok) return std::unexpected(ok.error());
+  if (auto ok = subject->find_vcpu(); !ok) return std::unexpected(ok.error());
+  if (auto ok = subject->guest_.machine->resume(in(10)); !ok) return std::unexpected(ok.error());
+  return subject;
+}
+
+Result<Taken> Subject::run(const Workload& workload) {
+  machine::GuestCommand command;
+  command.argv = workload.command;
+  command.copies = {GLASSHOOK_WORKLOAD, GLASSHOOK_WORKLOAD_DYNAMIC};
+  if (auto ok = guest_.shell->deliver(command); !ok) return std::unexpected(ok.error());
+  if (auto pid = guest_.shell->prepare(in(30)); !pid) return std::unexpected(pid.error());
+  const double cpu = vcpu_seconds(), own = own_seconds();
+  const std::uint64_t events = events_;
+  const auto begin = machine::Clock::now();
+  if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
+  if (auto done = wait(); !done) return std::unexpected(done.error());
+  return Taken{.cpu_seconds = vcpu_seconds() - cpu,
+               .monitor_seconds = own_seconds() - own,
+               .wall_seconds = std::chrono::duration<double>(machine::Clock::now() - begin).count(),
+               .events = events_ - events};
+}
+
+Result<> Subject::watch(const std::string& socket, const Case& c,
+                        const api::ApiCatalogue& catalogue) {
+  auto probe = hypervisor::ProbeClient::connect(socket, "qemu-tcg", seconds(5));
+  if (!probe) return std::unexpected(probe.error());
+  monitor::SessionOptions options;
+  options.behaviours = *c.behaviours;
+  options.more_families = c.more_families;
+  options.apis = c.apis;
+  options.host_id = "bench";
+  auto started = monitor::Session::start(std::move(*probe), catalogue, options,
+                                         [this](const behaviour::Event&) { ++events_; });
+  if (!started) return std::unexpected(started.error());
+  session_ = std::move(*started);
+  return {};
+}
+
+Result<> Subject::find_vcpu() {
+  const auto cpus = guest_.machine->qmp().execute("query-cpus-fast", "", in(5));
+  if (!cpus) return std::unexpected(cpus.error());
+  if (!cpus->IsArray() || cpus->Empty() || !(*cpus)[0].HasMember("thread-id"))
+    return fail(ErrorCode::protocol, "QEMU does not say which thread runs the vCPU");
+  statistics_ = fmt::format("/proc/{}/task/{}/schedstat", guest_.machine->pid(),
+                            (*cpus)[0]["thread-id"].GetInt());
+  return {};
+}
+
+/// Documentation/scheduler/sched-stats.rst: nanoseconds on a processor come first.
+double Subject::vcpu_seconds() const {
+  std::uint64_t ns = 0;
+  std::ifstream(statistics_) >> ns;
+  return static_cast<double>(ns) / 1e9;
+}
+
+Result<> Subject::wait() {
+  std::string said;
+  for (const auto end = in(300); machine::Clock::now() < end;) {
+    if (session_)
+      if (auto pumped = session_->pump(milliseconds(2)); !pumped)
+        return std::unexpected(pumped.error());
+    const auto status =
+        guest_.shell->pump([&](machine::Stream, std::string_view bytes) { said += bytes; },
+                           milliseconds(session_ ? 0 : 50));
+    if (!status) return std::unexpected(status.error());
+    if (!*status) continue;
+    if (**status != 0)
+      return fail(ErrorCode::guest_fault, "the workload ended with {} and said: {}", **status,
+                  said);
+    return {};
+  }
+  return fail(ErrorCode::timeout, "the workload did not end");
+}
+
+}  // namespace glasshook::bench

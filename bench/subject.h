@@ -1,0 +1,66 @@
+// A VM in which work is measured: unwatched, or watched in one way.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/signature.h"
+#include "behaviour/family.h"
+#include "machine/guest.h"
+#include "machine/process.h"
+#include "monitor/session.h"
+
+namespace glasshook::bench {
+
+enum class Plugin : std::uint8_t { none, empty, probe };
+
+/// One way to watch.
+struct Case {
+  const char* name;
+  Plugin plugin = Plugin::none;
+  std::optional<std::vector<std::string>> behaviours = std::nullopt;  ///< none: no monitor
+  std::vector<std::string> apis = {};                                 ///< as behind -e
+  monitor::FamilyMaker more_families = {};
+};
+
+struct Workload {
+  const char* name;
+  std::vector<std::string> command;  ///< in the guest; ./workload and ./workload-dynamic are there
+};
+
+/// What one run of a workload took.
+struct Taken {
+  double cpu_seconds = 0;      ///< processor time of the vCPU's thread on the host
+  double monitor_seconds = 0;  ///< processor time of this process, which is the monitor
+  double wall_seconds = 0;
+  std::uint64_t events = 0;
+};
+
+/// A VM of one case. It lives through all rounds, idle while the others work.
+class Subject {
+ public:
+  static Result<std::unique_ptr<Subject>> start(const Case& c, const api::ApiCatalogue& catalogue);
+
+  Result<Taken> run(const Workload& workload);
+
+ private:
+  Subject(machine::TempDir scratch, machine::Guest guest)
+      : scratch_(std::move(scratch)), guest_(std::move(guest)) {}
+
+  Result<> watch(const std::string& socket, const Case& c, const api::ApiCatalogue& catalogue);
+  Result<> find_vcpu();
+  [[nodiscard]] double vcpu_seconds() const;
+  Result<> wait();
+
+  machine::TempDir scratch_;
+  machine::Guest guest_;
+  std::unique_ptr<monitor::Session> session_;
+  std::string statistics_;
+  std::uint64_t events_ = 0;
+};
+
+}  // namespace glasshook::bench
