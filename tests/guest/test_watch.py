@@ -28,7 +28,7 @@ def cpio(files):
     return archive
 
 
-class WatchedByHand(GuestTest):
+class RunningGuest(GuestTest):
     """QEMU is started as a user would; its init restarts programs all the time."""
 
     memory, smp, cpu, append = "512M", "1", "max", "pti=on"
@@ -95,6 +95,30 @@ class WatchedByHand(GuestTest):
             self.assertIsNone(process.poll(), "watch ended")
             time.sleep(0.2)
         self.fail("no events")
+
+
+class MonitorsComeAndGo(RunningGuest):
+
+    def own_memory(self):
+        """Of QEMU, without the guest's RAM; MiB."""
+        status = pathlib.Path(f"/proc/{self.qemu.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines()
+                    if line.startswith("RssAnon:")) // 1024
+
+    def test_they_leave_nothing_in_qemu(self):
+        hooks = [option for api in ("libc!*", "kernel!__x64_sys_*", "kernel!ext4_*", "kernel!tcp_*",
+                                    "kernel!*_read*", "kernel!*_write*") for option in ("-e", api)]
+        sizes = []
+        for _ in range(12):
+            watching = self.watch_until_events(5, *hooks)
+            watching.send_signal(signal.SIGKILL)
+            watching.wait()
+            sizes.append(self.own_memory())
+        # Translated code and its tables are there after a few.
+        self.assertLess(sizes[-1] - sizes[3], 6, f"MiB after each monitor: {sizes}")
+
+
+class WatchedByHand(RunningGuest):
 
     def test_attach_kill_the_monitor_and_attach_again(self):
         first = self.watch_until_events(20)
