@@ -54,6 +54,7 @@ std::vector<Case> guest_cases() {
 std::vector<Case> file_cases() {
   const std::vector<std::string> none = {"none"};
   return {{.name = "without Glasshook"},
+          {.name = "QEMU's empty plugin", .plugin = Plugin::empty},
           {.name = "all system calls",
            .plugin = Plugin::probe,
            .behaviours = none,
@@ -69,6 +70,7 @@ std::vector<Case> file_cases() {
 
 std::vector<Case> single_cases() {
   return {{.name = "without Glasshook"},
+          {.name = "QEMU's empty plugin", .plugin = Plugin::empty},
           {.name = "one hook: libc!open64",
            .plugin = Plugin::probe,
            .behaviours = std::vector<std::string>{"none"},

@@ -45,13 +45,31 @@ def hit():
     return rows, lines
 
 
-def guest():
-    """The same work in an unwatched VM, with the probe idle, and with the default behaviours."""
-    done = subprocess.run([BENCH / "guest_overhead", "60"], check=True, stdout=subprocess.PIPE)
+def overhead(suite, rounds):
+    """Rows and table of a suite of guest_overhead."""
+    done = subprocess.run([BENCH / "guest_overhead", suite, str(rounds)], check=True,
+                          stdout=subprocess.PIPE)
     text = done.stdout.decode()
-    rows = re.findall(r'row round=(\d+) workload=(\w+) case="([^"]+)" cpu_seconds=([\d.]+)', text)
+    rows = [{name: quoted or plain for name, quoted, plain in
+             re.findall(r'(\w+)=(?:"([^"]*)"|([\d.]+))', line)}
+            for line in text.splitlines() if line.startswith("row ")]
     table = text[text.index("\nworkload"):].strip().splitlines()
     return rows, ["```", *table, "```"]
+
+
+def guest():
+    """The same work in an unwatched VM, with the probe idle, and with the default behaviours."""
+    return overhead("guest", 60)
+
+
+def files():
+    """File behaviours, and the same rebuilt from intercepted system calls: what each adds."""
+    return overhead("files", 20)
+
+
+def single():
+    """One function of the C library hooked, called at several rates and by applications."""
+    return overhead("single", 20)
 
 
 def compiled_program(folder):
@@ -158,7 +176,7 @@ def windows():
     return rows, lines + [f"| {case} | {spread(values)} |" for case, values in rows.items()]
 
 
-MEASUREMENTS = {f.__name__: f for f in (hit, guest, replay, memory, start, windows)}
+MEASUREMENTS = {f.__name__: f for f in (hit, guest, files, single, replay, memory, start, windows)}
 
 
 def main():
