@@ -7,8 +7,9 @@ namespace {
 
 constexpr std::size_t kGprCount = 16;
 constexpr std::size_t kRipWord = 16;  // follows the general registers
-/// CPUX86State up to the MSRs is well under this; the object around it is larger still.
-constexpr std::size_t kSearchWords = 0x1200 / 8;
+/// The MSRs that are looked for lie at 0x2c50 in QEMU 10, behind the AMX tiles; CPUX86State and the
+/// object around it are larger still.
+constexpr std::size_t kSearchWords = 0x3000 / 8;
 constexpr int kMaxSamples = 20000;
 
 constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
@@ -99,8 +100,12 @@ bool CpuAccess::opens_with_registers(const std::uint64_t* env) const {
 }
 
 void CpuAccess::learn(const std::uint64_t* env, bool user_mode) {
-  if (++samples_ > kMaxSamples || !opens_with_registers(env)) {
+  if (!opens_with_registers(env)) {
     for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
+    return;
+  }
+  if (++samples_[user_mode ? 1 : 0] > kMaxSamples) {
+    state_[user_mode ? 1 : 0].store(kSlow, std::memory_order_relaxed);
     return;
   }
   bool proven = true;

@@ -63,7 +63,8 @@ class CpuAccess {
   std::array<FieldFinder, kFieldCount> finders_;
   std::array<FieldFinder, kEntryCount> entry_finders_;
   std::array<std::uint64_t, kEntryCount> expected_{};
-  int samples_ = 0, entry_samples_ = 0;
+  std::array<int, 2> samples_{};  ///< kernel, user mode
+  int entry_samples_ = 0;
 };
 
 }  // namespace glasshook::hypervisor::qemu
