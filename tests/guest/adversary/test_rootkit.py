@@ -56,12 +56,10 @@ class Entries(WithOwnInit):
 
 class HiddenProcess(WithOwnInit):
 
-    def tasks(self, ram, distance):
-        """The list of tasks, found by what it looks like: its offset in a task, that of the name,
-        and the nodes."""
-        init = self.address("init_task")
-        base_at = self.address("page_offset_base") - distance
-        base, = struct.unpack("<Q", os.pread(ram, 8, base_at))
+    def tasks(self, ram, distance, init, base_at):
+        """The list of tasks, found by what it looks like: its nodes, their names, and how to get at
+        them."""
+        base, = struct.unpack("<Q", os.pread(ram, 8, base_at - distance))
 
         def place(address):
             return address - distance if address >= init else address - base
@@ -90,9 +88,10 @@ class HiddenProcess(WithOwnInit):
         distance = self.image(ram)
         lines = glasshook("ps", "--vm", self.socket, "--json").stdout.splitlines()
         pid = next(p["pid"] for p in map(json.loads, lines) if p["name"] == "worker")
+        init, base_at = self.address("init_task"), self.address("page_offset_base")
         watching = self.watch_until_events(20)
         with self.paused():
-            nodes, names, place, word = self.tasks(ram, distance)
+            nodes, names, place, word = self.tasks(ram, distance, init, base_at)
             # Its children had the name from it.
             node = next(n for n in nodes if names[n] == b"worker")
             following, before = word(node), word(node + 8)
@@ -102,7 +101,6 @@ class HiddenProcess(WithOwnInit):
         self.assertEqual([e["glasshook"]["hidden"] for e in hidden],
                          [{"pid": pid, "missing_from": ["task_list"]}])
         self.assertEqual(hidden[0]["process"]["name"], "worker")
-        self.assertNotIn(b"worker", glasshook("ps", "--vm", self.socket).stdout)
         self.finish(watching)
         self.assertTrue(self.is_running())
         self.assertEqual(len(self.told("process_hidden")), 1)
@@ -111,29 +109,31 @@ class HiddenProcess(WithOwnInit):
 
 class HiddenModule(Rootkit):
 
-    def hide_newest(self, ram):
-        """Takes the newest module out of the list; its name."""
+    def newest(self, ram):
+        """The newest module: its name, where its links are, and where those of the list are."""
         lines = glasshook("modules", "--vm", self.socket, "--json").stdout.splitlines()
         name = json.loads(lines[0])["name"]
         head = self.address("modules")
         # struct module: ..., list { next, prev }, name
         links = self.places(ram, struct.pack("<Q", head) + name.encode() + b"\0")
         self.assertEqual(len(links), 1)
-        os.pwrite(ram, os.pread(ram, 8, links[0] - 8), head - self.image(ram))
-        return name
+        return name, links[0] - 8, head - self.image(ram)
 
     def test_module_taken_out_of_the_list(self):
         ram = self.ram()
+        name, links, head = self.newest(ram)
         watching = self.watch_until_events(20)
-        name = self.hide_newest(ram)
-        self.assertNotIn(name.encode(), glasshook("modules", "--vm", self.socket).stdout)
+        os.pwrite(ram, os.pread(ram, 8, links), head)
         hidden = self.wait_until_told(watching, 1, "kernel_module_hidden")
         self.assertEqual([e["glasshook"]["module"]["name"] for e in hidden], [name])
         self.finish(watching)
         self.assert_fits_schema(hidden)
+        self.assertNotIn(name.encode(), glasshook("modules", "--vm", self.socket).stdout)
 
     def test_module_hidden_before(self):
-        name = self.hide_newest(self.ram())
+        ram = self.ram()
+        name, links, head = self.newest(ram)
+        os.pwrite(ram, os.pread(ram, 8, links), head)
         watching = self.watch_until_events(20)
         hidden = self.wait_until_told(watching, 1, "kernel_module_hidden")
         self.assertEqual([e["glasshook"]["module"]["name"] for e in hidden], [name])
