@@ -112,7 +112,7 @@ class WithOwnInit(Rootkit):
         while time.monotonic() < deadline:
             self.assertIsNone(self.qemu.poll(), "QEMU ended")
             done = glasshook("ps", "--vm", self.socket)
-            if b"worker" in done.stdout:
+            if b"loiterer" in done.stdout:
                 return
             time.sleep(1)
         self.fail("the guest did not come up: " + done.stderr.decode())

@@ -79,7 +79,7 @@ class HiddenProcess(WithOwnInit):
                 nodes.append(following)
                 following = word(following)
             names = {n: os.pread(ram, 16, place(n - offset + name)).split(b"\0")[0] for n in nodes}
-            if b"worker" in names.values() and b"kthreadd" in names.values():
+            if b"loiterer" in names.values() and b"kthreadd" in names.values():
                 return nodes, names, place, word
         self.fail("no list of tasks")
 
@@ -87,20 +87,20 @@ class HiddenProcess(WithOwnInit):
         ram = self.ram()
         distance = self.image(ram)
         lines = glasshook("ps", "--vm", self.socket, "--json").stdout.splitlines()
-        pid = next(p["pid"] for p in map(json.loads, lines) if p["name"] == "worker")
+        pid = next(p["pid"] for p in map(json.loads, lines) if p["name"] == "loiterer")
         init, base_at = self.address("init_task"), self.address("page_offset_base")
         watching = self.watch_until_events(20)
         with self.paused():
             nodes, names, place, word = self.tasks(ram, distance, init, base_at)
             # Its children had the name from it.
-            node = next(n for n in nodes if names[n] == b"worker")
+            node = next(n for n in nodes if names[n] == b"loiterer")
             following, before = word(node), word(node + 8)
             os.pwrite(ram, struct.pack("<Q", following), place(before))
             os.pwrite(ram, struct.pack("<Q", before), place(following + 8))
         hidden = self.wait_until_told(watching, 1, "process_hidden")
         self.assertEqual([e["glasshook"]["hidden"] for e in hidden],
                          [{"pid": pid, "missing_from": ["task_list"]}])
-        self.assertEqual(hidden[0]["process"]["name"], "worker")
+        self.assertEqual(hidden[0]["process"]["name"], "loiterer")
         self.finish(watching)
         self.assertTrue(self.is_running())
         self.assertEqual(len(self.told("process_hidden")), 1)

@@ -1,5 +1,5 @@
 // The only program of a guest: waits for a sign in its memory, then makes one unusual system call.
-// A child called "worker" goes on for ever.
+// A child called "loiterer" goes on for ever.
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -20,7 +20,7 @@ int main(void) {
   strcpy((char *)sign, "waiting for ");
   strcat((char *)sign, "the sign: ");
   if (fork() == 0) {
-    prctl(PR_SET_NAME, "worker");
+    prctl(PR_SET_NAME, "loiterer");
     for (;;) work();
   }
   for (;;) {
