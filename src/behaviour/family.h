@@ -53,8 +53,8 @@ struct TableChange {
 
 /// A register that says where a processor enters the kernel, and that leads elsewhere now.
 struct EntryChange {
-  std::string_view name;  ///< "LSTAR", "IDTR"
-  std::uint64_t cpu = 0;  ///< the first processor that was seen with it
+  std::string_view name;      ///< "LSTAR", "IDTR"
+  std::uint64_t cpu = 0;      ///< the first processor that was seen with it
   std::string before, after;  ///< function, module or address
 };
 
@@ -70,10 +70,10 @@ struct KernelCodeChange {
 /// A slot of the import address table of a module of a Windows process that leads elsewhere than
 /// the loader made it lead.
 struct ReplacedImport {
-  std::string importer;        ///< module the slot is in
-  std::string function;        ///< that belongs there: "kernel32!CreateFileW"
-  std::uint64_t slot = 0;      ///< its address
-  std::string target;          ///< where it leads: "module+0x10"; an address where no module is
+  std::string importer;    ///< module the slot is in
+  std::string function;    ///< that belongs there: "kernel32!CreateFileW"
+  std::uint64_t slot = 0;  ///< its address
+  std::string target;      ///< where it leads: "module+0x10"; an address where no module is
 };
 
 /// A process that the kernel has, or that runs, and that one of its ways to find processes does
@@ -92,7 +92,8 @@ struct HiddenModule {
 };
 
 /// What was done to the kernel itself.
-using KernelTampering = std::variant<TableChange, EntryChange, KernelCodeChange, HiddenProcess, HiddenModule>;
+using KernelTampering =
+    std::variant<TableChange, EntryChange, KernelCodeChange, HiddenProcess, HiddenModule>;
 
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
 class Call {

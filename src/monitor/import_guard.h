@@ -51,7 +51,7 @@ class ImportGuard {
 
   const linux_guest::LinuxKernel* kernel_;
   std::uint64_t looks_ = 0;
-  ProcessPtr last_;  ///< that acted
+  ProcessPtr last_;                     ///< that acted
   std::map<std::string, Known> known_;  ///< by entity id
 };
 

@@ -151,12 +151,14 @@ void KernelGuard::find_runners(const std::map<std::uint32_t, Gva>& listed, Found
   // look has been heard of, was alive at it.
   for (const auto& [key, task] : std::exchange(acted_, {})) {
     if (listed.contains(key.pid)) continue;
-    Suspect& suspect = suspects_.try_emplace(key, Suspect{.first = look_, .task = task}).first->second;
+    Suspect& suspect =
+        suspects_.try_emplace(key, Suspect{.first = look_, .task = task}).first->second;
     suspect.last = look_;
     if (look_ - suspect.first + 1 < kAgreement) continue;
     const auto numbered = linux_guest::numbered_processes(*kernel_);
     std::vector<std::string> missing{"task_list"};
-    if (!numbered.incomplete && !numbered.tasks.contains(key.pid)) missing.emplace_back("pid_table");
+    if (!numbered.incomplete && !numbered.tasks.contains(key.pid))
+      missing.emplace_back("pid_table");
     tell_process(key.pid, task, std::move(missing), found);
   }
   last_actor_ = {};

@@ -91,9 +91,9 @@ class KernelGuard {
   std::optional<linux_guest::KernelCode> code_;
   std::uint64_t look_ = 0;
 
-  std::map<Key, Gva> acted_;          ///< since the last look
+  std::map<Key, Gva> acted_;  ///< since the last look
   Key last_actor_;
-  std::map<Key, Suspect> suspects_;   ///< act, and are in no list
+  std::map<Key, Suspect> suspects_;                               ///< act, and are in no list
   std::map<std::uint32_t, std::uint64_t> unlisted_, unnumbered_;  ///< since which look
   std::set<std::uint32_t> told_processes_;
 

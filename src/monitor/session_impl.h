@@ -122,7 +122,7 @@ class Session::Impl final : public behaviour::Context {
 
   hypervisor::KernelEntries entries_;
   std::optional<ImportGuard> imports_;  ///< when a family wants to know
-  std::optional<KernelGuard> guard_;  ///< when a family wants to know
+  std::optional<KernelGuard> guard_;    ///< when a family wants to know
   std::chrono::system_clock::time_point guarded_;
 
   std::chrono::system_clock::time_point first_record_, last_record_;

@@ -81,7 +81,8 @@ struct Scene {
 
   /// The table of process ids and the tree of modules.
   void add_trees(Gva module) {
-    const Gva ids = guest.make("xa_node"), id = guest.make("pid"), node = guest.make("mod_tree_node");
+    const Gva ids = guest.make("xa_node"), id = guest.make("pid"),
+              node = guest.make("mod_tree_node");
     guest.put(guest.variable("init_pid_ns", guest.size("pid_namespace")), "pid_namespace",
               "idr.idr_rt.xa_head", ids.value | 2);
     guest.put(ids + guest.offset("xa_node", "slots") + 8, id.value);

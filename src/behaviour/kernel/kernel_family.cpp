@@ -61,11 +61,12 @@ class KernelFamily final : public TableFamily<KernelFamily> {
                  {string("name", "mod->name", 64), word("taints", "mod->taints"),
                   string("version", "mod->version", 64), word("module", "mod")}),
          &KernelFamily::on_module},
-        {everywhere(at_entry({"__text_poke"}, {}, {word("address", "addr"), word("length", "len")})),
+        {everywhere(
+             at_entry({"__text_poke"}, {}, {word("address", "addr"), word("length", "len")})),
          &KernelFamily::on_patch},
         // While the kernel starts.
-        {everywhere(optional(at_entry({"text_poke_early"}, {},
-                                      {word("address", "addr"), word("length", "len")}))),
+        {everywhere(optional(
+             at_entry({"text_poke_early"}, {}, {word("address", "addr"), word("length", "len")}))),
          &KernelFamily::on_patch},
         // Called for every program when it is ready, and before that for the functions it is made
         // of, which have no id.

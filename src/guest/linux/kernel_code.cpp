@@ -155,8 +155,7 @@ std::vector<CodeChange> KernelCode::compare(std::span<const Gva> often, std::siz
 std::optional<CodeChange> KernelCode::compare_page(Gva page) {
   const std::span<std::byte> copy = copy_of(page);
   Page now;
-  if (copy.empty() || !kernel_->virtual_memory().read(page, now) ||
-      std::ranges::equal(copy, now)) {
+  if (copy.empty() || !kernel_->virtual_memory().read(page, now) || std::ranges::equal(copy, now)) {
     waiting_.erase(page);
     return std::nullopt;
   }

@@ -71,11 +71,11 @@ class KernelCode {
   const LinuxKernel* kernel_;
   std::map<Gva, Region> regions_;  ///< by where they begin
   std::size_t bytes_ = 0;
-  Gva next_;                        ///< page to go on with
-  std::uint64_t look_ = 0;          ///< comparisons so far
+  Gva next_;                                   ///< page to go on with
+  std::uint64_t look_ = 0;                     ///< comparisons so far
   std::map<Gva, std::vector<Patch>> patches_;  ///< by page
   std::size_t patch_count_ = 0;
-  std::uint64_t trust_until_ = 0;      ///< too many patches to know: all is taken over until then
+  std::uint64_t trust_until_ = 0;  ///< too many patches to know: all is taken over until then
   std::map<Gva, std::uint64_t> waiting_;  ///< pages that differ, and since which comparison
 };
 

@@ -199,10 +199,9 @@ void resolve_modules(Layout& l, Resolver& r) {
                     .count = r.may("mod_kallsyms", "num_symtab"),
                     .strtab = r.may("mod_kallsyms", "strtab"),
                     .typetab = r.may("mod_kallsyms", "typetab")};
-  l.mod_tree = {
-      .root = r.may("mod_tree_root", "root.tree") + r.may("rb_root", "rb_node"),
-      .node = r.may("mod_tree_node", "node.node"),
-      .module = r.may("mod_tree_node", "mod")};
+  l.mod_tree = {.root = r.may("mod_tree_root", "root.tree") + r.may("rb_root", "rb_node"),
+                .node = r.may("mod_tree_node", "node.node"),
+                .module = r.may("mod_tree_node", "mod")};
   l.pid_table = {.table = r.may("pid_namespace", "idr.idr_rt.xa_head"),
                  .tasks = r.may("pid", "tasks"),
                  .slots = r.may("xa_node", "slots")};

@@ -142,7 +142,7 @@ struct Layout {
   struct {
     Offset list, name, state, refcnt, kallsyms;
     Offset core_base, core_size, core_code_size;  ///< before 6.4
-    Offset mem, mem_base, mem_size;  ///< from 6.4 on: an array, MOD_TEXT first
+    Offset mem, mem_base, mem_size;               ///< from 6.4 on: an array, MOD_TEXT first
     std::uint32_t mem_count = 0, mem_entry = 0, name_size = 0;
   } module;
   struct {

@@ -13,9 +13,9 @@
 namespace glasshook::linux_guest {
 
 struct ModuleInfo {
-  Gva address;             ///< of its struct module
-  std::string name;        ///< guest bytes
-  Gva base;                ///< of its code
+  Gva address;       ///< of its struct module
+  std::string name;  ///< guest bytes
+  Gva base;          ///< of its code
   std::uint64_t code_size = 0;
   std::uint64_t size = 0;  ///< bytes of all its core sections, as /proc/modules counts them
   std::int64_t references = 0;

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::size_t kMaxTasks = 1u << 16;
 constexpr std::size_t kMaxNodes = 1u << 14;
-constexpr std::size_t kSlots = 64;       // of a node of an xarray
-constexpr std::uint64_t kTagMask = 3;    // 00 in pointers to what is stored
-constexpr std::uint64_t kInternal = 2;   // in pointers to nodes
+constexpr std::size_t kSlots = 64;          // of a node of an xarray
+constexpr std::uint64_t kTagMask = 3;       // 00 in pointers to what is stored
+constexpr std::uint64_t kInternal = 2;      // in pointers to nodes
 constexpr std::uint64_t kFirstNode = 4096;  // smaller internal entries are marks
 constexpr int kMaxDepth = 11;
 constexpr std::size_t kByGroup = 1;  // PIDTYPE_TGID
@@ -21,7 +21,8 @@ constexpr std::size_t kByGroup = 1;  // PIDTYPE_TGID
 /// Appends what an xarray holds; false when it is no tree or too large.
 bool collect(const LinuxKernel& kernel, Gva head, std::vector<Gva>& found) {
   const Offset slots_at = kernel.layout().pid_table.slots;
-  std::vector<std::pair<std::uint64_t, int>> todo{{kernel.read<std::uint64_t>(head).value_or(0), 0}};
+  std::vector<std::pair<std::uint64_t, int>> todo{
+      {kernel.read<std::uint64_t>(head).value_or(0), 0}};
   for (std::size_t nodes = 0; !todo.empty();) {
     const auto [entry, depth] = todo.back();
     todo.pop_back();

@@ -48,8 +48,8 @@ class Check {
 
   std::vector<ReplacedImport> run() {
     for (const LoadedModule& importer : modules_) {
-      const auto parsed = PeModule::parse(source_of(importer), Layout::memory,
-                                          PeModule::Parts::without_exports);
+      const auto parsed =
+          PeModule::parse(source_of(importer), Layout::memory, PeModule::Parts::without_exports);
       if (!parsed) continue;
       for (const ImportTable::Module& from : parsed->imports().modules()) {
         if (slots_left_ == 0 || found_.size() >= kMaxReplacedImports) return std::move(found_);
@@ -84,8 +84,8 @@ class Check {
       if (parsed_.size() >= kMaxReadModules || exports_read_ >= kMaxReadExports) return nullptr;
       auto parsed = PeModule::parse(source_of(module), Layout::memory);
       if (parsed) exports_read_ += parsed->exports().all().size();
-      known = parsed_.emplace(&module, parsed ? std::optional{std::move(*parsed)} : std::nullopt)
-                  .first;
+      known =
+          parsed_.emplace(&module, parsed ? std::optional{std::move(*parsed)} : std::nullopt).first;
     }
     return known->second ? &known->second->exports() : nullptr;
   }
@@ -157,9 +157,8 @@ class Check {
   bool has(const LoadedModule& module, const ExportName& import, std::uint64_t address) {
     const ExportTable* exports = exports_of(module);
     const Export* entry = exports == nullptr ? nullptr : exports->find(import);
-    return exports == nullptr ||
-           (entry != nullptr &&
-            (!entry->forwarder.empty() || module.base.value + entry->rva == address));
+    return exports == nullptr || (entry != nullptr && (!entry->forwarder.empty() ||
+                                                       module.base.value + entry->rva == address));
   }
 
   const ProcessMemory& memory_;

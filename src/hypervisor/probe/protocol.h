@@ -25,9 +25,9 @@ enum class Request : std::uint32_t {
   place,             ///< u64 page, sites
   watch_user_pages,  ///< u8 on
   commit,
-  set_add,     ///< u32 set, u64 key
-  set_remove,  ///< u32 set, u64 key
-  set_rate,    ///< u32 limiter, u32 per_second, u32 burst
+  set_add,         ///< u32 set, u64 key
+  set_remove,      ///< u32 set, u64 key
+  set_rate,        ///< u32 limiter, u32 per_second, u32 burst
   kernel_entries,  ///< u64 system call, u64 interrupt table
 };
 

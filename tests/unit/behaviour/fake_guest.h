@@ -340,7 +340,7 @@ class FakeGuest : public Context {
   std::map<std::uint64_t, std::string> containers;  ///< by css_set
   std::string patched;                              ///< the last kernel_code_patched()
   std::uint64_t loaded_module = 0;
-  std::string moved;                                ///< the last process_moved()
+  std::string moved;  ///< the last process_moved()
   CodePlace origin;
   std::optional<std::string> windows_module = "ntdll.dll";
   int file_path_reads = 0;

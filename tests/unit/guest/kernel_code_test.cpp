@@ -19,10 +19,10 @@ class KernelCodeTest : public testing::Test {
 
   KernelCodeTest() {
     code_ = guest_.image(0x10'0000);
-    guest_.define("_stext", code_, 'T');
+    guest_.FakeGuest::define("_stext", code_, 'T');
     for (std::size_t i = 0; i < kPages; ++i)
-      guest_.define("function_" + std::to_string(i), page(i) + 0x100, 'T');
-    guest_.define("_etext", page(kPages), 'T');
+      guest_.FakeGuest::define("function_" + std::to_string(i), page(i) + 0x100, 'T');
+    guest_.FakeGuest::define("_etext", page(kPages), 'T');
     guest_.finish();
   }
   [[nodiscard]] Gva page(std::size_t i) const { return code_ + i * kPageSize; }
@@ -129,8 +129,8 @@ TEST_F(KernelCodeTest, WildPatchesAreHarmless) {
 
 TEST(KernelCode, FollowsModulesThatComeAndGo) {
   FakeKernel guest;
-  guest.define("_stext", guest.image(0x10'0000), 'T');
-  guest.define("_etext", guest.image(0x10'1000), 'T');
+  guest.FakeGuest::define("_stext", guest.image(0x10'0000), 'T');
+  guest.FakeGuest::define("_etext", guest.image(0x10'1000), 'T');
   const Gva base = guest.allocate(8192, 4096);
   const Gva module = guest.make("module");
   guest.put_text(module + guest.offset("module", "name"), "rootkit");

@@ -49,13 +49,12 @@ class KernelGuardTest : public testing::Test {
   void unlink(Gva node) {
     std::uint64_t next = 0, before = 0;
     (void)guest_.read(FakeKernel::physical(node), std::as_writable_bytes(std::span{&next, 1}));
-    (void)guest_.read(FakeKernel::physical(node + 8), std::as_writable_bytes(std::span{&before, 1}));
+    (void)guest_.read(FakeKernel::physical(node + 8),
+                      std::as_writable_bytes(std::span{&before, 1}));
     guest_.put(Gva{before}, next);
     guest_.put(Gva{next} + 8, before);
   }
-  void unlist(std::uint32_t pid) {
-    unlink(tasks_.at(pid) + guest_.offset("task_struct", "tasks"));
-  }
+  void unlist(std::uint32_t pid) { unlink(tasks_.at(pid) + guest_.offset("task_struct", "tasks")); }
   Gva add_module(std::string_view name) {
     const Gva module = guest_.make("module"), node = guest_.make("mod_tree_node");
     guest_.put_text(module + guest_.offset("module", "name"), name);
@@ -67,15 +66,18 @@ class KernelGuardTest : public testing::Test {
     return module;
   }
   [[nodiscard]] KernelGuard guard() const {
-    return {*kernel_, {.system_call = Gva{0xffff'ffff'8100'0040}, .interrupt_table = Gva{~0xfffull}},
-            true, [](std::uint32_t pid, Gva) {
+    return {*kernel_,
+            {.system_call = Gva{0xffff'ffff'8100'0040}, .interrupt_table = Gva{~0xfffull}},
+            true,
+            [](std::uint32_t pid, Gva) {
               auto process = std::make_shared<behaviour::Process>();
               process->pid = pid;
               return process;
             }};
   }
   static void act(KernelGuard& guard, std::uint32_t pid) {
-    guard.acts({.task = 0xffff'8880'0000'1000, .thread_id = pid, .key = {.pid = pid, .start_time = 5}});
+    guard.acts(
+        {.task = 0xffff'8880'0000'1000, .thread_id = pid, .key = {.pid = pid, .start_time = 5}});
   }
   static Found looks(KernelGuard& guard, int count) {
     Found all;
@@ -131,7 +133,8 @@ TEST_F(KernelGuardTest, OneThatIsNowhereIsToldBecauseItActs) {
     for (KernelTampering& one : looks(guard, 1)) found.push_back(std::move(one));
   }
   ASSERT_THAT(found, SizeIs(1));
-  EXPECT_THAT(std::get<HiddenProcess>(found[0]).missing_from, ElementsAre("task_list", "pid_table"));
+  EXPECT_THAT(std::get<HiddenProcess>(found[0]).missing_from,
+              ElementsAre("task_list", "pid_table"));
 }
 
 TEST_F(KernelGuardTest, OneThatActedAndEndedIsNotHidden) {

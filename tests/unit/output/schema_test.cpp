@@ -119,8 +119,7 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
     for (const KernelTampering& tampering : std::initializer_list<KernelTampering>{
              TableChange{.table = "idt_table", .index = 255, .before = "\xff", .after = "0x0"},
              EntryChange{.name = "LSTAR", .cpu = 3, .before = "a", .after = "\xff"},
-             KernelCodeChange{
-                 .address = 1, .bytes = 4096, .functions = {"\xff"}, .target = "\xfe"},
+             KernelCodeChange{.address = 1, .bytes = 4096, .functions = {"\xff"}, .target = "\xfe"},
              KernelCodeChange{.address = ~0ull, .bytes = 1, .functions = {}, .target = ""},
              HiddenProcess{.pid = 7, .process = last, .missing_from = {"task_list"}},
              HiddenModule{.name = "\xff", .address = 1, .bytes = 0}})

@@ -27,8 +27,8 @@ class TestMemory final : public ProcessMemory {
   std::map<std::uint64_t, std::vector<std::byte>> modules_;
 };
 
-/// tiny.dll imports two functions from kernelbase.dll: Read, which that has, and Forward (#5), which
-/// it forwards to ntdll!RtlAllocateHeap; here, ntdll's Open bears that name.
+/// tiny.dll imports two functions from kernelbase.dll: Read, which that has, and Forward (#5),
+/// which it forwards to ntdll!RtlAllocateHeap; here, ntdll's Open bears that name.
 class ImportCheckTest : public testing::Test {
  protected:
   static constexpr std::uint64_t kTiny = 0x10'0000, kKernelBase = 0x20'0000, kNtdll = 0x30'0000;
@@ -38,9 +38,8 @@ class ImportCheckTest : public testing::Test {
     tiny_.put(TinyPe::kLookups + 8, kImportByOrdinal | 5);
     set_slots(kKernelBase + 0x1040, kNtdll + 0x1000);
     ntdll_.put_text(TinyPe::kTexts + 0x30, "RtlAllocateHeap");
-    for (const auto& [base, name] : {std::pair{kTiny, "tiny.dll"},
-                                     {kKernelBase, "KERNELBASE.dll"},
-                                     {kNtdll, "ntdll.dll"}})
+    for (const auto& [base, name] :
+         {std::pair{kTiny, "tiny.dll"}, {kKernelBase, "KERNELBASE.dll"}, {kNtdll, "ntdll.dll"}})
       modules_.push_back(
           {.base = {base}, .size = TinyPe::kBytes, .entry_point = {}, .path = {}, .name = name});
   }
@@ -67,12 +66,13 @@ TEST_F(ImportCheckTest, IntoAnotherModule) {
   set_slots(kTiny + 0x1234, kNtdll + 0x1000);
   const auto found = replaced();
   ASSERT_THAT(found, SizeIs(1));
-  EXPECT_EQ(found[0], (ReplacedImport{.importer = "tiny",
-                                      .import = {.module = "kernelbase", .name = "Read", .ordinal = 0},
-                                      .slot = {kTiny + TinyPe::kAddresses},
-                                      .target = {kTiny + 0x1234},
-                                      .target_module = "tiny",
-                                      .target_offset = 0x1234}));
+  EXPECT_EQ(found[0],
+            (ReplacedImport{.importer = "tiny",
+                            .import = {.module = "kernelbase", .name = "Read", .ordinal = 0},
+                            .slot = {kTiny + TinyPe::kAddresses},
+                            .target = {kTiny + 0x1234},
+                            .target_module = "tiny",
+                            .target_offset = 0x1234}));
 }
 
 TEST_F(ImportCheckTest, IntoNoModule) {
