@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "behaviour/event.h"
@@ -49,6 +50,50 @@ struct TableChange {
   std::uint64_t index = 0;
   std::string before, after;  ///< function, or address
 };
+
+/// A register that says where a processor enters the kernel, and that leads elsewhere now.
+struct EntryChange {
+  std::string_view name;      ///< "LSTAR", "IDTR"
+  std::uint64_t cpu = 0;      ///< the first processor that was seen with it
+  std::string before, after;  ///< function, module or address
+};
+
+/// Code of the kernel or of a module of it that is not what it was, and that the kernel did not
+/// change by its own means.
+struct KernelCodeChange {
+  std::uint64_t address = 0;           ///< of the first byte that differs
+  std::uint64_t bytes = 0;             ///< that differ, on one page
+  std::vector<std::string> functions;  ///< whose code differs
+  std::string target;  ///< where a jump that was put there leads: function, module or address
+};
+
+/// A slot of the import address table of a module of a Windows process that leads elsewhere than
+/// the loader made it lead.
+struct ReplacedImport {
+  std::string importer;    ///< module the slot is in
+  std::string function;    ///< that belongs there: "kernel32!CreateFileW"
+  std::uint64_t slot = 0;  ///< its address
+  std::string target;      ///< where it leads: "module+0x10"; an address where no module is
+};
+
+/// A process that the kernel has, or that runs, and that one of its ways to find processes does
+/// not know.
+struct HiddenProcess {
+  std::uint32_t pid = 0;
+  std::shared_ptr<const Process> process;  ///< null when nothing is known of it
+  std::vector<std::string> missing_from;   ///< "task_list", "pid_table"
+};
+
+/// A kernel module that is loaded, and is not in the list of modules.
+struct HiddenModule {
+  std::string name;
+  std::uint64_t address = 0;  ///< of its code
+  std::uint64_t bytes = 0;    ///< of all of it
+};
+
+/// What was done to the kernel itself.
+using KernelTampering =
+    std::variant<TableChange, EntryChange, KernelCodeChange, HiddenProcess, HiddenModule>;
 
 /// One moment (entry or exit) of a hooked kernel function, decoded. Borrowed for the callback.
 class Call {
@@ -123,6 +168,12 @@ class Context {
   virtual void process_moved(std::uint32_t pid, std::uint64_t start_time,
                              const std::string& container_id) = 0;
   virtual void process_exited(const Call& call) = 0;
+
+  // What the kernel does to itself, said by the kernel family alone.
+  /// It is about to write to its code.
+  virtual void kernel_code_patched(std::uint64_t address, std::uint64_t length) = 0;
+  /// A module (its struct module) was loaded.
+  virtual void kernel_module_loaded(std::uint64_t module) = 0;
 };
 
 /// Whose programs a family, or a guest, is about.
@@ -164,11 +215,16 @@ class Family {
   /// Code ran on a page of a file that was changed in this process.
   virtual void on_modified_code(const std::shared_ptr<const Process>&, const ModifiedCode&,
                                 std::chrono::system_clock::time_point, Context&) {}
-  /// True when on_table_changed() is to be called: then the kernel's tables are compared from time
-  /// to time.
-  [[nodiscard]] virtual bool wants_table_changes() const { return false; }
-  virtual void on_table_changed(const TableChange&, std::chrono::system_clock::time_point,
-                                Context&) {}
+  /// True when on_kernel_tampered() is to be called: then the kernel's tables, code and lists are
+  /// compared from time to time.
+  [[nodiscard]] virtual bool wants_kernel_checks() const { return false; }
+  virtual void on_kernel_tampered(const KernelTampering&, std::chrono::system_clock::time_point,
+                                  Context&) {}
+  /// True when on_import_replaced() is to be called: then the imports of processes that call what
+  /// families asked for are compared from time to time.
+  [[nodiscard]] virtual bool wants_import_checks() const { return false; }
+  virtual void on_import_replaced(const std::shared_ptr<const Process>&, const ReplacedImport&,
+                                  std::chrono::system_clock::time_point, Context&) {}
   /// The session ends: publish totals still held.
   virtual void on_end(Context&) {}
 };

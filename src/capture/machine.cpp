@@ -32,6 +32,10 @@ std::uint64_t cpu_value(const CpuState& cpu, std::uint64_t number) {
       return cpu.vcpu;
     case CpuRegister::user_mode:
       return cpu.user_mode ? 1 : 0;
+    case CpuRegister::lstar:
+      return cpu.lstar;
+    case CpuRegister::idt_base:
+      return cpu.idt_base;
     default:
       return 0;
   }

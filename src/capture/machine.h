@@ -29,6 +29,8 @@ struct CpuState {
   std::uint64_t fs_base = 0;
   std::uint64_t gs_base = 0;
   std::uint64_t kernel_gs = 0;
+  std::uint64_t lstar = 0;     ///< 0: not known
+  std::uint64_t idt_base = 0;  ///< 0: not known
   std::uint32_t vcpu = 0;
   bool user_mode = false;
 };

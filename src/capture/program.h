@@ -53,6 +53,8 @@ enum class CpuRegister : std::uint8_t {
   kernel_gs,  ///< GS base the kernel uses, whichever mode the vCPU is in (Linux: per-CPU area)
   vcpu,       ///< index of the virtual CPU
   user_mode,  ///< 1 when CPL is 3
+  lstar,      ///< where `syscall` enters the kernel; 0 when the backend cannot tell
+  idt_base,   ///< of the interrupt table in use; 0 when the backend cannot tell
   count_
 };
 

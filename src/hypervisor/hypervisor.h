@@ -25,6 +25,12 @@ struct HookId {
   auto operator<=>(const HookId&) const = default;
 };
 
+/// Where processors enter the kernel, in a guest nobody has tampered with.
+struct KernelEntries {
+  Gva system_call;      ///< LSTAR
+  Gva interrupt_table;  ///< base of the IDT
+};
+
 /// The programs of one hook. `on_return` runs when an armed call returns.
 struct HookPrograms {
   HookId id;
@@ -133,6 +139,9 @@ class Hypervisor {
   virtual Result<> set_kernel_space(AddressSpace space) = 0;
   /// Kernel functions a `jmp` to which is a return (Linux: __x86_return_thunk and its kin).
   virtual Result<> set_return_thunks(const std::vector<Gva>& thunks) = 0;
+  /// What CpuRegister::lstar and idt_base hold in an untouched guest. A backend that cannot ask a
+  /// processor for them may find them by that. Without effect by default.
+  virtual Result<> set_kernel_entries(const KernelEntries&) { return {}; }
   /// Program that captures who runs, attached to page questions and code_page records.
   virtual Result<> set_context_program(capture::Program program) = 0;
 

@@ -6,6 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "capture/builder.h"
+#include "hook/spec.h"
+
 namespace glasshook::monitor {
 
 using hypervisor::HookId;
@@ -49,6 +52,38 @@ void HookSet::add_family(behaviour::Family& family) {
 Result<> HookSet::add_tree() {
   for (const hook::HookSpec& spec : hook::tree_hooks())
     if (auto added = add_spec(spec, {.name = {}, .meaning = TreeHook{}}); !added) return added;
+  return {};
+}
+
+Result<> HookSet::add_entries(const hypervisor::KernelEntries& entries) {
+  using capture::Op;
+  constexpr capture::Reg kLstar{kEntriesLstar}, kIdt{kEntriesIdt}, kCpu{kEntriesCpu};
+  const auto function = choose(kernel_->symbols(), {"scheduler_tick", "sched_tick"});
+  if (!function) return fail(ErrorCode::not_found, "this kernel has no function scheduler_tick");
+  if (auto set = hypervisor_->set_kernel_entries(entries); !set) return set;
+  capture::Builder builder;
+  const auto idt = builder.new_label(), fine = builder.new_label(), moved = builder.new_label();
+  builder.load_cpu(kLstar, capture::CpuRegister::lstar)
+      .load_cpu(kIdt, capture::CpuRegister::idt_base)
+      .load_cpu(kCpu, capture::CpuRegister::vcpu)
+      .jump_if(Op::jump_eq, kLstar, std::uint64_t{0}, idt)
+      .jump_if(Op::jump_ne, kLstar, entries.system_call.value, moved)
+      .bind(idt)
+      .jump_if(Op::jump_eq, kIdt, std::uint64_t{0}, fine)
+      .jump_if(Op::jump_ne, kIdt, entries.interrupt_table.value, moved)
+      .bind(fine)
+      .stop()
+      .bind(moved)
+      .emit_words(hook::kFirstCapture, kLstar, kEntriesWords)
+      .send();
+  auto program = builder.build();
+  if (!program) return std::unexpected(program.error());
+  const HookId id = next_id();
+  if (auto loaded = hypervisor_->load({.id = id, .entry = std::move(*program), .on_return = {}});
+      !loaded)
+    return loaded;
+  if (auto planned = plan({*function, id, false}); !planned) return planned;
+  remember(id, {.name = "kernel!" + function->name, .meaning = EntriesHook{}});
   return {};
 }
 
@@ -137,6 +172,12 @@ Result<> HookSet::place() {
   for (const Gpa page : cleared)
     if (auto placed = hypervisor_->place(page, {}); !placed) return placed;
   return {};
+}
+
+std::vector<Gva> HookSet::functions() const {
+  std::vector<Gva> functions;
+  for (const Planned& hook : planned_) functions.push_back(hook.function.address);
+  return functions;
 }
 
 std::vector<std::string> HookSet::missing() const {

@@ -43,10 +43,15 @@ struct ApiHook {
 /// A hook that only keeps the process tree in the probe.
 struct TreeHook {};
 
+/// A hook that tells where processors enter the kernel, when that is not where they should.
+struct EntriesHook {};
+/// The words of its only field (kFirstCapture).
+enum EntriesWord { kEntriesLstar, kEntriesIdt, kEntriesCpu, kEntriesWords };
+
 /// What a hook's records mean.
 struct HookMeaning {
   std::string name;  ///< "kernel!vfs_rename", as shown in tables
-  std::variant<TreeHook, FamilyHook, ApiHook> meaning;
+  std::variant<TreeHook, EntriesHook, FamilyHook, ApiHook> meaning;
 };
 
 /// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id(),
@@ -65,6 +70,9 @@ class HookSet {
   void add_family(behaviour::Family& family);
   /// Hooks that follow a process tree inside the probe.
   Result<> add_tree();
+  /// A hook that each processor runs into many times a second, and that tells when its registers
+  /// do not say `entries`.
+  Result<> add_entries(const hypervisor::KernelEntries& entries);
   /// A kernel function by signature.
   Result<> add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                           const linux_guest::Symbol& function,
@@ -79,6 +87,8 @@ class HookSet {
   /// `signature`; `besides`: what was said before holds too.
   void set_audience(hypervisor::HookId id, const api::Signature& signature, hook::Audience audience,
                     bool besides);
+  /// Where the hooked functions of the kernel begin.
+  [[nodiscard]] std::vector<Gva> functions() const;
   /// Places all kernel sites, page by page, and clears the pages that have none any more.
   Result<> place();
 

@@ -103,6 +103,7 @@ void Session::Impl::process_exited(const Call& call) {
   if (!process) return;
   tracer_->on_process_exit(process);
   for (auto& family : families_) family->on_process_exit(process, *this);
+  if (imports_) imports_->forget(*process);
   view_->forget(*process);
   processes_->exited(process);
 }

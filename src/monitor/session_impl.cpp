@@ -25,8 +25,6 @@ using capture::RecordView;
 
 namespace {
 
-/// How often the kernel's tables are compared, at most.
-constexpr std::chrono::seconds kTableInterval{1};
 constexpr const char* kLocationNote = "linux.kernel_location";
 
 std::string names_of(const std::vector<std::unique_ptr<Family>>& families) {
@@ -50,7 +48,10 @@ Result<> Session::Impl::start() {
                     &Impl::add_apis, &Impl::watch_code_pages})
     if (auto done = (this->*step)(); !done) return done;
   if (auto placed = hooks_->place(); !placed) return placed;
-  return hypervisor_->commit();
+  if (auto done = hypervisor_->commit(); !done) return done;
+  // What the kernel does to its own code is heard of by now.
+  guard_kernel();
+  return {};
 }
 
 Result<linux_guest::LinuxKernel> Session::Impl::open_kernel() {
@@ -135,8 +136,7 @@ Result<> Session::Impl::choose_families() {
   }
   if (options_.more_families)
     for (auto& family : options_.more_families()) add_family(std::move(family));
-  if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_table_changes(); }))
-    tables_ = linux_guest::dispatch_tables(*kernel_);
+  if (guards_kernel()) add_entries();
   return {};
 }
 
@@ -158,24 +158,6 @@ Result<bool> Session::Impl::is_on(const Family& family) const {
   const bool defaults = wanted.empty() || (has("default") && !has("none"));
   return fits && (has("all") || has(family.name()) ||
                   (defaults && family.on_by_default(options_.platform)));
-}
-
-void Session::Impl::compare_tables() {
-  constexpr std::size_t kMost = 64;
-  tables_read_ = last_record_;
-  auto now = linux_guest::dispatch_tables(*kernel_);
-  const auto name = [&](Gva target) {
-    const auto symbol = kernel_->symbols().at(target);
-    return symbol && symbol->address == target ? symbol->name : fmt::format("{:#x}", target.value);
-  };
-  for (const auto& change : linux_guest::changes_between(tables_, now, kMost))
-    for (auto& family : families_)
-      family->on_table_changed({.table = change.table,
-                                .index = change.index,
-                                .before = name(change.before),
-                                .after = name(change.after)},
-                               last_record_, *this);
-  tables_ = std::move(now);
 }
 
 Result<> Session::Impl::add_apis() {
@@ -315,7 +297,10 @@ Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
     if (auto asked = ask_about_pages(); !asked) return std::unexpected(asked.error());
     if (auto done = hypervisor_->commit(); !done) return std::unexpected(done.error());
   }
-  return hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
+  const auto handled =
+      hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
+  if (handled) check_guest(*handled);
+  return handled;
 }
 
 Result<> Session::Impl::follow(std::uint32_t pid) {
@@ -346,8 +331,12 @@ Result<> Session::Impl::drain() {
 
 Result<> Session::Impl::finish() {
   if (auto drained = drain(); !drained) return drained;
+  if (guard_) {
+    tell(guard_->look_for_the_last_time());
+    if (auto drained = drain(); !drained) return drained;
+    tell(guard_->look_for_the_last_time());
+  }
   tracer_->finish();
-  if (!tables_.empty()) compare_tables();
   for (auto& family : families_) family->on_end(*this);
   return {};
 }
@@ -366,8 +355,6 @@ void Session::Impl::on_record(const RecordView& record) {
   last_record_ = hypervisor_->wall_time(record.header().timestamp);
   if (first_record_ == std::chrono::system_clock::time_point{}) first_record_ = last_record_;
   if (record.header().flags & capture::kRecordTruncated) ++truncated_;
-  // By the guest's records, so that a replay looks at the same moments.
-  if (!tables_.empty() && last_record_ - tables_read_ > kTableInterval) compare_tables();
   if (record.header().kind == capture::RecordKind::code_page) return on_code_page(record);
   const auto found = hooks_->find(record.header().hook);
   if (!found) {
@@ -379,13 +366,18 @@ void Session::Impl::on_record(const RecordView& record) {
     on_family_record(*family, record);
   else if (const auto* api = std::get_if<ApiHook>(&found->meaning))
     on_api_record(*api, record);
+  else if (std::holds_alternative<EntriesHook>(found->meaning))
+    on_entries(record);
 }
 
 void Session::Impl::on_api_record(const ApiHook& hook, const RecordView& record) {
   const Actor actor = actor_of(record);
+  if (guard_) guard_->acts(actor);
+  const ProcessPtr process = processes_->resolve(actor);
+  if (imports_) imports_->acts(process);
   tracer_->on_record(hook, family_apis_.at_entry(hook.wanted), record,
                      {.time = hypervisor_->wall_time(record.header().timestamp),
-                      .process = processes_->resolve(actor),
+                      .process = process,
                       .thread_id = actor.thread_id});
 }
 
@@ -395,9 +387,10 @@ void Session::Impl::on_api_call(const TracedCall& traced) {
 }
 
 void Session::Impl::on_family_record(const FamilyHook& hook, const RecordView& record) {
+  const Actor actor = actor_of(record);
+  if (guard_) guard_->acts(actor);
   const Call call(record, hook.spec, hook.spec_index,
-                  hypervisor_->wall_time(record.header().timestamp),
-                  processes_->resolve(actor_of(record)));
+                  hypervisor_->wall_time(record.header().timestamp), processes_->resolve(actor));
   for (auto& family : families_) family->on_any_call(call, *this);
   hook.family->on_call(call, *this);
 }

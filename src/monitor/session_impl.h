@@ -5,13 +5,14 @@
 #include <set>
 
 #include "behaviour/family.h"
-#include "guest/linux/dispatch_tables.h"
 #include "hook/selector.h"
 #include "monitor/api_events.h"
 #include "monitor/api_tracer.h"
 #include "monitor/family_apis.h"
 #include "monitor/guest_view.h"
 #include "monitor/hook_set.h"
+#include "monitor/import_guard.h"
+#include "monitor/kernel_guard.h"
 #include "monitor/module_oracle.h"
 #include "monitor/paths.h"
 #include "monitor/process_table.h"
@@ -53,6 +54,8 @@ class Session::Impl final : public behaviour::Context {
   void process_moved(std::uint32_t pid, std::uint64_t start_time,
                      const std::string& container_id) override;
   void process_exited(const behaviour::Call& call) override;
+  void kernel_code_patched(std::uint64_t address, std::uint64_t length) override;
+  void kernel_module_loaded(std::uint64_t module) override;
 
  private:
   Result<linux_guest::LinuxKernel> open_kernel();
@@ -76,8 +79,13 @@ class Session::Impl final : public behaviour::Context {
   Result<> drain();
   /// Stops hooks: handles what they captured, and tells the calls that are under way.
   Result<> retire(const std::vector<hypervisor::HookId>& hooks);
-  /// Tells what changed in the kernel's tables since the last time.
-  void compare_tables();
+  [[nodiscard]] bool guards_kernel() const;
+  void add_entries();
+  /// Begins to watch over the kernel, when a family wants to know.
+  void guard_kernel();
+  /// Looks after it, and after imports, when it is time. `handled`: records of the last poll.
+  void check_guest(std::size_t handled);
+  void tell(const std::vector<behaviour::KernelTampering>& found);
   /// Also forgets all answers given before.
   Result<> ask_about_pages();
 
@@ -85,6 +93,7 @@ class Session::Impl final : public behaviour::Context {
   void on_api_record(const ApiHook& hook, const capture::RecordView& record);
   void on_api_call(const TracedCall& traced);
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
+  void on_entries(const capture::RecordView& record);
   void on_code_page(const capture::RecordView& record);
   /// True for followed processes and their descendants, and for all while none is followed.
   [[nodiscard]] bool is_followed(const ProcessPtr& process) const;
@@ -112,8 +121,10 @@ class Session::Impl final : public behaviour::Context {
   std::set<std::uint32_t> followed_;  ///< process ids
   std::atomic<std::uint32_t> next_limiter_{0};
 
-  std::vector<linux_guest::DispatchTable> tables_;  ///< empty when nobody wants to know
-  std::chrono::system_clock::time_point tables_read_;
+  hypervisor::KernelEntries entries_;
+  std::optional<ImportGuard> imports_;  ///< when a family wants to know
+  std::optional<KernelGuard> guard_;    ///< when a family wants to know
+  std::chrono::system_clock::time_point guarded_;
 
   std::chrono::system_clock::time_point first_record_, last_record_;
   std::uint64_t next_sequence_ = 1;

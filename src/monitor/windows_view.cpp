@@ -44,4 +44,13 @@ windows::LoadedModules windows_modules(const LinuxKernel& kernel, const ProcessI
   return windows::read_modules(UserMemory(kernel, process), peb.loader_data);
 }
 
+std::vector<windows::ReplacedImport> windows_replaced_imports(const LinuxKernel& kernel,
+                                                              const ProcessInfo& process,
+                                                              const windows::Peb& peb) {
+  const UserMemory memory(kernel, process);
+  const windows::LoadedModules modules = windows::read_modules(memory, peb.loader_data);
+  if (modules.incomplete) return {};
+  return windows::replaced_imports(memory, modules.items);
+}
+
 }  // namespace glasshook::monitor

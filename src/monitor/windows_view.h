@@ -2,8 +2,10 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "guest/linux/process.h"
+#include "guest/windows/import_check.h"
 #include "guest/windows/process.h"
 
 namespace glasshook::monitor {
@@ -23,5 +25,11 @@ struct WindowsProcess {
 [[nodiscard]] windows::LoadedModules windows_modules(const linux_guest::LinuxKernel& kernel,
                                                      const linux_guest::ProcessInfo& process,
                                                      const windows::Peb& peb);
+
+/// Imports of such a process that lead elsewhere than they should; none while its list of modules
+/// cannot be read.
+[[nodiscard]] std::vector<windows::ReplacedImport> windows_replaced_imports(
+    const linux_guest::LinuxKernel& kernel, const linux_guest::ProcessInfo& process,
+    const windows::Peb& peb);
 
 }  // namespace glasshook::monitor

@@ -314,6 +314,23 @@ void table(const Event& e, Description& d) {
                     labelled(e, "to ", "glasshook.table.after"));
 }
 
+void kernel_entry(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.entry.register");
+  d.result = spaced(labelled(e, "from ", "glasshook.entry.before"),
+                    labelled(e, "to ", "glasshook.entry.after"));
+}
+
+void kernel_code(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.code.functions");
+  d.result = spaced(labelled(e, "at ", "glasshook.address"),
+                    labelled(e, "leads to ", "glasshook.code.target"));
+}
+
+void hidden(const Event& e, Description& d) {
+  d.target = labelled(e, "pid ", "glasshook.hidden.pid");
+  d.result = labelled(e, "missing from ", "glasshook.hidden.missing_from");
+}
+
 void library(const Event& e, Description& d) { d.target = field_text(e, "dll.path"); }
 
 void unbacked(const Event& e, Description& d) {
@@ -324,6 +341,12 @@ void modified(const Event& e, Description& d) {
   d.target = field_text(e, "dll.path");
   d.result =
       spaced(labelled(e, "at ", "glasshook.address"), field_text(e, "glasshook.code.functions"));
+}
+
+void import(const Event& e, Description& d) {
+  d.target = field_text(e, "glasshook.import.function");
+  d.result = spaced(labelled(e, "of ", "glasshook.import.importer"),
+                    labelled(e, "leads to ", "glasshook.import.target"));
 }
 
 void bypassed(const Event& e, Description& d) {
@@ -416,9 +439,14 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"kernel_module_loaded", module},
       {"bpf_program_loaded", bpf},
       {"kernel_table_changed", table},
+      {"kernel_entry_changed", kernel_entry},
+      {"kernel_code_modified", kernel_code},
+      {"kernel_module_hidden", module},
+      {"process_hidden", hidden},
       {"library_loaded", library},
       {"code_executed_unbacked", unbacked},
       {"code_modified", modified},
+      {"import_replaced", import},
       {"api_bypassed", bypassed},
       {"api_called", api},
   };

@@ -11,6 +11,7 @@
 #include "guest/linux/memory_map.h"
 #include "guest/linux/modules.h"
 #include "guest/linux/path.h"
+#include "guest/linux/pid_table.h"
 #include "guest/linux/process.h"
 
 using namespace glasshook;               // NOLINT
@@ -29,6 +30,7 @@ struct Scene {
     const Gva module = guest.make("module");
     guest.put(module, "module", "kallsyms", guest.make("mod_kallsyms"));
     guest.list_add(guest.modules, module + guest.offset("module", "list"));
+    add_trees(module);
     guest.finish();
     pristine.assign(guest.heap().begin(), guest.heap().end());
     kernel = std::make_unique<LinuxKernel>(guest.kernel());
@@ -77,6 +79,21 @@ struct Scene {
                    mount + guest.offset("mount", "mnt_list"));
   }
 
+  /// The table of process ids and the tree of modules.
+  void add_trees(Gva module) {
+    const Gva ids = guest.make("xa_node"), id = guest.make("pid"),
+              node = guest.make("mod_tree_node");
+    guest.put(guest.variable("init_pid_ns", guest.size("pid_namespace")), "pid_namespace",
+              "idr.idr_rt.xa_head", ids.value | 2);
+    guest.put(ids + guest.offset("xa_node", "slots") + 8, id.value);
+    guest.put(id + guest.offset("pid", "tasks") + 8,
+              (task + guest.offset("task_struct", "pid_links") + 16).value);
+    guest.put(node, "mod_tree_node", "mod", module);
+    guest.put(guest.variable("mod_tree", guest.size("mod_tree_root")) +
+                  guest.offset("mod_tree_root", "root.tree"),
+              (node + guest.offset("mod_tree_node", "node.node")).value);
+  }
+
   FakeKernel guest;
   Gva super_block = guest.make("super_block");
   Gva task = guest.add_process(7, "sh"), mm = guest.add_mm(task),
@@ -111,6 +128,9 @@ void read_all(const Scene& scene) {
   (void)open_files(kernel, scene.task);
   (void)mount_points_of(kernel, scene.super_block, view_of(kernel, scene.task));
   (void)symbols_with_modules(kernel);
+  (void)listed_processes(kernel);
+  (void)numbered_processes(kernel);
+  (void)modules_by_address(kernel);
 }
 
 }  // namespace

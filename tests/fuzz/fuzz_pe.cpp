@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "guest/windows/import_check.h"
 #include "guest/windows/pe_module.h"
 
 using namespace glasshook::windows;  // NOLINT
@@ -27,6 +28,29 @@ class HoledSource final : public ByteSource {
   std::uint8_t missing_;
 };
 
+/// The same module at three places.
+class Everywhere final : public ByteSource {
+ public:
+  explicit Everywhere(const ByteSource& source) : source_(source) {}
+  bool read(std::uint64_t address, std::span<std::byte> out) const override {
+    return source_.read(address & 0xfffff, out);
+  }
+
+ private:
+  const ByteSource& source_;
+};
+
+std::size_t check_imports(const ByteSource& source) {
+  std::vector<LoadedModule> modules;
+  std::uint64_t base = 0;
+  for (const char* name : {"tiny.dll", "kernelbase.dll", "ntdll.dll"}) {
+    base += 1u << 20;
+    modules.push_back(
+        {.base = {base}, .size = 0x4000, .entry_point = {}, .path = {}, .name = name});
+  }
+  return replaced_imports(Everywhere(source), modules).size();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -36,7 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto module = PeModule::parse(std::make_shared<HoledSource>(bytes, data[1]), layout);
   if (!module) return 0;
   const auto code = code_of(*module);
-  std::size_t found = 0, looked_at = 0;  // results are summed up so that nothing is optimised away
+  std::size_t found = check_imports(HoledSource(bytes, data[1])),
+              looked_at = 0;  // results are summed up so that nothing is optimised away
   for (const Export& entry : module->exports().all()) {
     if (++looked_at > 16) break;
     const auto target = module->target_of(entry);

@@ -1,6 +1,8 @@
 #include "behaviour/kernel/kernel_family.h"
 
+#include <map>
 #include <unordered_map>
+#include <variant>
 
 #include "behaviour/kernel/bpf_types.h"
 #include "behaviour/support.h"
@@ -12,7 +14,8 @@ namespace {
 constexpr std::uint64_t kSysInitModule = 175;
 
 enum ModuleRead { kReadPath };
-enum ModuleInit { kModuleName, kModuleTaints, kModuleVersion };
+enum ModuleInit { kModuleName, kModuleTaints, kModuleVersion, kModuleAddress };
+enum Patch { kPatchAddress, kPatchLength };
 enum Bpf { kBpfName, kBpfType, kBpfId };
 
 /// Why a module taints the kernel (include/linux/panic.h, TAINT_*).
@@ -25,22 +28,25 @@ std::vector<std::string> taint_names(std::uint64_t taints) {
   return names;
 }
 
+/// Whatever process the user watches: what it does to the kernel it does to all.
+hook::HookSpec everywhere(hook::HookSpec spec) {
+  spec.in_scope_only = false;
+  return spec;
+}
+
 class KernelFamily final : public TableFamily<KernelFamily> {
  public:
   [[nodiscard]] std::string_view name() const override { return "kernel"; }
   [[nodiscard]] std::string_view description() const override {
-    return "kernel modules and BPF programs loaded, kernel tables changed";
+    return "kernel modules and BPF programs loaded; kernel tables or code changed, processes or "
+           "modules hidden";
   }
 
-  [[nodiscard]] bool wants_table_changes() const override { return true; }
-  void on_table_changed(const TableChange& change, std::chrono::system_clock::time_point time,
-                        Context& context) override {
-    Event event = make_event("kernel_table_changed");
+  [[nodiscard]] bool wants_kernel_checks() const override { return true; }
+  void on_kernel_tampered(const KernelTampering& tampering,
+                          std::chrono::system_clock::time_point time, Context& context) override {
+    Event event = std::visit([this](const auto& what) { return tell(what); }, tampering);
     event.time = time;
-    add(event, "glasshook.table.name", std::string{change.table});
-    add_number(event, "glasshook.table.index", change.index);
-    add(event, "glasshook.table.before", change.before);
-    add(event, "glasshook.table.after", change.after);
     context.emit(std::move(event));
   }
   /// Nothing tells it by Windows' own names.
@@ -53,8 +59,15 @@ class KernelFamily final : public TableFamily<KernelFamily> {
          &KernelFamily::on_module_read},
         {at_exit({"do_init_module"}, {}, {"ret == 0"},
                  {string("name", "mod->name", 64), word("taints", "mod->taints"),
-                  string("version", "mod->version", 64)}),
+                  string("version", "mod->version", 64), word("module", "mod")}),
          &KernelFamily::on_module},
+        {everywhere(
+             at_entry({"__text_poke"}, {}, {word("address", "addr"), word("length", "len")})),
+         &KernelFamily::on_patch},
+        // While the kernel starts.
+        {everywhere(optional(
+             at_entry({"text_poke_early"}, {}, {word("address", "addr"), word("length", "len")}))),
+         &KernelFamily::on_patch},
         // Called for every program when it is ready, and before that for the functions it is made
         // of, which have no id.
         {at_entry({"bpf_prog_kallsyms_add"}, {"fp->aux->id != 0"},
@@ -65,14 +78,66 @@ class KernelFamily final : public TableFamily<KernelFamily> {
   }
 
  private:
-  static constexpr std::size_t kMaxReads = 256;
+  static constexpr std::size_t kMaxReads = 256, kMaxLoaders = 1024;
+
+  [[nodiscard]] Event tell(const TableChange& change) const {
+    Event event = make_event("kernel_table_changed");
+    add(event, "glasshook.table.name", std::string{change.table});
+    add_number(event, "glasshook.table.index", change.index);
+    add(event, "glasshook.table.before", change.before);
+    add(event, "glasshook.table.after", change.after);
+    return event;
+  }
+
+  [[nodiscard]] Event tell(const EntryChange& change) const {
+    Event event = make_event("kernel_entry_changed");
+    add(event, "glasshook.entry.register", std::string{change.name});
+    add_number(event, "glasshook.entry.cpu", change.cpu);
+    add(event, "glasshook.entry.before", change.before);
+    add(event, "glasshook.entry.after", change.after);
+    return event;
+  }
+
+  [[nodiscard]] Event tell(const KernelCodeChange& change) const {
+    Event event = make_event("kernel_code_modified");
+    add(event, "glasshook.address", hex(change.address));
+    add_number(event, "glasshook.code.changed_bytes", change.bytes);
+    if (!change.functions.empty()) add(event, "glasshook.code.functions", change.functions);
+    add_known(event, "glasshook.code.target", change.target);
+    return event;
+  }
+
+  [[nodiscard]] Event tell(const HiddenProcess& hidden) const {
+    Event event = make_event("process_hidden");
+    event.process = hidden.process;
+    add_number(event, "glasshook.hidden.pid", hidden.pid);
+    add(event, "glasshook.hidden.missing_from", hidden.missing_from);
+    return event;
+  }
+
+  [[nodiscard]] Event tell(const HiddenModule& hidden) const {
+    Event event = make_event("kernel_module_hidden");
+    const auto loader = loaders_.find(hidden.name);
+    if (loader != loaders_.end()) event.process = loader->second;
+    add(event, "glasshook.module.name", hidden.name);
+    add(event, "glasshook.address", hex(hidden.address));
+    add_number(event, "glasshook.bytes", hidden.bytes);
+    return event;
+  }
 
   void on_module_read(const Call& call, Context& context) {
     if (reads_.size() >= kMaxReads) reads_.clear();
     reads_[call.context(hook::kContextTask)] = context.path(call, kReadPath);
   }
 
+  void on_patch(const Call& call, Context& context) {
+    context.kernel_code_patched(call.word(kPatchAddress), call.word(kPatchLength));
+  }
+
   void on_module(const Call& call, Context& context) {
+    context.kernel_module_loaded(call.word(kModuleAddress));
+    if (loaders_.size() >= kMaxLoaders) loaders_.clear();
+    loaders_[std::string{call.text(kModuleName)}] = call.process();
     const auto file = reads_.extract(call.context(hook::kContextTask));
     const bool from_memory = call.context(hook::kContextSyscall) == kSysInitModule;
     Event event = make_event("kernel_module_loaded");
@@ -93,6 +158,8 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     context.emit(call, std::move(event));
   }
 
+  /// By name of a module: who loaded it.
+  std::map<std::string, std::shared_ptr<const Process>> loaders_;
   /// By task: the file its module is read from.
   std::unordered_map<std::uint64_t, std::string> reads_;
 };

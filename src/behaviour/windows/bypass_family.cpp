@@ -18,7 +18,21 @@ class BypassFamily final : public WindowsFamily {
 
   [[nodiscard]] std::string_view name() const override { return "windows-bypass"; }
   [[nodiscard]] std::string_view description() const override {
-    return "functions of ntdll that run from private copies of it";
+    return "functions of ntdll that run from private copies of it; imports that were replaced";
+  }
+
+  [[nodiscard]] bool wants_import_checks() const override { return true; }
+  void on_import_replaced(const std::shared_ptr<const Process>& process,
+                          const ReplacedImport& replaced,
+                          std::chrono::system_clock::time_point time, Context& context) override {
+    Event event = make_event("import_replaced");
+    event.time = time;
+    event.process = process;
+    add(event, "glasshook.import.importer", replaced.importer);
+    add(event, "glasshook.import.function", replaced.function);
+    add(event, "glasshook.import.target", replaced.target);
+    add(event, "glasshook.address", hex(replaced.slot));
+    context.emit(std::move(event));
   }
 
   /// What programs do anything by.

@@ -59,7 +59,8 @@ void resolve_tasks(Layout& l, Resolver& r) {
             .thread_pid = r.need("task_struct", "thread_pid"),
             .cgroups = r.may("task_struct", "cgroups"),
             .stack = r.need("task_struct", "stack"),
-            .gs_base = r.may("task_struct", "thread.gsbase")};
+            .gs_base = r.may("task_struct", "thread.gsbase"),
+            .pid_links = r.may("task_struct", "pid_links")};
   l.signal.thread_head = r.need("signal_struct", "thread_head");
   l.pid = {.level = r.need("pid", "level"),
            .numbers = r.need("pid", "numbers"),
@@ -187,6 +188,7 @@ void resolve_modules(Layout& l, Resolver& r) {
               .kallsyms = r.may("module", "kallsyms"),
               .core_base = r.may("module", "core_layout.base"),
               .core_size = r.may("module", "core_layout.size"),
+              .core_code_size = r.may("module", "core_layout.text_size"),
               .mem = r.may("module", "mem"),
               .mem_base = r.may("module_memory", "base"),
               .mem_size = r.may("module_memory", "size"),
@@ -197,6 +199,12 @@ void resolve_modules(Layout& l, Resolver& r) {
                     .count = r.may("mod_kallsyms", "num_symtab"),
                     .strtab = r.may("mod_kallsyms", "strtab"),
                     .typetab = r.may("mod_kallsyms", "typetab")};
+  l.mod_tree = {.root = r.may("mod_tree_root", "root.tree") + r.may("rb_root", "rb_node"),
+                .node = r.may("mod_tree_node", "node.node"),
+                .module = r.may("mod_tree_node", "mod")};
+  l.pid_table = {.table = r.may("pid_namespace", "idr.idr_rt.xa_head"),
+                 .tasks = r.may("pid", "tasks"),
+                 .slots = r.may("xa_node", "slots")};
 }
 
 }  // namespace

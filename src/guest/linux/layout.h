@@ -32,7 +32,8 @@ class Offset {
 struct Layout {
   struct {
     Offset tasks, thread_node, pid, tgid, comm, flags, exit_state, mm, group_leader, real_parent,
-        start_boottime, real_cred, fs, files, nsproxy, signal, thread_pid, cgroups, stack, gs_base;
+        start_boottime, real_cred, fs, files, nsproxy, signal, thread_pid, cgroups, stack, gs_base,
+        pid_links;
   } task;
   struct {
     Offset thread_head;
@@ -140,13 +141,22 @@ struct Layout {
   } ns_operations;
   struct {
     Offset list, name, state, refcnt, kallsyms;
-    Offset core_base, core_size;     ///< before 6.4
-    Offset mem, mem_base, mem_size;  ///< from 6.4 on: an array, MOD_TEXT first
+    Offset core_base, core_size, core_code_size;  ///< before 6.4
+    Offset mem, mem_base, mem_size;               ///< from 6.4 on: an array, MOD_TEXT first
     std::uint32_t mem_count = 0, mem_entry = 0, name_size = 0;
   } module;
   struct {
     Offset symtab, count, strtab, typetab;
   } mod_kallsyms;
+  struct {
+    Offset root;          ///< of the first of the two trees, in mod_tree_root
+    Offset node, module;  ///< in mod_tree_node
+  } mod_tree;
+  struct {
+    Offset table;  ///< head of the xarray of process ids, in pid_namespace
+    Offset tasks;  ///< in pid: lists of tasks by kind of id
+    Offset slots;  ///< in xa_node
+  } pid_table;
   struct {
     Offset mapping, index, compound_head;
     std::uint32_t size = 0;

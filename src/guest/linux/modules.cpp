@@ -3,6 +3,7 @@
 #include <elf.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace glasshook::linux_guest {
@@ -22,8 +23,10 @@ void read_sections(const LinuxKernel& kernel, ModuleInfo& info) {
   const std::uint32_t count = std::min(l.mem_count, kMaxSections);
   for (std::uint32_t i = 0; i < count; ++i) {
     const Gva entry = info.address + l.mem.bytes() + std::uint64_t{i} * l.mem_entry;
+    const std::uint32_t size = kernel.read<std::uint32_t>(entry, l.mem_size).value_or(0);
     if (i == 0) info.base = kernel.pointer(entry, l.mem_base).value_or(Gva{});
-    info.size += kernel.read<std::uint32_t>(entry, l.mem_size).value_or(0);
+    if (i == 0) info.code_size = size;
+    info.size += size;
   }
 }
 
@@ -39,6 +42,7 @@ ModuleInfo read_module(const LinuxKernel& kernel, Gva module) {
   } else {
     info.base = kernel.pointer(module, l.core_base).value_or(Gva{});
     info.size = kernel.read<std::uint32_t>(module, l.core_size).value_or(0);
+    info.code_size = kernel.read<std::uint32_t>(module, l.core_code_size).value_or(0);
   }
   return info;
 }
@@ -81,6 +85,29 @@ Result<Listing<ModuleInfo>> modules(const LinuxKernel& kernel) {
   Listing<ModuleInfo> listing{.items = {}, .incomplete = std::move(walk.incomplete)};
   for (const Gva module : walk.items) listing.items.push_back(read_module(kernel, module));
   return listing;
+}
+
+Listing<ModuleInfo> modules_by_address(const LinuxKernel& kernel) {
+  Listing<ModuleInfo> listing;
+  const auto& l = kernel.layout().mod_tree;
+  const auto tree = kernel.symbol("mod_tree");
+  const auto root = tree ? kernel.pointer(*tree, l.root) : std::nullopt;
+  if (!root || !l.node.present() || !l.module.present()) return listing;
+  auto walk = walk_tree(kernel, *root, l.node, kMaxModules);
+  listing.incomplete = std::move(walk.incomplete);
+  std::set<Gva> seen;
+  for (const Gva node : walk.items) {
+    const auto module = kernel.pointer(node, l.module);
+    if (!module || module->is_null() || !seen.insert(*module).second) continue;
+    if (auto info = module_at(kernel, *module)) listing.items.push_back(std::move(*info));
+  }
+  return listing;
+}
+
+std::optional<ModuleInfo> module_at(const LinuxKernel& kernel, Gva module) {
+  const auto& l = kernel.layout().module;
+  if (!l.name.present() || !kernel.read<std::uint8_t>(module, l.name)) return std::nullopt;
+  return read_module(kernel, module);
 }
 
 std::vector<Symbol> module_symbols(const LinuxKernel& kernel, Gva module) {

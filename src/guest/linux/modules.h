@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,10 @@
 namespace glasshook::linux_guest {
 
 struct ModuleInfo {
-  Gva address;             ///< of its struct module
-  std::string name;        ///< guest bytes
-  Gva base;                ///< of its code
+  Gva address;       ///< of its struct module
+  std::string name;  ///< guest bytes
+  Gva base;          ///< of its code
+  std::uint64_t code_size = 0;
   std::uint64_t size = 0;  ///< bytes of all its core sections, as /proc/modules counts them
   std::int64_t references = 0;
   bool live = false;  ///< false while it comes or goes
@@ -22,6 +24,13 @@ struct ModuleInfo {
 
 /// Walks the list of modules, as /proc/modules shows it: newest first.
 [[nodiscard]] Result<Listing<ModuleInfo>> modules(const LinuxKernel& kernel);
+
+/// The modules that the kernel finds by address (mod_tree), each once, in no order: those of the
+/// list, as long as nobody has taken one out of it. Empty where the kernel has no such tree.
+[[nodiscard]] Listing<ModuleInfo> modules_by_address(const LinuxKernel& kernel);
+
+/// The module with its struct at that address, if something like one is there.
+[[nodiscard]] std::optional<ModuleInfo> module_at(const LinuxKernel& kernel, Gva module);
 
 /// The symbols of one module (mod->kallsyms), at most 65,536.
 [[nodiscard]] std::vector<Symbol> module_symbols(const LinuxKernel& kernel, Gva module);

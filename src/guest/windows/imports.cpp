@@ -22,9 +22,9 @@ void ImportTable::read_imports(const Image& image, Extent directory) {
     if (!d || d->name == 0 || d->address_table == 0) return;
     // Old linkers leave the lookup table out; then only a file still has it, in the other's place.
     if (d->lookup_table != 0)
-      modules_.push_back({d->address_table, d->lookup_table, d->name});
+      modules_.push_back({d->address_table, d->lookup_table, d->name, false});
     else if (image.layout() == Layout::file)
-      modules_.push_back({d->address_table, d->address_table, d->name});
+      modules_.push_back({d->address_table, d->address_table, d->name, false});
   }
 }
 
@@ -35,14 +35,18 @@ void ImportTable::read_delay_imports(const Image& image, Extent directory) {
     if (!d || d->name == 0 || d->address_table == 0) return;
     constexpr std::uint32_t kAddressesAreRelative = 1;
     if ((d->attributes & kAddressesAreRelative) != 0 && d->lookup_table != 0)
-      modules_.push_back({d->address_table, d->lookup_table, d->name});
+      modules_.push_back({d->address_table, d->lookup_table, d->name, true});
   }
 }
 
 std::optional<ExportName> ImportTable::at(const Image& image, std::uint64_t rva) const {
   const auto behind = std::ranges::upper_bound(modules_, rva, {}, &Module::addresses);
   if (behind == modules_.begin()) return std::nullopt;
-  const Module& module = *(behind - 1);
+  return at(image, *(behind - 1), rva);
+}
+
+std::optional<ExportName> ImportTable::at(const Image& image, const Module& module,
+                                          std::uint64_t rva) {
   const std::uint64_t offset = rva - module.addresses;
   if (offset % sizeof(std::uint64_t) != 0 || offset / sizeof(std::uint64_t) >= kMaxExports)
     return std::nullopt;

@@ -68,11 +68,12 @@ std::optional<std::uint64_t> stub_slot(const Image& image, std::uint64_t rva) {
 
 bool is_pe(const ByteSource& source) { return source.read_value<std::uint16_t>(0) == kDosMagic; }
 
-Result<PeModule> PeModule::parse(std::shared_ptr<const ByteSource> source, Layout layout) {
+Result<PeModule> PeModule::parse(std::shared_ptr<const ByteSource> source, Layout layout,
+                                 Parts parts) {
   PeModule module(std::move(source), layout);
   if (Result<> read = module.read_headers(); !read) return std::unexpected(read.error());
   const Extent exports = module.directory(kExportDirectory);
-  if (exports != Extent{})
+  if (exports != Extent{} && parts == Parts::all)
     module.exports_ = ExportTable::read(module.image_, exports, module.incomplete_);
   module.imports_ = ImportTable::read(module.image_, module.directory(kImportDirectory),
                                       module.directory(kDelayImportDirectory));

@@ -23,9 +23,12 @@ namespace glasshook::windows {
 /// else is missing is said by incomplete().
 class PeModule {
  public:
+  /// What is read at once.
+  enum class Parts : std::uint8_t { all, without_exports };
+
   /// Parses a module. ErrorCode::unsupported names the machine of one that is not for x86-64.
   [[nodiscard]] static Result<PeModule> parse(std::shared_ptr<const ByteSource> source,
-                                              Layout layout);
+                                              Layout layout, Parts parts = Parts::all);
 
   [[nodiscard]] bool is_dll() const { return is_dll_; }
   /// The base it was linked for.
@@ -35,6 +38,7 @@ class PeModule {
   [[nodiscard]] std::uint64_t size() const { return image_.size(); }
   [[nodiscard]] const std::vector<Section>& sections() const { return image_.sections(); }
   [[nodiscard]] const ExportTable& exports() const { return exports_; }
+  [[nodiscard]] const ImportTable& imports() const { return imports_; }
   [[nodiscard]] const UnwindTable& unwind_table() const { return unwind_; }
   [[nodiscard]] const Image& image() const { return image_; }
 

@@ -194,6 +194,13 @@ Result<> ProbeClient::set_return_thunks(const std::vector<Gva>& thunks) {
   return command(out.bytes());
 }
 
+Result<> ProbeClient::set_kernel_entries(const KernelEntries& entries) {
+  ByteWriter out = begin_request(Request::kernel_entries);
+  out.put(entries.system_call.value);
+  out.put(entries.interrupt_table.value);
+  return command(out.bytes());
+}
+
 Result<> ProbeClient::set_context_program(capture::Program program) {
   ByteWriter out = begin_request(Request::context_program);
   out.put_block(capture::serialize(program));

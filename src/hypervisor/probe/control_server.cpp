@@ -68,6 +68,11 @@ Result<> handle_simple(Request request, ByteReader& reader, ControlTarget& targe
       const Gpa root{quad()};
       return target.set_kernel_space({.root = root, .five_level = reader.get<std::uint8_t>() != 0});
     }
+    case Request::kernel_entries: {
+      const Gva system_call{quad()};
+      return target.set_kernel_entries(
+          {.system_call = system_call, .interrupt_table = Gva{quad()}});
+    }
     case Request::unload_hook:
       return target.unload(HookId{word()});
     case Request::watch_user_pages:

@@ -7,8 +7,9 @@ namespace {
 
 constexpr std::size_t kGprCount = 16;
 constexpr std::size_t kRipWord = 16;  // follows the general registers
-/// CPUX86State up to the MSRs is well under this; the object around it is larger still.
-constexpr std::size_t kSearchWords = 0x1200 / 8;
+/// The MSRs that are looked for lie at 0x2c50 in QEMU 10, behind the AMX tiles; CPUX86State and the
+/// object around it are larger still.
+constexpr std::size_t kSearchWords = 0x3000 / 8;
 constexpr int kMaxSamples = 20000;
 
 constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
@@ -57,6 +58,7 @@ void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState
       check(env, user_mode);
     }
     read_fast(env, user_mode, out);
+    if (!user_mode && learning_entries_.load(std::memory_order_relaxed)) learn_entries(env);
     return;
   }
   const std::lock_guard lock(mutex_);
@@ -73,6 +75,12 @@ void CpuAccess::read_fast(const std::uint64_t* env, bool user_mode, capture::Cpu
   out.gs_base = env[index_[kGsBase]];
   out.kernel_gs = user_mode ? env[index_[kKernelGs]] : out.gs_base;
   out.user_mode = user_mode;
+  const auto entry = [&](Entry which) {
+    const std::uint32_t index = entry_index_[which].load(std::memory_order_relaxed);
+    return index == 0 ? 0 : env[index];
+  };
+  out.lstar = entry(kLstar);
+  out.idt_base = entry(kIdtBase);
 }
 
 void CpuAccess::read_slow(bool user_mode, capture::CpuState& out) {
@@ -92,8 +100,12 @@ bool CpuAccess::opens_with_registers(const std::uint64_t* env) const {
 }
 
 void CpuAccess::learn(const std::uint64_t* env, bool user_mode) {
-  if (++samples_ > kMaxSamples || !opens_with_registers(env)) {
+  if (!opens_with_registers(env)) {
     for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
+    return;
+  }
+  if (++samples_[user_mode ? 1 : 0] > kMaxSamples) {
+    state_[user_mode ? 1 : 0].store(kSlow, std::memory_order_relaxed);
     return;
   }
   bool proven = true;
@@ -106,6 +118,28 @@ void CpuAccess::learn(const std::uint64_t* env, bool user_mode) {
   for (int f = 0; f < kFieldCount; ++f)
     if (is_seen(static_cast<Field>(f), user_mode)) index_[f] = finders_[f].index();
   state_[user_mode ? 1 : 0].store(kFast, std::memory_order_release);
+}
+
+void CpuAccess::expect(const KernelEntries& entries) {
+  const std::lock_guard lock(mutex_);
+  expected_ = {entries.system_call.value, entries.interrupt_table.value};
+  for (auto& finder : entry_finders_) finder = {};
+  entry_samples_ = 0;
+  learning_entries_ = true;
+}
+
+void CpuAccess::learn_entries(const std::uint64_t* env) {
+  const std::lock_guard lock(mutex_);
+  bool wanted = false;
+  for (int e = 0; e < kEntryCount; ++e) {
+    if (expected_[e] == 0 || entry_index_[e] != 0) continue;
+    entry_finders_[e].observe(env, kRipWord + 1, kSearchWords, expected_[e]);
+    if (entry_finders_[e].proven())
+      entry_index_[e] = entry_finders_[e].index();
+    else
+      wanted = true;
+  }
+  if (!wanted || ++entry_samples_ > kMaxSamples) learning_entries_ = false;
 }
 
 void CpuAccess::check(const std::uint64_t* env, bool user_mode) {

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "capture/machine.h"
+#include "hypervisor/hypervisor.h"
 #include "hypervisor/qemu/field_finder.h"
 #include "hypervisor/qemu/plugin_api.h"
 
@@ -24,6 +25,11 @@ class CpuAccess {
   /// Only to be called on a vCPU thread inside a callback that may read registers.
   void read(const std::uint64_t* env, bool user_mode, capture::CpuState& out);
 
+  /// The plugin API does not give LSTAR and the base of the IDT. They are searched by the values
+  /// that they hold in an untouched guest, and read from where those were found; once found, the
+  /// place holds for good.
+  void expect(const KernelEntries& entries);
+
  private:
   enum State : int { kLearning, kFast, kSlow };
   enum Field { kCr3, kFsBase, kGsBase, kKernelGs, kFieldCount };
@@ -36,6 +42,7 @@ class CpuAccess {
   void read_slow(bool user_mode, capture::CpuState& out);
   void read_fast(const std::uint64_t* env, bool user_mode, capture::CpuState& out) const;
   void learn(const std::uint64_t* env, bool user_mode);
+  void learn_entries(const std::uint64_t* env);
   void check(const std::uint64_t* env, bool user_mode);
   [[nodiscard]] bool opens_with_registers(const std::uint64_t* env) const;
   bool find_handles();
@@ -47,11 +54,17 @@ class CpuAccess {
 
   std::array<std::atomic<int>, 2> state_{kLearning, kLearning};  ///< kernel, user mode
   std::array<std::uint32_t, kFieldCount> index_{};               ///< in 8-byte words from env
+  enum Entry { kLstar, kIdtBase, kEntryCount };
+  std::array<std::atomic<std::uint32_t>, kEntryCount> entry_index_{};  ///< 0: not found
+  std::atomic<bool> learning_entries_{false};
   // Learning, under the mutex.
   std::mutex mutex_;
   Handles handles_;
   std::array<FieldFinder, kFieldCount> finders_;
-  int samples_ = 0;
+  std::array<FieldFinder, kEntryCount> entry_finders_;
+  std::array<std::uint64_t, kEntryCount> expected_{};
+  std::array<int, 2> samples_{};  ///< kernel, user mode
+  int entry_samples_ = 0;
 };
 
 }  // namespace glasshook::hypervisor::qemu

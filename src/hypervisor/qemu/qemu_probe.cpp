@@ -84,6 +84,11 @@ Result<> QemuProbe::set_return_thunks(std::vector<Gva> thunks) {
   return {};
 }
 
+Result<> QemuProbe::set_kernel_entries(const KernelEntries& entries) {
+  cpu_.expect(entries);
+  return {};
+}
+
 Result<> QemuProbe::set_context_program(capture::Program program) {
   runner_.set_context_program(std::move(program));
   return {};

@@ -68,6 +68,7 @@ class QemuProbe final : public probe::ControlTarget {
   void detach() override;
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(std::vector<Gva> thunks) override;
+  Result<> set_kernel_entries(const KernelEntries& entries) override;
   Result<> set_context_program(capture::Program program) override;
   Result<> load(HookPrograms hook) override;
   Result<> unload(HookId id) override;

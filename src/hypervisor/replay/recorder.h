@@ -34,6 +34,9 @@ class Recorder final : public Hypervisor {
   Result<> set_return_thunks(const std::vector<Gva>& t) override {
     return inner_->set_return_thunks(t);
   }
+  Result<> set_kernel_entries(const KernelEntries& e) override {
+    return inner_->set_kernel_entries(e);
+  }
   Result<> set_context_program(capture::Program p) override {
     return inner_->set_context_program(std::move(p));
   }

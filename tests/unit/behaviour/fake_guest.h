@@ -325,6 +325,10 @@ class FakeGuest : public Context {
                      const std::string& container_id) override {
     moved = fmt::format("{} {} {}", pid, start_time, container_id);
   }
+  void kernel_code_patched(std::uint64_t address, std::uint64_t length) override {
+    patched = fmt::format("{:#x} {}", address, length);
+  }
+  void kernel_module_loaded(std::uint64_t module) override { loaded_module = module; }
   void process_exited(const Call& call) override {
     exited = call.process();
     family_->on_process_exit(call.process(), *this);
@@ -334,7 +338,9 @@ class FakeGuest : public Context {
   std::map<std::uint64_t, std::string> files;
   std::map<std::uint32_t, std::shared_ptr<const Process>> processes;
   std::map<std::uint64_t, std::string> containers;  ///< by css_set
-  std::string moved;                                ///< the last process_moved()
+  std::string patched;                              ///< the last kernel_code_patched()
+  std::uint64_t loaded_module = 0;
+  std::string moved;  ///< the last process_moved()
   CodePlace origin;
   std::optional<std::string> windows_module = "ntdll.dll";
   int file_path_reads = 0;

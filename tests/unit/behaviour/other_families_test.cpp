@@ -121,11 +121,11 @@ TEST(MemoryFamily, TheFirstPageAtOnceTheNumberAtTheEnd) {
 
 TEST(KernelFamily, SaysWhereATableLeadsNow) {
   FakeGuest guest("kernel");
-  guest.family().on_table_changed({.table = "sys_call_table",
-                                   .index = 59,
-                                   .before = "__x64_sys_execve",
-                                   .after = "0xffffffffc0123456"},
-                                  at_second(1), guest);
+  guest.family().on_kernel_tampered(TableChange{.table = "sys_call_table",
+                                                .index = 59,
+                                                .before = "__x64_sys_execve",
+                                                .after = "0xffffffffc0123456"},
+                                    at_second(1), guest);
   const Event event = guest.only();
   EXPECT_EQ(event.action, "kernel_table_changed");
   EXPECT_EQ(event.process, nullptr);

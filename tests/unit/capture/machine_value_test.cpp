@@ -13,6 +13,8 @@ TEST_F(MachineValueTest, LoadsProcessorState) {
   cpu.kernel_gs = 0x4444;
   cpu.vcpu = 3;
   cpu.user_mode = true;
+  cpu.lstar = 0x5555;
+  cpu.idt_base = 0x6666;
   EXPECT_EQ(value_of("load_cpu r0, rax"), 0x1000u);
   EXPECT_EQ(value_of("load_cpu r0, r15"), 0x100fu);
   EXPECT_EQ(value_of("load_cpu r0, rip"), 0x1111u);
@@ -22,6 +24,8 @@ TEST_F(MachineValueTest, LoadsProcessorState) {
   EXPECT_EQ(value_of("load_cpu r0, kernel_gs"), 0x4444u);
   EXPECT_EQ(value_of("load_cpu r0, vcpu"), 3u);
   EXPECT_EQ(value_of("load_cpu r0, user_mode"), 1u);
+  EXPECT_EQ(value_of("load_cpu r0, lstar"), 0x5555u);
+  EXPECT_EQ(value_of("load_cpu r0, idt_base"), 0x6666u);
 }
 
 TEST_F(MachineValueTest, RegistersStartAtZero) { EXPECT_EQ(value_of(""), 0u); }

@@ -165,6 +165,10 @@ inline void FakeKernel::define_types() {
   define_task_types();
   define_memory_types();
   define_file_types();
+  define("latch_tree_root", {{"seq", "int"}, {"tree", "rb_root", 2}});
+  define("mod_tree_root", {{"root", "latch_tree_root"}});
+  define("latch_tree_node", {{"node", "rb_node", 2}});
+  define("mod_tree_node", {{"mod"}, {"node", "latch_tree_node"}});
   define("mod_kallsyms", {{"symtab"}, {"num_symtab", "int"}, {"strtab"}, {"typetab"}});
   define("module_memory", {{"base"}, {"size", "int"}});
   define("module_layout", {{"base"}, {"size", "int"}});
@@ -197,10 +201,15 @@ inline void FakeKernel::define_task_types() {
                          {"signal"},
                          {"thread_pid"},
                          {"cgroups"},
-                         {"stack"}});
+                         {"stack"},
+                         {"pid_links", "list_head", 4}});
   define("signal_struct", {{"thread_head", "list_head"}});
   define("upid", {{"nr", "int"}, {"ns"}});
-  define("pid", {{"level", "int"}, {"numbers", "upid", 0}});
+  define("pid", {{"level", "int"}, {"tasks", "long", 4}, {"numbers", "upid", 0}});
+  define("xarray", {{"xa_head"}});
+  define("idr", {{"idr_rt", "xarray"}});
+  define("pid_namespace", {{"idr", "idr"}});
+  define("xa_node", {{"shift", "int"}, {"slots", "long", 64}});
   define("cred", {{"uid", "int"}, {"gid", "int"}, {"euid", "int"}, {"egid", "int"}});
   define("css_set", {{"dfl_cgrp"}, {"subsys", "long", 3}});
   define("cgroup_subsys_state", {{"cgroup"}});

@@ -115,8 +115,16 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
         {}, guest);
     guest.family().on_modified_code(last, {.path = "", .address = 0, .bytes = 1, .functions = {}},
                                     {}, guest);
-    guest.family().on_table_changed(
-        {.table = "idt_table", .index = 255, .before = "\xff", .after = "0x0"}, {}, guest);
+    using namespace behaviour;
+    for (const KernelTampering& tampering : std::initializer_list<KernelTampering>{
+             TableChange{.table = "idt_table", .index = 255, .before = "\xff", .after = "0x0"},
+             EntryChange{.name = "LSTAR", .cpu = 3, .before = "a", .after = "\xff"},
+             KernelCodeChange{.address = 1, .bytes = 4096, .functions = {"\xff"}, .target = "\xfe"},
+             KernelCodeChange{.address = ~0ull, .bytes = 1, .functions = {}, .target = ""},
+             HiddenProcess{.pid = 7, .process = last, .missing_from = {"task_list"}},
+             HiddenModule{.name = "\xff", .address = 1, .bytes = 0}})
+      guest.family().on_kernel_tampered(tampering, {}, guest);
+    guest.family().on_import_replaced(last, {"a\xff", "b!#1", 1, ""}, {}, guest);
     guest.family().on_process_exit(last, guest);
     for (const behaviour::Event& event : guest.events) {
       told.insert(event.action);
