@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <string>
@@ -14,7 +15,6 @@
 
 #include "hypervisor/attached/probe_client.h"
 #include "machine/guest.h"
-#include "machine/process.h"
 #include "machine/resources.h"
 #include "monitor/session.h"
 
@@ -57,22 +57,19 @@ machine::Deadline in(int s) { return machine::Clock::now() + seconds(s); }
 class Subject {
  public:
   static Result<std::unique_ptr<Subject>> start(const Case& c, const api::ApiCatalogue& catalogue) {
-    auto scratch = machine::TempDir::create();
-    if (!scratch) return std::unexpected(scratch.error());
     machine::GuestRequest request;
-    const std::string socket = scratch->path() / "probe.sock";
     if (c.plugin == Plugin::empty) request.plugin = GLASSHOOK_EMPTY_PLUGIN;
     if (c.plugin == Plugin::probe) {
       const auto plugin = machine::plugin_file();
       if (!plugin) return std::unexpected(plugin.error());
       request.plugin = *plugin;
-      request.plugin_arguments = "socket=" + socket;
+      request.probe = true;
     }
     auto guest = machine::start_guest(request, [](std::string_view) {});
     if (!guest) return std::unexpected(guest.error());
-    std::unique_ptr<Subject> subject(new Subject(std::move(*scratch), std::move(*guest)));
+    std::unique_ptr<Subject> subject(new Subject(std::move(*guest)));
     if (c.behaviours)
-      if (auto ok = subject->watch(socket, catalogue, *c.behaviours); !ok)
+      if (auto ok = subject->watch(catalogue, *c.behaviours); !ok)
         return std::unexpected(ok.error());
     if (auto ok = subject->find_vcpu(); !ok) return std::unexpected(ok.error());
     if (auto ok = subject->guest_.machine->resume(in(10)); !ok) return std::unexpected(ok.error());
@@ -98,12 +95,10 @@ class Subject {
   [[nodiscard]] std::uint64_t events() const { return events_; }
 
  private:
-  Subject(machine::TempDir scratch, machine::Guest guest)
-      : scratch_(std::move(scratch)), guest_(std::move(guest)) {}
+  explicit Subject(machine::Guest guest) : guest_(std::move(guest)) {}
 
-  Result<> watch(const std::string& socket, const api::ApiCatalogue& catalogue,
-                 const std::vector<std::string>& behaviours) {
-    auto probe = hypervisor::ProbeClient::connect(socket, "qemu-tcg", seconds(5));
+  Result<> watch(const api::ApiCatalogue& catalogue, const std::vector<std::string>& behaviours) {
+    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), "qemu-tcg");
     if (!probe) return std::unexpected(probe.error());
     monitor::SessionOptions options;
     options.behaviours = behaviours;
@@ -120,8 +115,16 @@ class Subject {
     if (!cpus) return std::unexpected(cpus.error());
     if (!cpus->IsArray() || cpus->Empty() || !(*cpus)[0].HasMember("thread-id"))
       return fail(ErrorCode::protocol, "QEMU does not say which thread runs the vCPU");
-    statistics_ = fmt::format("/proc/{}/task/{}/schedstat", guest_.machine->pid(),
-                              (*cpus)[0]["thread-id"].GetInt());
+    // As QEMU's process namespace numbers it: the last number of NSpid in proc(5).
+    const std::string wanted = fmt::format("\t{}", (*cpus)[0]["thread-id"].GetInt());
+    for (const auto& task :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/task", guest_.machine->pid()))) {
+      std::ifstream status(task.path() / "status");
+      for (std::string line; std::getline(status, line);)
+        if (line.starts_with("NSpid:") && line.ends_with(wanted))
+          statistics_ = task.path() / "schedstat";
+    }
+    if (statistics_.empty()) return fail(ErrorCode::not_found, "the vCPU's thread is not there");
     return {};
   }
 
@@ -147,7 +150,6 @@ class Subject {
     return fail(ErrorCode::timeout, "the workload did not end");
   }
 
-  machine::TempDir scratch_;
   machine::Guest guest_;
   std::unique_ptr<monitor::Session> session_;
   std::string statistics_;

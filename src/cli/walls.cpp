@@ -9,9 +9,9 @@
 
 namespace glasshook::cli {
 
-Result<> raise_walls(const std::filesystem::path& scratch) {
+Result<> raise_walls() {
   tzset();  // the C library reads the time zone from a file
-  const auto missing = confinement::confine({.scratch = scratch});
+  const auto missing = confinement::confine();
   if (!missing) return std::unexpected(missing.error());
   for (const std::string& wall : *missing)
     print_note(fmt::format("the monitor is less confined: this kernel has no {}", wall));

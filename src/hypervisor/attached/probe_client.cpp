@@ -85,12 +85,20 @@ Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& soc
           "start QEMU with -plugin libglasshook-qemu.so,socket=" + socket_path);
     std::this_thread::sleep_for(milliseconds(5));
   }
-  std::unique_ptr<ProbeClient> client(new ProbeClient);
-  client->backend_ = std::move(backend);
-  client->socket_ = std::move(socket);
+  std::unique_ptr<ProbeClient> client(new ProbeClient(std::move(socket), std::move(backend)));
   if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
   return client;
 }
+
+Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection, std::string backend) {
+  std::unique_ptr<ProbeClient> client(
+      new ProbeClient(std::make_unique<Socket>(connection), std::move(backend)));
+  if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
+  return client;
+}
+
+ProbeClient::ProbeClient(std::unique_ptr<Socket> socket, std::string backend)
+    : backend_(std::move(backend)), socket_(std::move(socket)) {}
 
 Result<> ProbeClient::greet() {
   ByteWriter hello = begin_request(Request::hello);

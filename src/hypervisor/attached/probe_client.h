@@ -21,6 +21,9 @@ class ProbeClient final : public Hypervisor {
   /// for capabilities().
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
       const std::string& socket_path, std::string backend, std::chrono::milliseconds timeout);
+  /// Speaks over an end of a connected socket (taken over).
+  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection,
+                                                                  std::string backend);
   ~ProbeClient() override;
 
   [[nodiscard]] Capabilities capabilities() const override;
@@ -46,7 +49,7 @@ class ProbeClient final : public Hypervisor {
   class Socket;
   class Mapping;
 
-  ProbeClient() = default;
+  ProbeClient(std::unique_ptr<Socket> socket, std::string backend);
   Result<> greet();
   Result<std::vector<std::byte>> request(std::span<const std::byte> message, std::vector<int>* fds);
   Result<> command(std::span<const std::byte> message);

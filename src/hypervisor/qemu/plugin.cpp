@@ -1,5 +1,6 @@
 // Entry point of the QEMU TCG plugin:
 //   -plugin libglasshook-qemu.so,socket=PATH[,ring=MIB]
+// or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB]
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@ using namespace glasshook::hypervisor;
 
 struct Arguments {
   std::string socket;
+  int fd = -1;
   std::uint64_t ring_mib = 8;
 };
 
@@ -34,6 +36,8 @@ bool parse_arguments(int count, char** values, Arguments& out) {
     const auto value = equals == std::string_view::npos ? "" : argument.substr(equals + 1);
     if (name == "socket") {
       out.socket = value;
+    } else if (name == "fd") {
+      std::from_chars(value.data(), value.data() + value.size(), out.fd);
     } else if (name == "ring") {
       std::from_chars(value.data(), value.data() + value.size(), out.ring_mib);
       if (out.ring_mib < 1 || out.ring_mib > 1024) return false;
@@ -41,7 +45,7 @@ bool parse_arguments(int count, char** values, Arguments& out) {
       return false;
     }
   }
-  return !out.socket.empty();
+  return out.socket.empty() != (out.fd < 0);
 }
 
 int refuse(std::string_view why) {
@@ -82,8 +86,10 @@ GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*
 
   // Lives as long as QEMU: translated code and vCPU threads refer to it to the end.
   qemu::g_probe = new qemu::QemuProbe(id, options, region, fd);
-  if (auto started = probe::ControlServer::start(arguments.socket, *qemu::g_probe); !started)
-    return refuse(started.error().message);
+  const auto started = arguments.fd >= 0
+                           ? probe::ControlServer::adopt(arguments.fd, *qemu::g_probe)
+                           : probe::ControlServer::start(arguments.socket, *qemu::g_probe);
+  if (!started) return refuse(started.error().message);
   qemu::g_probe->register_callbacks();
   return 0;
 }
