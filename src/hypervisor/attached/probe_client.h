@@ -65,6 +65,8 @@ class ProbeClient final : public Hypervisor {
   std::unique_ptr<RamFile> ram_;
   std::unique_ptr<capture::RingMerger> merger_;
   std::vector<HookId> hooks_;
+  std::chrono::steady_clock::duration slow_replies_{};  ///< spent waiting for them
+  bool given_up_ = false;  ///< on the probe; both guarded by request_mutex_
   std::uint64_t late_commits_ = 0;
   std::uint64_t anchor_ticks_ = 0;
   std::chrono::system_clock::time_point anchor_time_;

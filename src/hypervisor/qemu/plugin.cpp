@@ -1,6 +1,7 @@
 // Entry point of the QEMU TCG plugin:
 //   -plugin libglasshook-qemu.so,socket=PATH[,ring=MIB]
 // or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB]
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -53,10 +54,12 @@ int refuse(std::string_view why) {
   return 1;
 }
 
-/// A fresh memfd of that size, mapped.
+/// A fresh memfd of that size, mapped. It keeps its size, which the monitor insists on.
 std::span<std::byte> make_region(std::uint64_t size, int& fd) {
-  fd = memfd_create("glasshook-region", MFD_CLOEXEC);
-  if (fd < 0 || ftruncate(fd, static_cast<off_t>(size)) != 0) return {};
+  fd = memfd_create("glasshook-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0 || ftruncate(fd, static_cast<off_t>(size)) != 0 ||
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return {};
   void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return {};
   return {static_cast<std::byte*>(at), size};

@@ -13,6 +13,7 @@
 #include "capture/builder.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
+#include "probe_memory.h"
 
 namespace glasshook::hypervisor {
 namespace {
@@ -27,14 +28,14 @@ class BareProbe : public probe::ControlTarget {
   BareProbe() {
     const auto ring = probe::SharedRegion::ring_bytes_for(1 << 16);
     const auto size = probe::SharedRegion::size_for(2, ring);
-    region_fd = memfd_create("region", 0);
-    ram_fd = memfd_create("ram", 0);
-    EXPECT_EQ(ftruncate(region_fd, static_cast<off_t>(size)), 0);
-    EXPECT_EQ(ftruncate(ram_fd, 1 << 20), 0);
+    region_fd = sealed_memory(static_cast<off_t>(size));
+    const int writable_ram = sealed_memory(1 << 20);
+    ram_fd = open_again(writable_ram, O_RDONLY);
     auto* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
     bytes = {static_cast<std::byte*>(at), size};
     region = probe::SharedRegion::create(bytes, 2, ring, probe::measure_ticks_per_second());
-    auto* ram_at = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
+    auto* ram_at = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, writable_ram, 0);
+    close(writable_ram);
     ram_bytes = {static_cast<std::byte*>(ram_at), 1 << 20};
     ram.add({.begin = Gpa{0}, .size = 1 << 20, .host = ram_bytes.data()});
     environment.ram = &ram;
