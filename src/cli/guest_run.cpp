@@ -167,7 +167,7 @@ class GuestRun {
     if (!hypervisor) return std::unexpected(hypervisor.error());
     if (guest_.shell && !options_.command.empty())
       if (auto ok = guest_.shell->deliver(plan_.command); !ok) return ok;
-    if (auto ok = raise_walls(); !ok) return ok;
+    if (auto ok = raise_walls(guest_.machine->pid()); !ok) return ok;
     auto session =
         monitor::Session::start(std::move(*hypervisor), apis_, std::move(wanted),
                                 [this](const behaviour::Event& event) { outputs_.write(event); });

@@ -9,12 +9,12 @@
 
 namespace glasshook::cli {
 
-Result<> raise_walls() {
+Result<> raise_walls(pid_t child) {
   tzset();  // the C library reads the time zone from a file
-  const auto missing = confinement::confine();
+  const auto missing = confinement::confine(child);
   if (!missing) return std::unexpected(missing.error());
   for (const std::string& wall : *missing)
-    print_note(fmt::format("the monitor is less confined: this kernel has no {}", wall));
+    print_note(fmt::format("the monitor is less confined: it has no {}", wall));
   return {};
 }
 

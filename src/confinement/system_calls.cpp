@@ -86,9 +86,6 @@ constexpr int kAllowed[] = {SCMP_SYS(read),
                             SCMP_SYS(sigaltstack),
                             SCMP_SYS(rt_sigtimedwait),
                             SCMP_SYS(restart_syscall),
-                            SCMP_SYS(tgkill),
-                            SCMP_SYS(kill),
-                            SCMP_SYS(pidfd_send_signal),
                             SCMP_SYS(wait4),
                             SCMP_SYS(waitid),
                             SCMP_SYS(exit),
@@ -153,14 +150,19 @@ Result<> check(int result, std::string_view what) {
 }
 
 /// Calls that are allowed with some arguments only.
-Result<> allow_in_part(scmp_filter_ctx filter) {
+Result<> allow_in_part(scmp_filter_ctx filter, pid_t child) {
   struct Rule {
     int call;
     scmp_arg_cmp argument;
     std::uint32_t action = SCMP_ACT_ALLOW;
   };
   constexpr std::uint64_t kWrites = O_ACCMODE | O_CREAT | O_TRUNC;
+  constexpr std::uint64_t kWholePid = 0xffff'ffff;
+  const auto self = static_cast<std::uint64_t>(::getpid());
+  const auto killed = static_cast<std::uint64_t>(child > 0 ? child : ::getpid());
   const Rule rules[] = {
+      {SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_MASKED_EQ, kWholePid, self)},
+      {SCMP_SYS(kill), SCMP_A0(SCMP_CMP_MASKED_EQ, kWholePid, killed)},
       {SCMP_SYS(open), SCMP_A1(SCMP_CMP_MASKED_EQ, kWrites, O_RDONLY)},
       {SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, kWrites, O_RDONLY)},
       {SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
@@ -211,7 +213,7 @@ Result<std::vector<sock_filter>> exported(scmp_filter_ctx filter) {
 
 }  // namespace
 
-Result<> filter_system_calls() {
+Result<> filter_system_calls(pid_t child) {
   const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release);
   if (!filter) return fail(ErrorCode::unsupported, "no seccomp filter can be made");
   if (auto ok = check(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_TSYNC, 1), "all threads"); !ok)
@@ -219,7 +221,7 @@ Result<> filter_system_calls() {
   for (const int call : kAllowed)
     if (auto ok = check(seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0), "rule"); !ok)
       return ok;
-  if (auto ok = allow_in_part(filter.get()); !ok) return ok;
+  if (auto ok = allow_in_part(filter.get(), child); !ok) return ok;
   return check(seccomp_load(filter.get()), "load");
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/types.h>
 
 #include <vector>
 
@@ -9,9 +10,9 @@
 
 namespace glasshook::confinement {
 
-/// Refuses all others, with EPERM, to all threads of this process. ErrorCode::unsupported where the
-/// kernel has no seccomp filters.
-[[nodiscard]] Result<> filter_system_calls();
+/// Refuses all others, with EPERM, to all threads of this process. Signals go to itself and to
+/// `child` (0: none). ErrorCode::unsupported where the kernel has no seccomp filters.
+[[nodiscard]] Result<> filter_system_calls(pid_t child);
 
 /// A filter for a program that is to be started: sockets, io_uring, namespaces, mounts, keys, and
 /// other processes' memory are refused with EPERM; what it needs otherwise is not known here.

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <linux/mount.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/mman.h>

@@ -21,6 +21,8 @@
 #include <functional>
 #include <thread>
 
+#include "confinement/own_user.h"
+
 namespace glasshook::confinement {
 namespace {
 
@@ -151,6 +153,48 @@ TEST_F(Confinement, OtherProcessesAreNotTouched) {
   EXPECT_EQ(confined([] { return error_of(unshare(0x10000000)); }), EPERM);
 }
 
+TEST_F(Confinement, OnlyItsChildIsSignalled) {
+  const pid_t parent = getpid();
+  EXPECT_EQ(confined([&] { return error_of(kill(parent, 0)); }), EPERM);
+  EXPECT_EQ(confined([] { return error_of(kill(1, SIGTERM)); }), EPERM);
+  EXPECT_EQ(confined([] { return error_of(kill(-1, SIGKILL)); }), EPERM);
+  EXPECT_EQ(confined([&] { return error_of(syscall(SYS_tgkill, parent, parent, 0)); }), EPERM);
+  EXPECT_EQ(confined([] { return error_of(raise(0)); }), 0);
+}
+
+TEST_F(Confinement, RootBecomesAUserOfItsOwn) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  EXPECT_EQ(confined([] {
+              const bool other = getuid() >= OwnUser::kFirst && getuid() <= OwnUser::kLast &&
+                                 geteuid() == getuid() && getegid() == getuid();
+              return other ? 0 : 1;
+            }),
+            0);
+  EXPECT_EQ(confined([] { return error_of(syscall(SYS_setresuid, 0, 0, 0)); }), EPERM);
+  EXPECT_EQ(confined([] {
+              int threads_uid = -1;
+              std::thread([&] { threads_uid = static_cast<int>(getuid()); }).join();
+              return threads_uid == static_cast<int>(getuid()) ? 0 : 1;
+            }),
+            0);
+}
+
+TEST_F(Confinement, MemoryAndDescriptorsAreLimited) {
+  const auto map = [](std::uint64_t size) {
+    void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? errno : 0;
+  };
+  EXPECT_EQ(confined([&] { return map(kMostMemory / 2); }), 0);
+  EXPECT_EQ(confined([&] { return map(kMostMemory + 4096); }), ENOMEM);
+  EXPECT_EQ(confined([] {
+              int fd = 0;
+              while (fd >= 0 && fd < 1000) fd = dup(0);
+              return fd < 0 ? errno : 0;
+            }),
+            EMFILE);
+}
+
 TEST_F(Confinement, NoPrivilegesAndNoCoreFile) {
   EXPECT_EQ(confined([] { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); }), 1);
   EXPECT_EQ(confined([] {
@@ -180,7 +224,7 @@ TEST_F(Confinement, ChildrenMadeBeforeCanBeEnded) {
     const pid_t vm = fork();
     if (vm == 0)
       for (;;) pause();
-    if (!confine()) _exit(kCannotConfine);
+    if (!confine(vm)) _exit(kCannotConfine);
     kill(vm, SIGKILL);
     int status = 0;
     _exit(waitpid(vm, &status, 0) == vm && WTERMSIG(status) == SIGKILL ? 0 : 1);
