@@ -141,8 +141,7 @@ class GuestRun {
     guest_ = std::move(*guest);
     host_id_ = fmt::format("vm-{:x}-{:x}", guest_.machine->pid(),
                            std::chrono::system_clock::now().time_since_epoch().count());
-    for (const std::string& wall : guest_.machine->missing_walls())
-      print_note(fmt::format("QEMU is less confined: it has no {}", wall));
+    note_missing_walls("QEMU", guest_.machine->missing_walls());
     progress.step("attaching to the guest");
     if (auto ok = attach(progress); !ok) return ok;
     if (!guest_.shell || options_.command.empty()) return {};

@@ -3,6 +3,10 @@
 
 #include <sys/types.h>
 
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "base/result.h"
 
 namespace glasshook::cli {
@@ -11,5 +15,8 @@ namespace glasshook::cli {
 /// needs is open. It can still end `child`, if it has one. Says what this machine's kernel cannot
 /// do.
 Result<> raise_walls(pid_t child = 0);
+
+/// Says on one line which walls are missing, if any.
+void note_missing_walls(std::string_view who, const std::vector<std::string>& walls);
 
 }  // namespace glasshook::cli

@@ -159,7 +159,7 @@ std::vector<std::string> Cage::missing(std::uint32_t not_put_up) const {
     const char* text;
   };
   constexpr std::array kNames{Name{kUser, "user of its own"},
-                              Name{kNamespaces, "namespaces of its own (network, processes, IPC)"},
+                              Name{kNamespaces, "namespaces of its own"},
                               Name{kLandlock, "Landlock"},
                               Name{kSeccomp, "seccomp filter of ours"},
                               Name{kPrivileges, "dropped privileges"},
