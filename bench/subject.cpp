@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "hypervisor/attached/probe_client.h"
@@ -28,22 +29,19 @@ double own_seconds() {
 }  // namespace
 
 Result<std::unique_ptr<Subject>> Subject::start(const Case& c, const api::ApiCatalogue& catalogue) {
-  auto scratch = machine::TempDir::create();
-  if (!scratch) return std::unexpected(scratch.error());
   machine::GuestRequest request;
-  const std::string socket = scratch->path() / "probe.sock";
   if (c.plugin == Plugin::empty) request.plugin = GLASSHOOK_EMPTY_PLUGIN;
   if (c.plugin == Plugin::probe) {
     const auto plugin = machine::plugin_file();
     if (!plugin) return std::unexpected(plugin.error());
     request.plugin = *plugin;
-    request.plugin_arguments = "socket=" + socket;
+    request.probe = true;
   }
   auto guest = machine::start_guest(request, [](std::string_view) {});
   if (!guest) return std::unexpected(guest.error());
-  std::unique_ptr<Subject> subject(new Subject(std::move(*scratch), std::move(*guest)));
+  std::unique_ptr<Subject> subject(new Subject(std::move(*guest)));
   if (c.behaviours)
-    if (auto ok = subject->watch(socket, c, catalogue); !ok) return std::unexpected(ok.error());
+    if (auto ok = subject->watch(c, catalogue); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->find_vcpu(); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->guest_.machine->resume(in(10)); !ok) return std::unexpected(ok.error());
   return subject;
@@ -66,9 +64,8 @@ Result<Taken> Subject::run(const Workload& workload) {
                .events = events_ - events};
 }
 
-Result<> Subject::watch(const std::string& socket, const Case& c,
-                        const api::ApiCatalogue& catalogue) {
-  auto probe = hypervisor::ProbeClient::connect(socket, "qemu-tcg", seconds(5));
+Result<> Subject::watch(const Case& c, const api::ApiCatalogue& catalogue) {
+  auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), "qemu-tcg");
   if (!probe) return std::unexpected(probe.error());
   monitor::SessionOptions options;
   options.behaviours = *c.behaviours;
@@ -87,8 +84,16 @@ Result<> Subject::find_vcpu() {
   if (!cpus) return std::unexpected(cpus.error());
   if (!cpus->IsArray() || cpus->Empty() || !(*cpus)[0].HasMember("thread-id"))
     return fail(ErrorCode::protocol, "QEMU does not say which thread runs the vCPU");
-  statistics_ = fmt::format("/proc/{}/task/{}/schedstat", guest_.machine->pid(),
-                            (*cpus)[0]["thread-id"].GetInt());
+  // As QEMU's process namespace numbers it: the last number of NSpid in proc(5).
+  const std::string wanted = fmt::format("\t{}", (*cpus)[0]["thread-id"].GetInt());
+  for (const auto& task :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", guest_.machine->pid()))) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("NSpid:") && line.ends_with(wanted))
+        statistics_ = task.path() / "schedstat";
+  }
+  if (statistics_.empty()) return fail(ErrorCode::not_found, "the vCPU's thread is not there");
   return {};
 }
 

@@ -11,7 +11,6 @@
 #include "api/signature.h"
 #include "behaviour/family.h"
 #include "machine/guest.h"
-#include "machine/process.h"
 #include "monitor/session.h"
 
 namespace glasshook::bench {
@@ -48,15 +47,13 @@ class Subject {
   Result<Taken> run(const Workload& workload);
 
  private:
-  Subject(machine::TempDir scratch, machine::Guest guest)
-      : scratch_(std::move(scratch)), guest_(std::move(guest)) {}
+  explicit Subject(machine::Guest guest) : guest_(std::move(guest)) {}
 
-  Result<> watch(const std::string& socket, const Case& c, const api::ApiCatalogue& catalogue);
+  Result<> watch(const Case& c, const api::ApiCatalogue& catalogue);
   Result<> find_vcpu();
   [[nodiscard]] double vcpu_seconds() const;
   Result<> wait();
 
-  machine::TempDir scratch_;
   machine::Guest guest_;
   std::unique_ptr<monitor::Session> session_;
   std::string statistics_;

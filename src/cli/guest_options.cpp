@@ -85,8 +85,7 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--console", o.console, "Keep what the guest's console prints", "FILE");
 }
 
-Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
-                                                 const fs::path& socket) {
+Result<machine::GuestRequest> make_guest_request(const GuestOptions& options) {
   if (auto ok = check_combination(options); !ok) return std::unexpected(ok.error());
   const auto bytes = parse_size(options.memory, 1 << 20);
   if (!bytes) return std::unexpected(bytes.error());
@@ -110,7 +109,7 @@ Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
   auto plugin = machine::plugin_file();
   if (!plugin) return std::unexpected(plugin.error());
   request.plugin = std::move(*plugin);
-  request.plugin_arguments = "socket=" + socket.native();
+  request.probe = true;
   return request;
 }
 

@@ -29,10 +29,8 @@ struct GuestOptions {
 
 void add_guest_options(CommandBuilder command, GuestOptions& options);
 
-/// What to start, with the plugin's socket at `socket`. Checks what can be checked without
-/// starting anything.
-[[nodiscard]] Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
-                                                               const std::filesystem::path& socket);
+/// What to start, to be watched. Checks what can be checked without starting anything.
+[[nodiscard]] Result<machine::GuestRequest> make_guest_request(const GuestOptions& options);
 
 /// The command for the guest's shell. A Windows program of this host that it names is delivered and
 /// called by its place in the guest. Fails when a file to copy does not exist.

@@ -23,7 +23,6 @@ using machine::in;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr auto kAttachTime = seconds(20);
 // Generous: a loaded host may be ten times slower than a quiet one.
 constexpr auto kReadyTime = seconds(60);
 constexpr auto kBootTime = std::chrono::minutes(5);
@@ -31,7 +30,6 @@ constexpr auto kResumeTime = seconds(20);
 
 /// What was checked before anything is started.
 struct Plan {
-  std::filesystem::path socket;
   machine::GuestRequest request;
   machine::GuestProfile profile;
   machine::GuestCommand command;
@@ -55,10 +53,9 @@ Result<> plan_command(const GuestRunOptions& options, Plan& plan) {
   return {};
 }
 
-Result<Plan> make_plan(const GuestRunOptions& options, const std::filesystem::path& scratch) {
+Result<Plan> make_plan(const GuestRunOptions& options) {
   Plan plan;
-  plan.socket = scratch / "probe.sock";
-  auto request = make_guest_request(options.guest, plan.socket);
+  auto request = make_guest_request(options.guest);
   if (!request) return std::unexpected(request.error());
   plan.request = std::move(*request);
   if (options.command.empty() && !plan.request.custom)
@@ -142,6 +139,9 @@ class GuestRun {
         machine::start_guest(plan_.request, [&](std::string_view step) { progress.step(step); });
     if (!guest) return std::unexpected(guest.error());
     guest_ = std::move(*guest);
+    host_id_ = fmt::format("vm-{:x}-{:x}", guest_.machine->pid(),
+                           std::chrono::system_clock::now().time_since_epoch().count());
+    note_missing_walls("QEMU", guest_.machine->missing_walls());
     progress.step("attaching to the guest");
     if (auto ok = attach(progress); !ok) return ok;
     if (!guest_.shell || options_.command.empty()) return {};
@@ -154,19 +154,19 @@ class GuestRun {
   }
 
   Result<> attach(Progress& progress) {
-    auto probe = hypervisor::ProbeClient::connect(plan_.socket.native(), "qemu-tcg", kAttachTime);
+    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), "qemu-tcg");
     if (!probe) return std::unexpected(probe.error());
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
-    monitor::SessionOptions wanted = scoped_session(options_, host_id_of(plan_.socket));
+    monitor::SessionOptions wanted = scoped_session(options_, host_id_);
     if (plan_.profile.runs_windows_programs) wanted.platform = behaviour::Platform::windows;
     auto hypervisor = recorded(std::move(*probe), options_.watch.record,
                                {.options = wanted, .windows_apis = apis_.windows() != nullptr});
     if (!hypervisor) return std::unexpected(hypervisor.error());
     if (guest_.shell && !options_.command.empty())
       if (auto ok = guest_.shell->deliver(plan_.command); !ok) return ok;
-    if (auto ok = raise_walls(plan_.socket.parent_path()); !ok) return ok;
+    if (auto ok = raise_walls(guest_.machine->pid()); !ok) return ok;
     auto session =
         monitor::Session::start(std::move(*hypervisor), apis_, std::move(wanted),
                                 [this](const behaviour::Event& event) { outputs_.write(event); });
@@ -201,7 +201,7 @@ class GuestRun {
   /// Lets the command run, and watches.
   Result<int> watch_command() {
     interrupts_.handle_in_order();
-    outputs_.begin(host_id_of(plan_.socket));
+    outputs_.begin(host_id_);
     if (guest_.shell && !options_.command.empty())
       if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
     std::optional<int> status;
@@ -280,6 +280,7 @@ class GuestRun {
   Interrupts& interrupts_;
   std::unique_ptr<monitor::Session> session_;  ///< outlives the VM
   machine::Guest guest_;
+  std::string host_id_;
   MissingModule missing_module_;
 };
 
@@ -313,10 +314,7 @@ bool may_need_windows_apis(const GuestRunOptions& options, const Plan& plan) {
 
 Result<int> run_in_guest(const GuestRunOptions& options, ColorMode color) {
   Interrupts interrupts;
-  const auto scratch = machine::TempDir::create();
-  if (!scratch) return std::unexpected(scratch.error());
-  interrupts.set_scratch(scratch->path());
-  auto plan = make_plan(options, scratch->path());
+  auto plan = make_plan(options);
   if (!plan) return std::unexpected(plan.error());
   if (!plan->executable) {
     print_error(plan->executable.error());

@@ -9,7 +9,6 @@
 
 #include "cli/diagnostics.h"
 #include "cli/exit_status.h"
-#include "machine/process.h"
 
 namespace glasshook::cli {
 namespace {
@@ -47,11 +46,6 @@ Interrupts::~Interrupts() {
   ::close(event_fd_);
 }
 
-void Interrupts::set_scratch(std::filesystem::path directory) {
-  const std::lock_guard lock(mutex_);
-  scratch_ = std::move(directory);
-}
-
 void Interrupts::watch(int fd) {
   for (;;) {
     std::uint64_t events = 0;
@@ -59,8 +53,6 @@ void Interrupts::watch(int fd) {
     if (events >= kStop) return;
     count_ += static_cast<int>(events);
     if (in_order_ && count_ == 1) continue;
-    const std::lock_guard lock(mutex_);
-    if (!scratch_.empty()) machine::remove_directory(scratch_);
     print_note("interrupted");
     ::_exit(kInterrupted);
   }

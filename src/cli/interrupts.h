@@ -4,15 +4,12 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <filesystem>
-#include <mutex>
 #include <thread>
 
 namespace glasshook::cli {
 
 /// Catches SIGINT, SIGTERM and SIGHUP while it lives; there is one at a time. A signal in the first
-/// phase, or a second one, ends the process with kInterrupted: children die with us, and the
-/// scratch directory is removed.
+/// phase, or a second one, ends the process with kInterrupted: children die with us.
 class Interrupts {
  public:
   Interrupts();
@@ -24,16 +21,11 @@ class Interrupts {
   void handle_in_order() { in_order_ = true; }
   [[nodiscard]] bool pending() const { return count_ > 0; }
 
-  /// A directory to remove when the process ends at once.
-  void set_scratch(std::filesystem::path directory);
-
  private:
   void watch(int fd);
 
   std::atomic<int> count_ = 0;
   std::atomic<bool> in_order_ = false;
-  std::mutex mutex_;
-  std::filesystem::path scratch_;
   int event_fd_;
   std::thread thread_;
 };

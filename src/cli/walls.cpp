@@ -1,6 +1,7 @@
 #include "cli/walls.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <ctime>
 
@@ -9,13 +10,17 @@
 
 namespace glasshook::cli {
 
-Result<> raise_walls(const std::filesystem::path& scratch) {
+Result<> raise_walls(pid_t child) {
   tzset();  // the C library reads the time zone from a file
-  const auto missing = confinement::confine({.scratch = scratch});
+  const auto missing = confinement::confine(child);
   if (!missing) return std::unexpected(missing.error());
-  for (const std::string& wall : *missing)
-    print_note(fmt::format("the monitor is less confined: this kernel has no {}", wall));
+  note_missing_walls("the monitor", *missing);
   return {};
+}
+
+void note_missing_walls(std::string_view who, const std::vector<std::string>& walls) {
+  if (!walls.empty())
+    print_note(fmt::format("{} is less confined here: no {}", who, fmt::join(walls, ", no ")));
 }
 
 }  // namespace glasshook::cli

@@ -27,9 +27,8 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
     }
   }
   config.plugin = request.plugin;
-  config.plugin_arguments = request.plugin_arguments;
+  config.probe = request.probe;
   config.console_log = request.console_log;
-  config.control_socket = request.control_socket;
 
   Guest guest;
   auto machine = Machine::start(config, snapshot, in(kStartTime));

@@ -20,9 +20,8 @@ struct GuestRequest {
   std::uint64_t memory_mib = 512;       ///< of a built image
   bool cold_boot = false;               ///< boot the image instead of restoring its snapshot
   std::filesystem::path plugin;
-  std::string plugin_arguments;
+  bool probe = false;  ///< the plugin is ours, to be attached to
   std::filesystem::path console_log;
-  std::filesystem::path control_socket;
 };
 
 /// A machine that has not run yet: attach to it, then resume it.

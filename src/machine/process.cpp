@@ -22,21 +22,35 @@ namespace {
 /// Everything the new process needs, made before fork: after it only system calls are safe.
 struct Launch {
   std::string program;
-  std::vector<char*> argv;
+  std::vector<char*> argv, environment;
   std::vector<int> inherit;
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, report_fd = -1;
-  pid_t parent = 0;
+  int parent_pidfd = -1;
+  const confinement::Cage* cage = nullptr;
 };
 
+/// What the new process says about itself before it is another program.
+struct Report {
+  int error = 0;              ///< why it is none
+  std::uint32_t missing = 0;  ///< confinement::Cage::enter()
+};
+
+void report(const Launch& launch, const Report& what) {
+  if (::write(launch.report_fd, &what, sizeof what) != sizeof what) ::_exit(126);
+}
+
 [[noreturn]] void report_and_exit(const Launch& launch) {
-  const int error = errno;
-  if (::write(launch.report_fd, &error, sizeof error) < 0) ::_exit(126);
+  report(launch, {.error = errno});
   ::_exit(127);
 }
 
 [[noreturn]] void become(const Launch& launch) {
+  if (launch.cage != nullptr) report(launch, {.missing = launch.cage->enter()});
+  // Forgotten when the user changes, so after that. Our parent may be gone already; in a process
+  // namespace of its own this process could not tell by getppid().
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != launch.parent) ::_exit(125);
+  pollfd parent_ended{launch.parent_pidfd, POLLIN, 0};
+  if (::poll(&parent_ended, 1, 0) != 0) ::_exit(125);
   ::setsid();
   sigset_t none;
   ::sigemptyset(&none);
@@ -47,8 +61,17 @@ struct Launch {
     report_and_exit(launch);
   for (const int fd : launch.inherit)
     if (::fcntl(fd, F_SETFD, 0) < 0) report_and_exit(launch);
-  ::execve(launch.program.c_str(), launch.argv.data(), environ);
+  ::execve(launch.program.c_str(), launch.argv.data(), launch.environment.data());
   report_and_exit(launch);
+}
+
+Result<> read_reports(int fd, const std::string& program, Report& all) {
+  for (Report said; ::read(fd, &said, sizeof said) == sizeof said;) {
+    all.missing |= said.missing;
+    if (said.error != 0)
+      return fail(ErrorCode::io, "cannot start {}: {}", program, std::strerror(said.error));
+  }
+  return {};
 }
 
 ExitStatus from_wait(const siginfo_t& info) {
@@ -90,13 +113,21 @@ Result<Child> Child::start(const ChildOptions& options) {
   for (const std::string& argument : options.argv)
     launch.argv.push_back(const_cast<char*>(argument.c_str()));
   launch.argv.push_back(nullptr);
+  for (const std::string& variable : options.environment)
+    launch.environment.push_back(const_cast<char*>(variable.c_str()));
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    launch.environment.push_back(*variable);
+  launch.environment.push_back(nullptr);
   launch.inherit = options.inherit;
-  launch.parent = ::getpid();
+  launch.cage = options.cage;
 
   Child child;
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   child.stderr_ = UniqueFd(::memfd_create("stderr", MFD_CLOEXEC));
   std::array<int, 2> report{-1, -1};
+  const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!self.valid())
+    return fail(ErrorCode::unsupported, "pidfd_open failed: {}", std::strerror(errno));
   if (!null.valid() || !child.stderr_.valid() || ::pipe2(report.data(), O_CLOEXEC) != 0)
     return fail(ErrorCode::io, "cannot start {}: {}", name, std::strerror(errno));
   const UniqueFd report_read(report[0]);
@@ -105,15 +136,17 @@ Result<Child> Child::start(const ChildOptions& options) {
   launch.stdout_fd = options.stdout_fd >= 0 ? options.stdout_fd : null.get();
   launch.stderr_fd = child.stderr_.get();
   launch.report_fd = report_write.get();
+  launch.parent_pidfd = self.get();
 
-  child.pid_ = ::fork();
+  child.pid_ = options.cage != nullptr ? options.cage->fork_into() : ::fork();
   if (child.pid_ < 0) return fail(ErrorCode::io, "cannot start {}: {}", name, std::strerror(errno));
   if (child.pid_ == 0) become(launch);
   report_write.reset();
   child.pidfd_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, child.pid_, 0)));
-  int error = 0;
-  if (::read(report_read.get(), &error, sizeof error) > 0)
-    return fail(ErrorCode::io, "cannot start {}: {}", launch.program, std::strerror(error));
+  Report all;
+  if (auto ok = read_reports(report_read.get(), launch.program, all); !ok)
+    return std::unexpected(ok.error());
+  if (options.cage != nullptr) child.missing_walls_ = options.cage->missing(all.missing);
   if (!child.pidfd_.valid())
     return fail(ErrorCode::unsupported, "pidfd_open failed: {}", std::strerror(errno));
   return child;
@@ -123,7 +156,8 @@ Child::Child(Child&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       pidfd_(std::move(other.pidfd_)),
       stderr_(std::move(other.stderr_)),
-      status_(other.status_) {}
+      status_(other.status_),
+      missing_walls_(std::move(other.missing_walls_)) {}
 
 Child& Child::operator=(Child&& other) noexcept {
   if (this != &other) {
@@ -132,6 +166,7 @@ Child& Child::operator=(Child&& other) noexcept {
     pidfd_ = std::move(other.pidfd_);
     stderr_ = std::move(other.stderr_);
     status_ = other.status_;
+    missing_walls_ = std::move(other.missing_walls_);
   }
   return *this;
 }
@@ -192,12 +227,17 @@ Result<std::string> run_program(const std::vector<std::string>& argv, Deadline d
 
 Result<TempDir> TempDir::create() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  for (const char* base : {runtime, "/tmp"}) {
-    if (base == nullptr || *base == '\0') continue;
-    std::string pattern = fmt::format("{}/glasshook.XXXXXX", base);
+  return create_in({runtime != nullptr ? runtime : "", "/tmp"});
+}
+
+Result<TempDir> TempDir::create_in(const std::vector<fs::path>& directories) {
+  for (const fs::path& base : directories) {
+    if (base.empty()) continue;
+    std::string pattern = base / "glasshook.XXXXXX";
     if (::mkdtemp(pattern.data()) != nullptr) return TempDir(pattern);
   }
-  return fail(ErrorCode::io, "cannot create a directory in /tmp: {}", std::strerror(errno));
+  return fail(ErrorCode::io, "cannot create a directory in {}: {}", directories.back().native(),
+              std::strerror(errno));
 }
 
 TempDir& TempDir::operator=(TempDir&& other) noexcept {
@@ -211,15 +251,9 @@ TempDir& TempDir::operator=(TempDir&& other) noexcept {
 TempDir::~TempDir() { remove(); }
 
 void TempDir::remove() {
-  if (!path_.empty()) remove_directory(path_);
-  path_.clear();
-}
-
-void remove_directory(const fs::path& directory) {
   std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored))
-    fs::remove_all(entry.path(), ignored);
-  ::rmdir(directory.c_str());
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+  path_.clear();
 }
 
 fs::path cache_directory() {

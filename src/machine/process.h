@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "confinement/cage.h"
 #include "machine/deadline.h"
 #include "machine/unique_fd.h"
 
@@ -30,6 +31,8 @@ struct ChildOptions {
   std::vector<std::string> argv;  ///< argv[0] is looked up in PATH unless it has a slash
   std::vector<int> inherit;       ///< descriptors kept open under the same number
   int stdout_fd = -1;             ///< -1: /dev/null
+  std::vector<std::string> environment = {};  ///< "NAME=VALUE", before what it has from us
+  confinement::Cage* cage = nullptr;          ///< to be put up around it; outlives it
 };
 
 /// A running child in its own session (a terminal's Ctrl-C does not reach it). It is killed when
@@ -49,6 +52,8 @@ class Child {
   Result<ExitStatus> wait(Deadline deadline);
   /// SIGKILL, then reap.
   void kill();
+  /// Walls of its cage that could not be put up; none without a cage.
+  [[nodiscard]] const std::vector<std::string>& missing_walls() const { return missing_walls_; }
   /// The last `limit` bytes it wrote to stderr.
   [[nodiscard]] std::string error_output(std::size_t limit = 4096) const;
 
@@ -59,6 +64,7 @@ class Child {
   UniqueFd pidfd_;
   UniqueFd stderr_;
   std::optional<ExitStatus> status_;
+  std::vector<std::string> missing_walls_;
 };
 
 /// Runs a program to its end; its stdout, at most `limit` bytes of it. Fails when it cannot be
@@ -73,6 +79,9 @@ class Child {
 class TempDir {
  public:
   [[nodiscard]] static Result<TempDir> create();
+  /// In the first of these directories that lets it.
+  [[nodiscard]] static Result<TempDir> create_in(
+      const std::vector<std::filesystem::path>& directories);
   TempDir(TempDir&& other) noexcept : path_(std::exchange(other.path_, {})) {}
   TempDir& operator=(TempDir&& other) noexcept;
   ~TempDir();
@@ -85,10 +94,6 @@ class TempDir {
 
   std::filesystem::path path_;
 };
-
-/// Removes a directory with all in it, as far as that can be done; also in a process that is
-/// confined to it (confinement::Allowed), where std::filesystem would try to unlink it as a file.
-void remove_directory(const std::filesystem::path& directory);
 
 /// $GLASSHOOK_CACHE, else $XDG_CACHE_HOME/glasshook, else ~/.cache/glasshook. Not created.
 [[nodiscard]] std::filesystem::path cache_directory();

@@ -19,32 +19,51 @@ std::string full_path(const std::filesystem::path& path) {
   return escaped(std::filesystem::absolute(path).native());
 }
 
+/// The name under which QEMU opens an inherited file again; without one, its own.
+std::string path_of(int fd, const std::filesystem::path& path) {
+  return fd >= 0 ? fmt::format("/proc/self/fd/{}", fd) : std::filesystem::absolute(path).native();
+}
+
+/// QEMU's own names for inherited files that it need not open again.
+enum FdSet : std::uint8_t { kDeliverySet = 1, kConsoleSet, kSnapshotSet, kFirstDiskSet };
+
+/// The name of an inherited file where QEMU looks for a file's name.
+std::string add_fd(std::vector<std::string>& args, int fd, std::size_t set) {
+  args.insert(args.end(), {"-add-fd", fmt::format("fd={},set={}", fd, set)});
+  return fmt::format("/dev/fdset/{}", set);
+}
+
 constexpr std::array<const char*, kPorts> kPortNames{"control", "stdout", "stderr"};
 
-void add_boot(std::vector<std::string>& args, const MachineConfig& config) {
+void add_boot(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds) {
   if (config.kernel.empty()) return;
-  args.insert(args.end(), {"-kernel", std::filesystem::absolute(config.kernel).native()});
+  args.insert(args.end(), {"-kernel", path_of(fds.kernel, config.kernel)});
   if (!config.initrd.empty())
-    args.insert(args.end(), {"-initrd", std::filesystem::absolute(config.initrd).native()});
+    args.insert(args.end(), {"-initrd", path_of(fds.initrd, config.initrd)});
   if (!config.append.empty()) args.insert(args.end(), {"-append", config.append});
 }
 
-void add_disks(std::vector<std::string>& args, const MachineConfig& config) {
+void add_disks(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds) {
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     const Disk& disk = config.disks[i];
+    const bool open = i < fds.disks.size() && fds.disks[i] >= 0;
+    const std::string file =
+        open ? add_fd(args, fds.disks[i], kFirstDiskSet + i) : full_path(disk.file);
     args.insert(args.end(),
                 {"-drive",
                  fmt::format("if=none,id=disk{},file={},format={},snapshot=on,cache=unsafe", i,
-                             full_path(disk.file), escaped(disk.format)),
+                             file, escaped(disk.format)),
                  "-device", fmt::format("virtio-blk-pci,drive=disk{}", i)});
   }
 }
 
 void add_channel(std::vector<std::string>& args, const MachineFds& fds) {
-  args.insert(args.end(), {"-add-fd", fmt::format("fd={},set=1", fds.delivery), "-drive",
-                           "if=none,id=delivery,file=/dev/fdset/1,format=raw,read-only=on",
-                           "-device", "virtio-blk-pci,drive=delivery,serial=delivery", "-device",
-                           fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
+  const std::string delivery = add_fd(args, fds.delivery, kDeliverySet);
+  args.insert(
+      args.end(),
+      {"-drive", fmt::format("if=none,id=delivery,file={},format=raw,read-only=on", delivery),
+       "-device", "virtio-blk-pci,drive=delivery,serial=delivery", "-device",
+       fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
   for (std::size_t i = 0; i < kPorts; ++i) {
     const char* name = kPortNames[i];
     args.insert(args.end(),
@@ -67,25 +86,24 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
       // Shared memory in a file without a name, so that RAM can be mapped from outside.
       "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
       "-machine", "q35,memory-backend=ram", "-rtc", "base=utc", "-device", "pvpanic-pci"};
-  add_boot(args, config);
-  add_disks(args, config);
+  add_boot(args, config, fds);
+  add_disks(args, config, fds);
   if (config.channel) add_channel(args, fds);
+  std::string console = "null,id=console";
+  if (fds.console >= 0)
+    console = fmt::format("file,id=console,path={}", add_fd(args, fds.console, kConsoleSet));
   args.insert(args.end(),
-              {"-chardev",
-               config.console_log.empty()
-                   ? "null,id=console"
-                   : fmt::format("file,id=console,path={}", full_path(config.console_log)),
-               "-serial", "chardev:console", "-chardev",
+              {"-chardev", console, "-serial", "chardev:console", "-chardev",
                fmt::format("socket,id=qmp,fd={}", fds.qmp), "-mon", "chardev=qmp,mode=control"});
-  if (!config.control_socket.empty())
-    args.insert(args.end(), {"-qmp", fmt::format("unix:{},server=on,wait=off",
-                                                 full_path(config.control_socket))});
   if (!config.plugin.empty()) {
-    std::string plugin = fmt::format("file={}", full_path(config.plugin));
-    if (!config.plugin_arguments.empty()) plugin += "," + config.plugin_arguments;
+    std::string plugin = "file=" + escaped(path_of(fds.plugin, config.plugin));
+    if (fds.probe >= 0) plugin += fmt::format(",fd={}", fds.probe);
     args.insert(args.end(), {"-plugin", plugin});
   }
-  if (incoming) args.insert(args.end(), {"-incoming", "defer"});
+  if (incoming) {
+    args.insert(args.end(), {"-incoming", "defer"});
+    add_fd(args, fds.snapshot, kSnapshotSet);
+  }
   args.insert(args.end(), config.extra_arguments.begin(), config.extra_arguments.end());
   return args;
 }
@@ -100,12 +118,13 @@ Result<std::string> snapshot_identity(const MachineConfig& config) {
   MachineConfig visible = config;
   visible.plugin.clear();
   visible.console_log.clear();
-  visible.control_socket.clear();
   std::string identity = fmt::format("{} {} {}.{}\n", program.native(), info.st_size,
                                      info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
   for (const std::string& argument : qemu_arguments(visible, MachineFds{}, false))
     identity += argument + "\n";
   return identity;
 }
+
+std::string incoming_uri() { return fmt::format("file:/dev/fdset/{}", int{kSnapshotSet}); }
 
 }  // namespace glasshook::machine

@@ -84,11 +84,31 @@ Result<std::unique_ptr<QmpClient>> QmpClient::adopt(UniqueFd socket, Deadline de
 
 Result<rapidjson::Document> QmpClient::execute(std::string_view command, std::string_view arguments,
                                                Deadline deadline) {
-  const std::uint64_t id = ++last_id_;
-  std::string request = fmt::format(R"({{"execute":{},"id":{})", json_quoted(command), id);
-  if (!arguments.empty()) request += fmt::format(R"(,"arguments":{})", arguments);
-  request += "}\r\n";
-  if (auto sent = send(request, deadline); !sent) return std::unexpected(sent.error());
+  if (auto sent = send(request(command, arguments), deadline); !sent)
+    return std::unexpected(sent.error());
+  return wait_reply(command, deadline);
+}
+
+Result<std::string> QmpClient::give_file(int fd, Deadline deadline) {
+  if (auto sent = send_with_file(request("add-fd", ""), fd); !sent)
+    return std::unexpected(sent.error());
+  const auto added = wait_reply("add-fd", deadline);
+  if (!added) return std::unexpected(added.error());
+  const auto set = added->IsObject() ? added->FindMember("fdset-id") : added->MemberEnd();
+  if (!added->IsObject() || set == added->MemberEnd() || !set->value.IsInt64())
+    return fail(ErrorCode::protocol, "QEMU does not say under which name it has a file");
+  return fmt::format("/dev/fdset/{}", set->value.GetInt64());
+}
+
+/// The bytes of a command with a new id.
+std::string QmpClient::request(std::string_view command, std::string_view arguments) {
+  std::string text = fmt::format(R"({{"execute":{},"id":{})", json_quoted(command), ++last_id_);
+  if (!arguments.empty()) text += fmt::format(R"(,"arguments":{})", arguments);
+  return text + "}\r\n";
+}
+
+/// The result of the last request.
+Result<rapidjson::Document> QmpClient::wait_reply(std::string_view command, Deadline deadline) {
   for (;;) {
     auto message = read_message(deadline);
     if (!message) {
@@ -101,7 +121,7 @@ Result<rapidjson::Document> QmpClient::execute(std::string_view command, std::st
     }
     const auto answered = message->FindMember("id");
     if (answered == message->MemberEnd() || !answered->value.IsUint64() ||
-        answered->value.GetUint64() != id)
+        answered->value.GetUint64() != last_id_)
       continue;  // the answer to a command whose deadline passed
     if (const auto error = message->FindMember("error"); error != message->MemberEnd())
       return fail(ErrorCode::io, "{}: {}", command, text_member(error->value, "desc"));
@@ -189,6 +209,25 @@ Result<> QmpClient::send(std::string_view bytes, Deadline deadline) {
     if (!ready) return std::unexpected(ready.error());
     if (!*ready) return timed_out("sending");
   }
+  return {};
+}
+
+/// A command short enough to be sent whole.
+Result<> QmpClient::send_with_file(std::string_view bytes, int fd) {
+  iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fd)> control{};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  cmsghdr* const rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+  if (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
+    return fail(ErrorCode::io, "cannot give QEMU a file: {}", std::strerror(errno));
   return {};
 }
 

@@ -45,6 +45,9 @@ class QmpClient {
   [[nodiscard]] Result<rapidjson::Document> execute(std::string_view command,
                                                     std::string_view arguments, Deadline deadline);
 
+  /// Gives QEMU an open file (borrowed); the name under which commands can use it.
+  [[nodiscard]] Result<std::string> give_file(int fd, Deadline deadline);
+
   /// The next event, waiting for it until the deadline; none when it passes.
   [[nodiscard]] Result<std::optional<QmpEvent>> next_event(Deadline deadline);
 
@@ -57,6 +60,9 @@ class QmpClient {
   Result<rapidjson::Document> read_message(Deadline deadline);
   Result<> fill(Deadline deadline);
   Result<> send(std::string_view bytes, Deadline deadline);
+  Result<> send_with_file(std::string_view bytes, int fd);
+  Result<rapidjson::Document> wait_reply(std::string_view command, Deadline deadline);
+  std::string request(std::string_view command, std::string_view arguments);
   void queue_event(const rapidjson::Document& message);
 
   UniqueFd socket_;

@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/text.h"
+#include "machine/qemu_files.h"
 
 namespace glasshook::machine {
 namespace fs = std::filesystem;
@@ -19,9 +21,9 @@ struct Pair {
   UniqueFd ours, theirs;
 };
 
-Result<Pair> socket_pair() {
+Result<Pair> socket_pair(int type = SOCK_STREAM) {
   std::array<int, 2> ends{-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends.data()) != 0)
     return fail(ErrorCode::io, "socketpair: {}", std::strerror(errno));
   return Pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
@@ -56,6 +58,66 @@ Result<> check_files(const MachineConfig& config) {
   return {};
 }
 
+/// Where QEMU makes the overlays of its disks; it has no name for them once they are open.
+Result<TempDir> overlay_directory() {
+  const char* chosen = std::getenv("TMPDIR");
+  const fs::path place = chosen != nullptr ? chosen : "";
+  // What root has for itself is closed to the user that QEMU becomes.
+  const bool usable = ::geteuid() != 0 || is_public(place);
+  return TempDir::create_in({usable ? place : "", "/var/tmp", "/tmp"});
+}
+
+/// What connects us with QEMU.
+struct Connections {
+  Pair qmp, probe;
+  std::array<Pair, kPorts> ports;
+  UniqueFd delivery, delivery_for_qemu;
+
+  static Result<Connections> make(const MachineConfig& config) {
+    Connections made;
+    std::vector<std::pair<Pair*, int>> pairs{{&made.qmp, SOCK_STREAM}};
+    if (config.probe) pairs.emplace_back(&made.probe, SOCK_SEQPACKET);
+    if (config.channel)
+      for (Pair& port : made.ports) pairs.emplace_back(&port, SOCK_STREAM);
+    for (const auto& [pair, type] : pairs) {
+      auto ends = socket_pair(type);
+      if (!ends) return std::unexpected(ends.error());
+      *pair = std::move(*ends);
+    }
+    if (!config.channel) return made;
+    auto file = nameless_file(kDeliverySize);
+    if (!file) return std::unexpected(file.error());
+    made.delivery = std::move(*file);
+    auto again = reopened_read_only(made.delivery.get());
+    if (!again) return std::unexpected(again.error());
+    made.delivery_for_qemu = std::move(*again);
+    return made;
+  }
+};
+
+MachineFds inherited(const Connections& connections, const QemuFiles& files) {
+  MachineFds fds{.qmp = connections.qmp.theirs.get(),
+                 .delivery = connections.delivery_for_qemu.get(),
+                 .probe = connections.probe.theirs.get(),
+                 .kernel = files.kernel.get(),
+                 .initrd = files.initrd.get(),
+                 .plugin = files.plugin.get(),
+                 .console = files.console.get(),
+                 .snapshot = files.snapshot.get()};
+  for (std::size_t i = 0; i < kPorts; ++i) fds.ports[i] = connections.ports[i].theirs.get();
+  for (const UniqueFd& disk : files.disks) fds.disks.push_back(disk.get());
+  return fds;
+}
+
+std::vector<int> all_of(const MachineFds& fds) {
+  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,   fds.kernel,
+                       fds.initrd, fds.plugin,   fds.console, fds.snapshot};
+  all.insert(all.end(), fds.ports.begin(), fds.ports.end());
+  all.insert(all.end(), fds.disks.begin(), fds.disks.end());
+  std::erase(all, -1);
+  return all;
+}
+
 std::string string_member(const rapidjson::Value& object, const char* name) {
   const auto member = object.FindMember(name);
   return member != object.MemberEnd() && member->value.IsString() ? member->value.GetString() : "";
@@ -67,42 +129,38 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
                                                 const std::optional<fs::path>& snapshot,
                                                 Deadline deadline) {
   if (auto ok = check_files(config); !ok) return std::unexpected(ok.error());
-  auto qmp = socket_pair();
-  if (!qmp) return std::unexpected(qmp.error());
-  MachineFds fds{.qmp = qmp->theirs.get()};
-  std::array<Pair, kPorts> ports;
-  UniqueFd delivery, delivery_for_qemu;
-  std::vector<int> inherit{fds.qmp};
-  if (config.channel) {
-    for (std::size_t i = 0; i < kPorts; ++i) {
-      auto pair = socket_pair();
-      if (!pair) return std::unexpected(pair.error());
-      ports[i] = std::move(*pair);
-      fds.ports[i] = ports[i].theirs.get();
-      inherit.push_back(fds.ports[i]);
-    }
-    auto file = nameless_file(kDeliverySize);
-    if (!file) return std::unexpected(file.error());
-    delivery = std::move(*file);
-    auto again = reopened_read_only(delivery.get());
-    if (!again) return std::unexpected(again.error());
-    delivery_for_qemu = std::move(*again);
-    fds.delivery = delivery_for_qemu.get();
-    inherit.push_back(fds.delivery);
-  }
-  auto child = Child::start({qemu_arguments(config, fds, snapshot.has_value()), inherit, -1});
+  auto files = QemuFiles::open(config, snapshot);
+  if (!files) return std::unexpected(files.error());
+  auto connections = Connections::make(config);
+  if (!connections) return std::unexpected(connections.error());
+  // Removed when QEMU has opened its overlays: then it has no directory to write to at all.
+  auto scratch = overlay_directory();
+  if (!scratch) return std::unexpected(scratch.error());
+  auto cage = confinement::Cage::prepare(cage_needs(config, *files, scratch->path()));
+  if (!cage) return std::unexpected(cage.error());
+  if (const auto user = cage->user(); user && ::chown(scratch->path().c_str(), *user, *user) != 0)
+    return fail(ErrorCode::io, "cannot give {} away: {}", scratch->path().native(),
+                std::strerror(errno));
+  const MachineFds fds = inherited(*connections, *files);
+  auto child = Child::start({.argv = qemu_arguments(config, fds, snapshot.has_value()),
+                             .inherit = all_of(fds),
+                             .environment = {"TMPDIR=" + scratch->path().native()},
+                             .cage = &*cage});
   if (!child) return with_remedy(std::unexpected(child.error()), "scripts/setup installs QEMU");
-  std::unique_ptr<Machine> machine(new Machine(std::move(*child)));
-  machine->delivery_ = std::move(delivery);
-  for (std::size_t i = 0; i < kPorts; ++i) machine->ports_[i] = std::move(ports[i].ours);
-  qmp->theirs.reset();
-  auto client = QmpClient::adopt(std::move(qmp->ours), deadline);
+  std::unique_ptr<Machine> machine(new Machine(std::move(*cage), std::move(*child)));
+  machine->delivery_ = std::move(connections->delivery);
+  machine->probe_ = std::move(connections->probe.ours);
+  for (std::size_t i = 0; i < kPorts; ++i)
+    machine->ports_[i] = std::move(connections->ports[i].ours);
+  auto qmp = std::move(connections->qmp.ours);
+  connections = fail(ErrorCode::closed, "with QEMU");  // its ends are QEMU's alone
+  auto client = QmpClient::adopt(std::move(qmp), deadline);
   if (!client)
     return std::unexpected(client.error().code == ErrorCode::closed ? machine->why_gone()
                                                                     : client.error());
   machine->qmp_ = std::move(*client);
   if (snapshot) {
-    if (auto restored = machine->restore(*snapshot, deadline); !restored)
+    if (auto restored = machine->restore(deadline); !restored)
       return with_remedy(fail(restored.error().code, "the snapshot does not restore: {}",
                               restored.error().message),
                          fmt::format("remove {} (it is made anew)", snapshot->native()));
@@ -149,17 +207,21 @@ Result<> Machine::use_mapped_ram(Deadline deadline) {
 Result<> Machine::save_snapshot(const fs::path& file, Deadline deadline) {
   if (auto ok = pause(deadline); !ok) return ok;
   if (auto ok = use_mapped_ram(deadline); !ok) return ok;
-  auto begun = execute(
-      "migrate", fmt::format(R"({{"uri":{}}})", json_quoted("file:" + file.native())), deadline);
+  const UniqueFd open(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!open.valid())
+    return fail(ErrorCode::io, "cannot make {}: {}", file.native(), std::strerror(errno));
+  const auto name = qmp_->give_file(open.get(), deadline);
+  if (!name) return std::unexpected(name.error());
+  auto begun =
+      execute("migrate", fmt::format(R"({{"uri":{}}})", json_quoted("file:" + *name)), deadline);
   if (!begun) return std::unexpected(begun.error());
   return wait_migrated("saving the snapshot", deadline);
 }
 
-Result<> Machine::restore(const fs::path& snapshot, Deadline deadline) {
+Result<> Machine::restore(Deadline deadline) {
   if (auto ok = use_mapped_ram(deadline); !ok) return ok;
-  auto begun =
-      execute("migrate-incoming",
-              fmt::format(R"({{"uri":{}}})", json_quoted("file:" + snapshot.native())), deadline);
+  auto begun = execute("migrate-incoming",
+                       fmt::format(R"({{"uri":{}}})", json_quoted(incoming_uri())), deadline);
   if (!begun) return std::unexpected(begun.error());
   return wait_migrated("restoring the snapshot", deadline);
 }

@@ -36,8 +36,7 @@ struct MachineConfig {
   bool channel = true;
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
   std::filesystem::path plugin;       ///< TCG plugin; empty: none
-  std::string plugin_arguments;       ///< "name=value,name=value"
-  std::filesystem::path control_socket;  ///< where a second QMP server listens; empty: nowhere
+  bool probe = false;                 ///< the plugin is ours: Machine has a connection to it
   std::vector<std::string> extra_arguments;
   std::string qemu = "qemu-system-x86_64";
 };
@@ -46,11 +45,14 @@ struct MachineConfig {
 enum class Port : std::uint8_t { control, out, err };
 inline constexpr std::size_t kPorts = 3;
 
-/// Descriptors QEMU inherits; -1 where the configuration has no channel.
+/// Descriptors QEMU inherits. -1: the configuration has no such thing, or QEMU opens it by name.
 struct MachineFds {
   int qmp = -1;
   int delivery = -1;
   std::array<int, kPorts> ports{-1, -1, -1};
+  int probe = -1;
+  int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1;
+  std::vector<int> disks = {};
 };
 
 /// Virtual size of the delivery disk.
@@ -60,12 +62,16 @@ inline constexpr std::uint64_t kDeliverySize = std::uint64_t{1} << 30;
 [[nodiscard]] std::vector<std::string> qemu_arguments(const MachineConfig& config,
                                                       const MachineFds& fds, bool incoming);
 
+/// Where it then finds the state to restore, for QMP's migrate-incoming.
+[[nodiscard]] std::string incoming_uri();
+
 /// Text that identifies what a snapshot depends on besides the disk's content: the QEMU program
 /// file and the parts of the configuration the guest can see.
 [[nodiscard]] Result<std::string> snapshot_identity(const MachineConfig& config);
 
-/// A QEMU process under our control. It is killed with the object, and with the thread that
-/// started it. Used from one thread.
+/// A QEMU process under our control, in a cage (confinement::Cage): it sees no file of the host but
+/// those of its configuration. It is killed with the object, and with the thread that started it.
+/// Used from one thread.
 class Machine {
  public:
   /// Starts QEMU, stopped before its first instruction; with `snapshot`, in the state saved there.
@@ -93,20 +99,28 @@ class Machine {
   [[nodiscard]] int exit_fd() const { return child_.pidfd(); }
   /// Our end of a port; invalid when taken already or without a channel.
   [[nodiscard]] UniqueFd take_port(Port port);
+  /// Our end of the connection to the plugin; invalid when taken already or without one.
+  [[nodiscard]] UniqueFd take_probe() { return std::move(probe_); }
+  /// Walls of QEMU's cage that could not be put up here.
+  [[nodiscard]] const std::vector<std::string>& missing_walls() const {
+    return child_.missing_walls();
+  }
   /// The file behind the delivery disk, kDeliverySize long; the guest sees what is written to it.
   [[nodiscard]] int delivery_fd() const { return delivery_.get(); }
 
  private:
-  explicit Machine(Child child) : child_(std::move(child)) {}
+  Machine(confinement::Cage cage, Child child) : cage_(std::move(cage)), child_(std::move(child)) {}
   Result<rapidjson::Document> execute(std::string_view command, std::string_view arguments,
                                       Deadline deadline);
   Result<> use_mapped_ram(Deadline deadline);
-  Result<> restore(const std::filesystem::path& snapshot, Deadline deadline);
+  Result<> restore(Deadline deadline);
   Result<> wait_migrated(std::string_view what, Deadline deadline);
 
+  confinement::Cage cage_;
   Child child_;
   std::unique_ptr<QmpClient> qmp_;
   std::array<UniqueFd, kPorts> ports_;
+  UniqueFd probe_;
   UniqueFd delivery_;
 };
 

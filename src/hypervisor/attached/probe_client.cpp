@@ -1,5 +1,6 @@
 #include "hypervisor/attached/probe_client.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -24,9 +25,26 @@ using probe::Request;
 using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
-constexpr int kReplyTimeoutMs = 10'000;
+constexpr milliseconds kReplyTime{10'000};
+/// What all replies of a session together may take beyond kQuickReply each. A probe that is slow
+/// at every one of thousands of requests is as good as none.
+constexpr milliseconds kAllSlowReplies{60'000};
+constexpr milliseconds kQuickReply{1000};
 /// How long a commit waits for running code to be dropped.
 constexpr milliseconds kCommitTime{1000};
+
+/// Whether the other side can no longer take memory away that we have mapped: reading it would end
+/// this process. Only memory files can be sealed, so it is one of those as well.
+bool is_lasting(int fd) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
+}
+
+/// What the other side may write at any time, read once.
+template <class T>
+T read_once(T& shared) {
+  return std::atomic_ref<T>(shared).load(std::memory_order_relaxed);
+}
 
 ByteWriter begin_request(Request request) {
   ByteWriter out;
@@ -38,7 +56,11 @@ ByteWriter begin_request(Request request) {
 
 class ProbeClient::Socket {
  public:
-  explicit Socket(int fd) : fd_(fd) {}
+  explicit Socket(int fd) : fd_(fd) {
+    // A peer that reads nothing holds nobody up.
+    const timeval patience{.tv_sec = kReplyTime.count() / 1000, .tv_usec = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  }
   ~Socket() { close(fd_); }
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -85,12 +107,20 @@ Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& soc
           "start QEMU with -plugin libglasshook-qemu.so,socket=" + socket_path);
     std::this_thread::sleep_for(milliseconds(5));
   }
-  std::unique_ptr<ProbeClient> client(new ProbeClient);
-  client->backend_ = std::move(backend);
-  client->socket_ = std::move(socket);
+  std::unique_ptr<ProbeClient> client(new ProbeClient(std::move(socket), std::move(backend)));
   if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
   return client;
 }
+
+Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection, std::string backend) {
+  std::unique_ptr<ProbeClient> client(
+      new ProbeClient(std::make_unique<Socket>(connection), std::move(backend)));
+  if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
+  return client;
+}
+
+ProbeClient::ProbeClient(std::unique_ptr<Socket> socket, std::string backend)
+    : backend_(std::move(backend)), socket_(std::move(socket)) {}
 
 Result<> ProbeClient::greet() {
   ByteWriter hello = begin_request(Request::hello);
@@ -103,10 +133,19 @@ Result<> ProbeClient::greet() {
     if (!reply) return std::unexpected(reply.error());
     return fail(ErrorCode::protocol, "the probe sent no memory");
   }
+  if (!is_lasting(fds[0]) || !is_lasting(fds[1])) {
+    close_all();
+    return with_remedy(fail(ErrorCode::protocol, "the probe's memory could be taken away again"),
+                       "let QEMU seal its RAM: not -object memory-backend-memfd,...,seal=off");
+  }
+  if ((::fcntl(fds[1], F_GETFL) & O_ACCMODE) != O_RDONLY) {
+    close_all();
+    return fail(ErrorCode::protocol, "the probe would let this process write to the guest");
+  }
   ByteReader reader(*reply);
   std::vector<RamFileSegment> segments;
-  const auto count = std::min<std::uint32_t>(reader.get<std::uint32_t>(), GuestRam::kMaxSegments);
-  for (std::uint32_t i = 0; i < count; ++i) {
+  const auto count = reader.get<std::uint32_t>();
+  for (std::uint32_t i = 0; i < count && segments.size() <= GuestRam::kMaxSegments; ++i) {
     const auto piece = reader.get<probe::RamPiece>();
     segments.push_back(
         {.begin = Gpa{piece.gpa}, .size = piece.size, .file_offset = piece.file_offset});
@@ -163,11 +202,17 @@ Result<std::vector<std::byte>> ProbeClient::request(std::span<const std::byte> m
   if (message.size() > probe::kMaxMessageBytes)
     return fail(ErrorCode::limit, "a request of {} bytes is too large", message.size());
   const std::lock_guard lock(request_mutex_);
+  // An answer that came too late would be taken for that of a later request.
+  if (given_up_) return fail(ErrorCode::closed, "the probe in the hypervisor answers too slowly");
+  const auto begun = std::chrono::steady_clock::now();
   if (!probe::send_message(socket_->fd(), message, {}))
     return fail(ErrorCode::closed, "the VM is gone");
   pollfd wait{.fd = socket_->fd(), .events = POLLIN, .revents = 0};
-  if (::poll(&wait, 1, kReplyTimeoutMs) <= 0)
-    return fail(ErrorCode::timeout, "the probe in the hypervisor does not answer");
+  given_up_ = ::poll(&wait, 1, static_cast<int>(kReplyTime.count())) <= 0;
+  if (given_up_) return fail(ErrorCode::timeout, "the probe in the hypervisor does not answer");
+  const auto taken = std::chrono::steady_clock::now() - begun;
+  if (taken > kQuickReply) slow_replies_ += taken;
+  given_up_ = slow_replies_ > kAllSlowReplies;
   std::vector<std::byte> reply;
   if (!probe::receive_message(socket_->fd(), reply, fds))
     return fail(ErrorCode::closed, "the VM is gone");
@@ -301,9 +346,11 @@ void ProbeClient::take_clock_anchor() {
 }
 
 system_clock::time_point ProbeClient::wall_time(std::uint64_t timestamp) const {
+  constexpr double kYear = 366 * 86400;  // a session's records are not older; a lie may be
   const auto distance = static_cast<std::int64_t>(timestamp - anchor_ticks_);
   const double seconds =
-      static_cast<double>(distance) / static_cast<double>(region_.ticks_per_second());
+      std::clamp(static_cast<double>(distance) / static_cast<double>(region_.ticks_per_second()),
+                 -kYear, kYear);
   return anchor_time_ +
          std::chrono::duration_cast<system_clock::duration>(std::chrono::duration<double>(seconds));
 }
@@ -359,7 +406,7 @@ void ProbeClient::answer_questions(const std::stop_token& stop) {
 }
 
 void ProbeClient::answer(probe::QuestionSlot& slot, std::uint32_t vcpu) {
-  const std::uint32_t size = std::min(slot.context_size, probe::kMaxContextBytes);
+  const std::uint32_t size = std::min(read_once(slot.context_size), probe::kMaxContextBytes);
   const std::byte* context = slot.context.data();
   const PageQuestion question{.vcpu = vcpu,
                               .page = Gpa{slot.page},

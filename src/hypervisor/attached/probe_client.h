@@ -21,6 +21,9 @@ class ProbeClient final : public Hypervisor {
   /// for capabilities().
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
       const std::string& socket_path, std::string backend, std::chrono::milliseconds timeout);
+  /// Speaks over an end of a connected socket (taken over).
+  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection,
+                                                                  std::string backend);
   ~ProbeClient() override;
 
   [[nodiscard]] Capabilities capabilities() const override;
@@ -47,7 +50,7 @@ class ProbeClient final : public Hypervisor {
   class Socket;
   class Mapping;
 
-  ProbeClient() = default;
+  ProbeClient(std::unique_ptr<Socket> socket, std::string backend);
   Result<> greet();
   Result<std::vector<std::byte>> request(std::span<const std::byte> message, std::vector<int>* fds);
   Result<> command(std::span<const std::byte> message);
@@ -63,6 +66,8 @@ class ProbeClient final : public Hypervisor {
   std::unique_ptr<RamFile> ram_;
   std::unique_ptr<capture::RingMerger> merger_;
   std::vector<HookId> hooks_;
+  std::chrono::steady_clock::duration slow_replies_{};  ///< spent waiting for them
+  bool given_up_ = false;  ///< on the probe; both guarded by request_mutex_
   std::uint64_t late_commits_ = 0;
   std::uint64_t anchor_ticks_ = 0;
   std::chrono::system_clock::time_point anchor_time_;

@@ -1,5 +1,6 @@
 #include "hypervisor/probe/control_server.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -136,13 +137,25 @@ bool same_user(int connection) {
 }
 
 void accept_forever(int listener, ControlTarget* target) {
-  pthread_setname_np(pthread_self(), "glasshook");
   for (;;) {
     const int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (connection < 0) continue;
     if (same_user(connection)) serve(connection, *target);
     close(connection);
   }
+}
+
+/// Without QEMU's signals, which belong to QEMU's threads.
+template <class Body>
+void start_thread(Body body) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([body] {
+    pthread_setname_np(pthread_self(), "glasshook");
+    body();
+  }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace
@@ -190,12 +203,21 @@ Result<> ControlServer::start(const std::string& path, ControlTarget& target) {
     close(listener);
     return fail(ErrorCode::io, "cannot listen on {}", path);
   }
-  // QEMU's signals belong to QEMU's threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread(accept_forever, listener, &target).detach();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  start_thread([listener, &target] { accept_forever(listener, &target); });
+  return {};
+}
+
+Result<> ControlServer::adopt(int connection, ControlTarget& target) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(connection, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET)
+    return fail(ErrorCode::invalid_argument, "descriptor {} is no connection to a monitor",
+                connection);
+  fcntl(connection, F_SETFD, FD_CLOEXEC);
+  start_thread([connection, &target] {
+    serve(connection, target);
+    close(connection);
+  });
   return {};
 }
 

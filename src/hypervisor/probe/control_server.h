@@ -50,6 +50,10 @@ class ControlServer {
   /// Replaces a stale socket file; fails when the path cannot be bound.
   static Result<> start(const std::string& path, ControlTarget& target);
 
+  /// Answers the one monitor at the other end of a connected socket (taken over), and nobody else.
+  /// Fails when it is no such socket.
+  static Result<> adopt(int connection, ControlTarget& target);
+
   /// Handles one request; the server's inner step, open to tests and fuzzing.
   static Result<std::vector<std::byte>> handle(std::span<const std::byte> message,
                                                ControlTarget& target);

@@ -62,7 +62,7 @@ Result<SharedRegion> SharedRegion::open(std::span<std::byte> bytes) {
   region.ticks_per_second_ = header.ticks_per_second;
   const bool sane = region.vcpus_ > 0 && region.vcpus_ <= kMaxVcpus &&
                     region.ring_bytes_ % kPageSize == 0 && region.ring_bytes_ <= 1ull << 32 &&
-                    region.ticks_per_second_ > 0;
+                    region.ticks_per_second_ >= kMinTicks && region.ticks_per_second_ <= kMaxTicks;
   if (!sane || layout_for(region.vcpus_, region.ring_bytes_).size > bytes.size())
     return fail(ErrorCode::protocol, "shared region has an impossible layout");
   const Layout l = layout_for(region.vcpus_, region.ring_bytes_);

@@ -19,6 +19,8 @@ inline constexpr std::uint32_t kMaxVcpus = 256;
 inline constexpr std::uint32_t kMaxHooks = 8192;
 inline constexpr std::uint32_t kMaxSitesPerPage = 1024;
 inline constexpr std::uint32_t kMaxContextBytes = 1024;
+/// Clocks from 1 MHz to 100 GHz.
+inline constexpr std::uint64_t kMinTicks = 1'000'000, kMaxTicks = 100'000'000'000;
 
 /// Where everything lies; written once by the probe before the region is shared.
 struct RegionHeader {

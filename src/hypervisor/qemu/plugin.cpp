@@ -1,5 +1,7 @@
 // Entry point of the QEMU TCG plugin:
 //   -plugin libglasshook-qemu.so,socket=PATH[,ring=MIB]
+// or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB]
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@ using namespace glasshook::hypervisor;
 
 struct Arguments {
   std::string socket;
+  int fd = -1;
   std::uint64_t ring_mib = 8;
 };
 
@@ -34,6 +37,8 @@ bool parse_arguments(int count, char** values, Arguments& out) {
     const auto value = equals == std::string_view::npos ? "" : argument.substr(equals + 1);
     if (name == "socket") {
       out.socket = value;
+    } else if (name == "fd") {
+      std::from_chars(value.data(), value.data() + value.size(), out.fd);
     } else if (name == "ring") {
       std::from_chars(value.data(), value.data() + value.size(), out.ring_mib);
       if (out.ring_mib < 1 || out.ring_mib > 1024) return false;
@@ -41,7 +46,7 @@ bool parse_arguments(int count, char** values, Arguments& out) {
       return false;
     }
   }
-  return !out.socket.empty();
+  return out.socket.empty() != (out.fd < 0);
 }
 
 int refuse(std::string_view why) {
@@ -49,10 +54,12 @@ int refuse(std::string_view why) {
   return 1;
 }
 
-/// A fresh memfd of that size, mapped.
+/// A fresh memfd of that size, mapped. It keeps its size, which the monitor insists on.
 std::span<std::byte> make_region(std::uint64_t size, int& fd) {
-  fd = memfd_create("glasshook-region", MFD_CLOEXEC);
-  if (fd < 0 || ftruncate(fd, static_cast<off_t>(size)) != 0) return {};
+  fd = memfd_create("glasshook-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0 || ftruncate(fd, static_cast<off_t>(size)) != 0 ||
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return {};
   void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return {};
   return {static_cast<std::byte*>(at), size};
@@ -82,8 +89,10 @@ GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*
 
   // Lives as long as QEMU: translated code and vCPU threads refer to it to the end.
   qemu::g_probe = new qemu::QemuProbe(id, options, region, fd);
-  if (auto started = probe::ControlServer::start(arguments.socket, *qemu::g_probe); !started)
-    return refuse(started.error().message);
+  const auto started = arguments.fd >= 0
+                           ? probe::ControlServer::adopt(arguments.fd, *qemu::g_probe)
+                           : probe::ControlServer::start(arguments.socket, *qemu::g_probe);
+  if (!started) return refuse(started.error().message);
   qemu::g_probe->register_callbacks();
   return 0;
 }

@@ -57,7 +57,7 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
     sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
     environment_.sets = sets_.back().get();
   }
-  attached_ = true;
+  attached_ = was_attached_ = true;
   runner_.set_enabled(true);
   return Welcome{.ram = host_ram_->pieces, .region_fd = region_fd_, .ram_fd = host_ram_->fd};
 }
@@ -152,12 +152,13 @@ void QemuProbe::on_heartbeat(unsigned vcpu) {
   take_requests();
 }
 
-void QemuProbe::take_requests() {
+void QemuProbe::take_requests(bool in_translation) {
   if (flush_wanted_.load(std::memory_order_relaxed) == 0) [[likely]]
     return;
   if (flush_running_.exchange(1) != 0) return;
   flush_wanted_ = 0;
   flushing_ = flushes_asked_.load();
+  flush_from_translation_ = in_translation;
   // Drops all translated code and our callbacks; on_reset_done() registers those that are wanted.
   qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
 }
@@ -169,7 +170,6 @@ void QemuProbe::on_resume() {
 
 void QemuProbe::on_reset_done() {
   translated_ = false;
-  translating_ = false;
   collect();
   register_callbacks();
   auto& done = region_.header().commits_done;

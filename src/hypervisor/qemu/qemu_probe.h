@@ -56,7 +56,8 @@ class QemuProbe final : public probe::ControlTarget {
   void translate(qemu_plugin_tb* block);
   void on_heartbeat(unsigned vcpu);
   void on_resume();
-  void take_requests();  ///< on a vCPU thread, at a moment when it can
+  /// On a vCPU thread, at a moment when it can.
+  void take_requests(bool in_translation = false);
   void on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
@@ -103,6 +104,7 @@ class QemuProbe final : public probe::ControlTarget {
   void request_flush();
   void begin_translating();
   void collect();
+  [[nodiscard]] bool can_stop_translating() const;
 
   qemu_plugin_id_t id_;
   ProbeOptions options_;
@@ -121,13 +123,15 @@ class QemuProbe final : public probe::ControlTarget {
   CpuAccess cpu_;
 
   std::atomic<bool> attached_{false};
+  std::atomic<bool> was_attached_{false};  ///< at some time
   std::atomic<bool> watch_user_{false};
   std::atomic<bool> watch_kernel_{false};
   std::atomic<bool> translating_{false};  ///< QEMU shows us the code it translates
   std::atomic<bool> translated_{false};   ///< it did so since the last flush
   std::atomic<bool> resumes_{false};      ///< QEMU tells when a vCPU wakes
   std::atomic<std::uint32_t> flush_wanted_{0}, flush_running_{0}, flushes_asked_{0};
-  std::uint32_t flushing_ = 0;  ///< flushes asked for before the one that runs
+  bool flush_from_translation_ = false;  ///< who asked for the flush that runs
+  std::uint32_t flushing_ = 0;           ///< flushes asked for before the one that runs
   std::atomic<const std::vector<Gva>*> thunks_{nullptr};
   std::vector<std::unique_ptr<std::vector<Gva>>> thunk_lists_;  ///< the last is in use
 

@@ -82,8 +82,17 @@ void QemuProbe::register_callbacks() {
   qemu_plugin_register_vcpu_resume_cb(id_,
                                       [](qemu_plugin_id_t, unsigned) { g_probe->on_resume(); });
   // Before the first code there is no telling whether QEMU tells about waking vCPUs.
-  if (attached_ || !resumes_) begin_translating();
+  const bool goes_on = translating_ && !(flush_from_translation_ && can_stop_translating());
+  translating_ = false;
+  if (attached_ || !resumes_ || goes_on) begin_translating();
 }
+
+/// QEMU (10.0, tcg_ctx->plugin_insn) does not forget the instruction whose translation a page fault
+/// ended until it shows us the next one. When it no longer does, it then generates nonsense, and
+/// crashes. So the last block that each vCPU translates for us has to be one that was finished:
+/// that of the one vCPU that asks for the end while it translates. Before the first monitor the
+/// others have hardly run.
+bool QemuProbe::can_stop_translating() const { return options_.vcpus == 1 || !was_attached_; }
 
 void QemuProbe::begin_translating() {
   translating_ = true;
@@ -96,8 +105,8 @@ void QemuProbe::translate(qemu_plugin_tb* tb) {
   // While QEMU shows us code, that code is slower by a store for each access to memory. With
   // one thread for all vCPUs it has to be: QEMU then does not tell when one wakes, and there
   // would be no moment to begin again.
-  if (!attached_ && resumes_) flush_wanted_ = 1;
-  take_requests();
+  if (!attached_ && resumes_ && can_stop_translating()) flush_wanted_ = 1;
+  take_requests(true);
   const bool kernel = Gva{qemu_plugin_tb_vaddr(tb)}.is_kernel();
   if (kernel)
     instrument_kernel(tb);

@@ -30,29 +30,29 @@ class GuestOptionsTest : public ::testing::Test {
 };
 
 TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
-  const auto request = make_guest_request(options_, "/run/p.sock");
+  const auto request = make_guest_request(options_);
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->name, "linux");
   EXPECT_EQ(request->memory_mib, 512u);
   EXPECT_FALSE(request->custom);
-  EXPECT_EQ(request->plugin_arguments, "socket=/run/p.sock");
+  EXPECT_TRUE(request->probe);
 }
 
 TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   options_.memory = "2G";
-  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 2048u);
+  EXPECT_EQ(make_guest_request(options_)->memory_mib, 2048u);
   options_.memory = "1024";
-  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 1024u);
+  EXPECT_EQ(make_guest_request(options_)->memory_mib, 1024u);
   for (const char* wrong : {"1M", "4K", "9000T", "x"}) {
     options_.memory = wrong;
-    EXPECT_FALSE(make_guest_request(options_, "s")) << wrong;
+    EXPECT_FALSE(make_guest_request(options_)) << wrong;
   }
 }
 
 TEST_F(GuestOptionsTest, OwnImagesGetTheirFormat) {
   options_.image = file("disk", std::string_view("QFI\xfb\0\0\0\3", 8));
   options_.smp = 4;
-  const auto request = make_guest_request(options_, "s");
+  const auto request = make_guest_request(options_);
   ASSERT_TRUE(request && request->custom);
   EXPECT_EQ(request->custom->disks.at(0).format, "qcow2");
   EXPECT_EQ(request->custom->smp, 4u);
@@ -64,10 +64,10 @@ TEST_F(GuestOptionsTest, OwnImagesGetTheirFormat) {
 
 TEST_F(GuestOptionsTest, RefusesWhatDoesNotFitTogether) {
   options_.append = "quiet";
-  EXPECT_THAT(make_guest_request(options_, "s").error().message, HasSubstr("need --kernel"));
+  EXPECT_THAT(make_guest_request(options_).error().message, HasSubstr("need --kernel"));
   options_.append.clear();
   options_.kernel = "/nonexistent";
-  EXPECT_THAT(make_guest_request(options_, "s").error().message, HasSubstr("/nonexistent"));
+  EXPECT_THAT(make_guest_request(options_).error().message, HasSubstr("/nonexistent"));
 }
 
 TEST_F(GuestOptionsTest, ChecksFilesAndVariables) {

@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -13,6 +17,7 @@
 #include "capture/builder.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
+#include "probe_memory.h"
 
 namespace glasshook::hypervisor {
 namespace {
@@ -27,14 +32,14 @@ class BareProbe : public probe::ControlTarget {
   BareProbe() {
     const auto ring = probe::SharedRegion::ring_bytes_for(1 << 16);
     const auto size = probe::SharedRegion::size_for(2, ring);
-    region_fd = memfd_create("region", 0);
-    ram_fd = memfd_create("ram", 0);
-    EXPECT_EQ(ftruncate(region_fd, static_cast<off_t>(size)), 0);
-    EXPECT_EQ(ftruncate(ram_fd, 1 << 20), 0);
+    region_fd = sealed_memory(static_cast<off_t>(size));
+    const int writable_ram = sealed_memory(1 << 20);
+    ram_fd = open_again(writable_ram, O_RDONLY);
     auto* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
     bytes = {static_cast<std::byte*>(at), size};
     region = probe::SharedRegion::create(bytes, 2, ring, probe::measure_ticks_per_second());
-    auto* ram_at = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, ram_fd, 0);
+    auto* ram_at = mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, writable_ram, 0);
+    close(writable_ram);
     ram_bytes = {static_cast<std::byte*>(ram_at), 1 << 20};
     ram.add({.begin = Gpa{0}, .size = 1 << 20, .host = ram_bytes.data()});
     environment.ram = &ram;
@@ -354,6 +359,76 @@ TEST_F(ProbeClientTest, GuestRamIsReadOnlyAndShared) {
   EXPECT_TRUE(client_->memory().read(Gpa{0x2000}, std::span{&value, 1}));
   EXPECT_EQ(value, std::byte{0xab});
   EXPECT_FALSE(client_->memory().read(Gpa{1 << 20}, std::span{&value, 1}));
+}
+
+TEST_F(ProbeClientTest, GuestRamCannotBeMadeWritable) {
+  const int ram = probe_.ram_fd;  // what the monitor gets
+  const auto map = [&](int rights) { return mmap(nullptr, 4096, rights, MAP_SHARED, ram, 0); };
+  EXPECT_EQ(map(PROT_READ | PROT_WRITE), MAP_FAILED);
+  void* readable = map(PROT_READ);
+  ASSERT_NE(readable, MAP_FAILED);
+  EXPECT_NE(mprotect(readable, 4096, PROT_READ | PROT_WRITE), 0);
+  munmap(readable, 4096);
+  EXPECT_LT(pwrite(ram, "x", 1, 0), 0);
+  EXPECT_NE(fallocate(ram, 3, 0, 4096), 0) << "a hole in guest RAM";
+  EXPECT_NE(ftruncate(ram, 0), 0);
+  const auto* mine = client_->memory().view(Gpa{0x2000}, kPageSize).data();
+  ASSERT_NE(mine, nullptr);
+  EXPECT_NE(mprotect(const_cast<std::byte*>(mine), kPageSize, PROT_READ | PROT_WRITE), 0);
+}
+
+/// What another user hears at the socket: 'r' refused by the file system, 'h' hung up, 'a' an
+/// answer.
+char heard_by_another_user(const std::string& path) {
+  const pid_t child = fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    if (setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0)
+      _exit('x');
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+      _exit(errno == EACCES ? 'r' : 'x');
+    const std::uint32_t hello[] = {1, probe::kProtocolVersion};
+    (void)send(fd, hello, sizeof hello, MSG_NOSIGNAL);
+    char answer = 0;
+    _exit(recv(fd, &answer, 1, 0) > 0 ? 'a' : 'h');
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return static_cast<char>(WEXITSTATUS(status));
+}
+
+TEST_F(ProbeClientTest, AnotherUserIsTurnedAwayTwice) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can come as another user";
+  client_.reset();  // one monitor at a time
+  EXPECT_EQ(heard_by_another_user(path_), 'r') << "the socket's mode is 0600";
+  ASSERT_EQ(chmod(path_.c_str(), 0666), 0);
+  EXPECT_EQ(heard_by_another_user(path_), 'h') << "who comes is asked who he is";
+  EXPECT_NE(connect(), nullptr) << "the same user is still served";
+}
+
+TEST(ControlServer, AdoptsOnlyAConnection) {
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  BareProbe bare;
+  EXPECT_FALSE(probe::ControlServer::adopt(pipe[0], bare));
+  for (const int fd : pipe) close(fd);
+}
+
+TEST(ControlServer, ServesTheOneAtTheOtherEndAndNobodyAfterHim) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
+  static auto& bare = *new BareProbe;  // the server's thread may outlive the test
+  ASSERT_TRUE(probe::ControlServer::adopt(ends[1], bare));
+  auto client = ProbeClient::adopt(ends[0], "bare");
+  ASSERT_TRUE(client) << client.error().message;
+  EXPECT_TRUE((*client)->load(argument_hook(3, false)));
+  client->reset();
+  for (int i = 0; i < 2000 && bare.detached == 0; ++i) usleep(1000);
+  EXPECT_EQ(bare.detached, 1);
 }
 
 TEST(ProbeClient, SaysWhereItLookedForAProbe) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <csignal>
 
 #include "scratch.h"
 
@@ -56,20 +57,32 @@ TEST(QemuArguments, FollowTheConfiguration) {
   config.memory_mib = 6144;
   config.channel = false;
   config.plugin = "/lib/plug,in.so";
-  config.plugin_arguments = "socket=/run/x";
-  config.console_log = "/tmp/console";
-  config.control_socket = "/run/vm.sock";
   config.extra_arguments = {"-device", "virtio-rng-pci"};
-  const auto args = qemu_arguments(config, MachineFds{.qmp = 3}, true);
+  const auto args = qemu_arguments(config,
+                                   MachineFds{.qmp = 3,
+                                              .probe = 20,
+                                              .kernel = 21,
+                                              .initrd = 22,
+                                              .plugin = 23,
+                                              .console = 24,
+                                              .snapshot = 25,
+                                              .disks = {26}},
+                                   true);
   EXPECT_EQ(value_of(args, "-accel"), "tcg,thread=multi");
   EXPECT_EQ(value_of(args, "-smp"), "4");
   EXPECT_EQ(value_of(args, "-object"), "memory-backend-memfd,id=ram,size=6144M,share=on");
-  EXPECT_EQ(value_of(args, "-plugin"), "file=/lib/plug,,in.so,socket=/run/x");
+  EXPECT_EQ(value_of(args, "-plugin"), "file=/proc/self/fd/23,fd=20");
+  EXPECT_EQ(value_of(args, "-kernel"), "/proc/self/fd/21");
+  EXPECT_EQ(value_of(args, "-initrd"), "/proc/self/fd/22");
   EXPECT_EQ(value_of(args, "-incoming"), "defer");
-  EXPECT_EQ(value_of(args, "-qmp"), "unix:/run/vm.sock,server=on,wait=off");
-  EXPECT_THAT(args, Contains("file,id=console,path=/tmp/console"));
+  EXPECT_THAT(args, Contains("fd=24,set=2"));
+  EXPECT_THAT(args, Contains("file,id=console,path=/dev/fdset/2"));
+  EXPECT_THAT(args, Contains("fd=25,set=3"));
+  EXPECT_EQ(incoming_uri(), "file:/dev/fdset/3");
+  EXPECT_THAT(args, Contains("fd=26,set=4"));
+  EXPECT_THAT(value_of(args, "-drive"), HasSubstr("file=/dev/fdset/4,"));
   EXPECT_THAT(args, Contains("virtio-rng-pci"));
-  EXPECT_THAT(args, Not(Contains("-add-fd")));
+  EXPECT_THAT(args, Not(Contains("socket,id=stderr,fd=-1")));
 }
 
 TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
@@ -80,9 +93,7 @@ TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
   ASSERT_TRUE(first) << first.error().message;
   MachineConfig same = config;
   same.plugin = "/plugin.so";
-  same.plugin_arguments = "socket=/x";
   same.console_log = "/tmp/log";
-  same.control_socket = "/tmp/control";
   EXPECT_EQ(snapshot_identity(same).value_or(""), *first);
   MachineConfig other = config;
   other.memory_mib = 1024;
@@ -108,7 +119,7 @@ class FakeMachineTest : public ::testing::Test {
     config.qemu =
         scratch_.write("qemu",
                        fmt::format("#!/bin/bash\nqmp=$(grep -ao 'socket,id=qmp,fd=[0-9]*' "
-                                   "/proc/$$/cmdline | grep -o '[0-9]*$')\n{}\n",
+                                   "<<<\"$*\" | grep -o '[0-9]*$')\n{}\n",
                                    script),
                        0755);
     return config;
@@ -148,6 +159,7 @@ while read -r line <&$qmp; do
   id=$(sed 's/.*"id":\([0-9]*\).*/\1/' <<<"$line")
   case $line in
     *query-migrate*) say "{\"return\": {\"status\": \"$state\", \"error-desc\": \"disk full\"}, \"id\": $id}" ;;
+    *add-fd*) say "{\"return\": {\"fdset-id\": 7}, \"id\": $id}" ;;
     *quit*) say "{\"return\": {}, \"id\": $id}"; exit 0 ;;
     *) say "{\"return\": {}, \"id\": $id}" ;;
   esac
@@ -159,7 +171,7 @@ TEST_F(FakeMachineTest, StartsResumesSavesAndQuits) {
   ASSERT_TRUE(machine) << machine.error().message;
   EXPECT_TRUE((*machine)->resume(soon()));
   EXPECT_TRUE((*machine)->pause(soon()));
-  EXPECT_TRUE((*machine)->save_snapshot("/tmp/x", soon()));
+  EXPECT_TRUE((*machine)->save_snapshot(scratch_.path() / "snapshot", soon()));
   EXPECT_FALSE((*machine)->take_port(Port::control).valid());
   (*machine)->quit(soon());
   const auto status = (*machine)->wait_exit(soon());
@@ -171,7 +183,7 @@ TEST_F(FakeMachineTest, ReportsASnapshotThatFails) {
   auto machine =
       Machine::start(config(fmt::format("state=failed{}", kConversation)), std::nullopt, soon());
   ASSERT_TRUE(machine) << machine.error().message;
-  const auto saved = (*machine)->save_snapshot("/tmp/x", soon());
+  const auto saved = (*machine)->save_snapshot(scratch_.path() / "snapshot", soon());
   ASSERT_FALSE(saved);
   EXPECT_THAT(saved.error().message, HasSubstr("disk full"));
 }
@@ -179,9 +191,10 @@ TEST_F(FakeMachineTest, ReportsASnapshotThatFails) {
 TEST_F(FakeMachineTest, NoticesThatQemuWasKilled) {
   auto machine = Machine::start(
       config("printf '{\"QMP\": {}}\\r\\n' >&$qmp; read -r line <&$qmp; "
-             "printf '{\"return\": {}, \"id\": 1}\\r\\n' >&$qmp; read -r line <&$qmp; kill -9 $$"),
+             "printf '{\"return\": {}, \"id\": 1}\\r\\n' >&$qmp; read -r line <&$qmp; sleep 1000"),
       std::nullopt, soon());
   ASSERT_TRUE(machine) << machine.error().message;
+  ASSERT_EQ(::kill((*machine)->pid(), SIGKILL), 0);
   const auto resumed = (*machine)->resume(soon());
   ASSERT_FALSE(resumed);
   EXPECT_EQ(resumed.error().code, ErrorCode::closed);
