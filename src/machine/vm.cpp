@@ -137,6 +137,22 @@ Result<> Machine::pause(Deadline deadline) {
   return done ? Result<>() : std::unexpected(done.error());
 }
 
+Result<> Machine::run_to(std::uint32_t address, Deadline deadline) {
+  if (auto ok = resume(deadline); !ok) return ok;
+  const std::string there = fmt::format("EIP={:08x}", address);
+  for (;;) {
+    auto registers =
+        execute("human-monitor-command", R"({"command-line":"info registers"})", deadline);
+    if (!registers) return std::unexpected(registers.error());
+    if (registers->IsString() &&
+        std::string_view(registers->GetString()).find(there) != std::string_view::npos)
+      return pause(deadline);
+    if (Clock::now() >= deadline)
+      return fail(ErrorCode::timeout, "the machine does not come to its kernel in time");
+    ::poll(nullptr, 0, 20);
+  }
+}
+
 Result<> Machine::use_mapped_ram(Deadline deadline) {
   auto done = execute("migrate-set-capabilities",
                       R"({"capabilities":[{"capability":"mapped-ram","state":true}]})", deadline);

@@ -33,16 +33,16 @@ TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
   const auto request = make_guest_request(options_, "/run/p.sock");
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->name, "linux");
-  EXPECT_EQ(request->memory_mib, 512u);
+  EXPECT_EQ(request->shape.memory_mib, 512u);
   EXPECT_FALSE(request->custom);
   EXPECT_EQ(request->plugin_arguments, "socket=/run/p.sock");
 }
 
 TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   options_.memory = "2G";
-  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 2048u);
+  EXPECT_EQ(make_guest_request(options_, "s")->shape.memory_mib, 2048u);
   options_.memory = "1024";
-  EXPECT_EQ(make_guest_request(options_, "s")->memory_mib, 1024u);
+  EXPECT_EQ(make_guest_request(options_, "s")->shape.memory_mib, 1024u);
   for (const char* wrong : {"1M", "4K", "9000T", "x"}) {
     options_.memory = wrong;
     EXPECT_FALSE(make_guest_request(options_, "s")) << wrong;
