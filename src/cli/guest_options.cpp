@@ -70,7 +70,8 @@ Result<> check_combination(const GuestOptions& options) {
 Result<machine::MachineShape> shape_of(const GuestOptions& options) {
   machine::MachineShape shape;
   if (options.stealth)
-    shape = {.smp = machine::kStealthCpus, .memory_mib = machine::kStealthMemoryMib, .stealth = true};
+    shape = {
+        .smp = machine::kStealthCpus, .memory_mib = machine::kStealthMemoryMib, .stealth = true};
   if (options.smp != 0) shape.smp = options.smp;
   if (!options.memory.empty()) {
     const auto bytes = parse_size(options.memory, 1 << 20);

@@ -116,7 +116,8 @@ class State {
     const Bytes root = table_at(load<std::uint32_t>(rom, *pointer + 16));
     if (!has(root, 0, "RSDT")) return fail(ErrorCode::protocol, "the firmware has no ACPI root");
     std::size_t kept = kHeader;
-    for (std::size_t at = kHeader; at + 4 <= root.size() && at < kHeader + 4 * kMaxTables; at += 4) {
+    for (std::size_t at = kHeader; at + 4 <= root.size() && at < kHeader + 4 * kMaxTables;
+         at += 4) {
       const auto address = load<std::uint32_t>(root, at);
       const Bytes table = table_at(address);
       if (has(table, 0, kFirmwareNames.acpi_hidden)) continue;
@@ -168,7 +169,8 @@ class State {
       if (*at < kSubsystem) continue;
       const Bytes space = bytes_.subspan(*at - kSubsystem);
       const auto device = std::ranges::find_if(kFirmwareNames.pci, [&](const PciSubsystem& d) {
-        return load<std::uint16_t>(space, 0) == d.vendor && load<std::uint16_t>(space, 2) == d.device;
+        return load<std::uint16_t>(space, 0) == d.vendor &&
+               load<std::uint16_t>(space, 2) == d.device;
       });
       if (device == kFirmwareNames.pci.end()) continue;
       store(space, kSubsystem, device->subsystem_vendor);

@@ -1,5 +1,6 @@
-// Gives firmware tables and devices of a saved machine the names of machine/stealth.h, where QEMU has
-// no option for them. It has to be done between firmware and kernel: SeaBIOS knows QEMU by these names.
+// Gives firmware tables and devices of a saved machine the names of machine/stealth.h, where QEMU
+// has no option for them. It has to be done between firmware and kernel: SeaBIOS knows QEMU by
+// these names.
 #pragma once
 
 #include <cstdint>

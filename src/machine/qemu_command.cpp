@@ -38,13 +38,12 @@ void add_disks(std::vector<std::string>& args, const MachineConfig& config,
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     const Disk& disk = config.disks[i];
     const std::string drive = fmt::format("disk{}", i);
-    args.insert(args.end(),
-                {"-drive",
-                 fmt::format("if=none,id={},file={},format={},snapshot=on,cache=unsafe", drive,
-                             full_path(disk.file), escaped(disk.format)),
-                 "-device",
-                 config.stealth ? stealth_disk(drive, i, numbers)
-                                : fmt::format("virtio-blk-pci,drive={}", drive)});
+    args.insert(args.end(), {"-drive",
+                             fmt::format("if=none,id={},file={},format={},snapshot=on,cache=unsafe",
+                                         drive, full_path(disk.file), escaped(disk.format)),
+                             "-device",
+                             config.stealth ? stealth_disk(drive, i, numbers)
+                                            : fmt::format("virtio-blk-pci,drive={}", drive)});
   }
 }
 
@@ -59,15 +58,14 @@ void add_channel(std::vector<std::string>& args, const MachineConfig& config, co
                config.stealth ? stealth_delivery("delivery", config.disks.size(), numbers)
                               : "virtio-blk-pci,drive=delivery,serial=delivery"});
   if (!config.stealth)
-    args.insert(args.end(),
-                {"-device", fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
+    args.insert(args.end(), {"-device", fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
   for (std::size_t i = 0; i < kPorts; ++i) {
     const char* name = kPortNames[i];
     args.insert(args.end(),
                 {"-chardev", fmt::format("socket,id={},fd={}", name, fds.ports[i]), "-device",
-                 config.stealth ? stealth_port(name, i)
-                                : fmt::format("virtserialport,nr={},chardev={},name={}", i + 1,
-                                              name, name)});
+                 config.stealth
+                     ? stealth_port(name, i)
+                     : fmt::format("virtserialport,nr={},chardev={},name={}", i + 1, name, name)});
   }
 }
 
@@ -75,15 +73,14 @@ void add_channel(std::vector<std::string>& args, const MachineConfig& config, co
 void add_machine(std::vector<std::string>& args, const MachineConfig& config,
                  const SerialNumbers& numbers) {
   const bool stealth = config.stealth;
-  args.insert(args.end(),
-              {"-accel", "tcg,thread=multi", "-cpu", stealth ? stealth_cpu(config) : config.cpu,
-               "-smp", stealth ? stealth_smp(config) : std::to_string(config.smp), "-m",
-               fmt::format("{}M", config.memory_mib),
-               // Shared memory in a file without a name, so that RAM can be mapped from outside.
-               "-object",
-               fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
-               "-machine", stealth ? stealth_board() : "q35,memory-backend=ram", "-rtc",
-               "base=utc"});
+  args.insert(
+      args.end(),
+      {"-accel", "tcg,thread=multi", "-cpu", stealth ? stealth_cpu(config) : config.cpu, "-smp",
+       stealth ? stealth_smp(config) : std::to_string(config.smp), "-m",
+       fmt::format("{}M", config.memory_mib),
+       // Shared memory in a file without a name, so that RAM can be mapped from outside.
+       "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
+       "-machine", stealth ? stealth_board() : "q35,memory-backend=ram", "-rtc", "base=utc"});
   if (stealth)
     for (std::string& part : stealth_parts(config, numbers)) args.push_back(std::move(part));
   else

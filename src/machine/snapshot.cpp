@@ -38,8 +38,8 @@ Result<> write_file(const fs::path& file, std::span<const std::uint8_t> bytes) {
   return {};
 }
 
-/// Saves the machine's state as `file`, complete or not at all; `change` is done to it before it has
-/// its name.
+/// Saves the machine's state as `file`, complete or not at all; `change` is done to it before it
+/// has its name.
 Result<> save_as(Machine& machine, const fs::path& file,
                  const std::function<Result<>(const fs::path&)>& change) {
   const fs::path half = file.parent_path() / ("." + file.filename().native());
@@ -95,8 +95,7 @@ Result<fs::path> ImageStore::kernel_entry(const Image& image, const MachineConfi
                                           const ProgressSink& progress) const {
   auto identity = snapshot_identity(config);
   if (!identity) return std::unexpected(identity.error());
-  const fs::path file =
-      image.directory / ("entry-" + snapshot_name(shape_of(config), *identity));
+  const fs::path file = image.directory / ("entry-" + snapshot_name(shape_of(config), *identity));
   if (fs::exists(file)) return file;
   auto lock = FileLock::acquire(image.directory / "entry.lock", in(kBootTime), [] {});
   if (!lock) return std::unexpected(lock.error());
@@ -113,9 +112,8 @@ Result<fs::path> ImageStore::kernel_entry(const Image& image, const MachineConfi
   if (!machine) return std::unexpected(machine.error());
   if (auto ok = (*machine)->run_to(kKernelEntry, in(kBootTime)); !ok)
     return std::unexpected(ok.error());
-  const auto made = save_as(**machine, file, [&](const fs::path& state) {
-    return disguise_file(state, config.kernel);
-  });
+  const auto made = save_as(
+      **machine, file, [&](const fs::path& state) { return disguise_file(state, config.kernel); });
   if (!made) return std::unexpected(made.error());
   remove_outdated(image.directory, "entry-" + snapshot_prefix(shape_of(config)), file);
   return file;
@@ -139,7 +137,8 @@ Result<> ImageStore::make_snapshot(const Image& image, const MachineConfig& conf
   auto ready = shell->wait_begun(in(kBootTime));
   if (ready) ready = shell->wait_ready(in(kBootTime));
   if (!ready)
-    return ready.error().code == ErrorCode::closed ? std::unexpected((*machine)->why_gone()) : ready;
+    return ready.error().code == ErrorCode::closed ? std::unexpected((*machine)->why_gone())
+                                                   : ready;
   progress("warming it up");
   if (auto ok = shell->run_line("sh /etc/guest/warmup", in(kWarmUpTime)); !ok)
     return std::unexpected(ok.error());

@@ -15,9 +15,8 @@ struct Processor {
   std::uint32_t cores;
   const char* name;
 };
-constexpr std::array kProcessors{
-    Processor{2, "Intel(R) Core(TM)2 Duo CPU     E6750  @ 2.66GHz"},
-    Processor{4, "Intel(R) Core(TM)2 Quad CPU    Q6700  @ 2.66GHz"}};
+constexpr std::array kProcessors{Processor{2, "Intel(R) Core(TM)2 Duo CPU     E6750  @ 2.66GHz"},
+                                 Processor{4, "Intel(R) Core(TM)2 Quad CPU    Q6700  @ 2.66GHz"}};
 constexpr std::uint64_t kMinMemoryMib = 1024;
 constexpr std::uint64_t kMaxMemoryMib = 8192;
 
@@ -76,8 +75,7 @@ SerialNumbers serial_numbers(std::uint64_t seed) {
   std::string tag;
   for (const char c : serial.service_tag) tag += fmt::format("{:02x}", static_cast<unsigned>(c));
   serial.uuid = fmt::format("44454c4c-{}-10{}-80{}-{}c04f{}", tag.substr(2, 4), tag.substr(6, 2),
-                            tag.substr(8, 2), tag.substr(0, 2),
-                            tag.substr(10, 4) + "4a");
+                            tag.substr(8, 2), tag.substr(0, 2), tag.substr(10, 4) + "4a");
   serial.mac = kNetworkVendor;
   for (int i = 0; i < 3; ++i) serial.mac += ":" + numbers.text(kHex, 2);
   return serial;
@@ -100,7 +98,7 @@ Result<> check_stealth(std::uint32_t smp, std::uint64_t memory_mib) {
 std::string stealth_cpu(const MachineConfig& config) {
   // hypervisor: the bit of leaf 1; tcg-cpuid: leaf 0x40000000; l3-cache: such a processor has none.
   return fmt::format(
-      "Conroe,stepping=11,phys-bits=36,-hypervisor,tcg-cpuid=off,l3-cache=off,model-id={}",
+      "Conroe,stepping=11,phys-bits=36,+cx16,-hypervisor,tcg-cpuid=off,l3-cache=off,model-id={}",
       processor(config.smp).name);
 }
 

@@ -1,5 +1,5 @@
-// The machine that --stealth shows: an office PC of 2007, which is what QEMU's q35 board can pass for,
-// in place of one made of virtual devices.
+// The machine that --stealth shows: an office PC of 2007, which is what QEMU's q35 board can pass
+// for, in place of one made of virtual devices.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ struct MachineFds;
 /// What such a PC has when nobody says otherwise.
 inline constexpr std::uint32_t kStealthCpus = 2;
 inline constexpr std::uint64_t kStealthMemoryMib = 4096;
-/// What its first disk, "disk0", claims to hold, in bytes: the 80 GB of its model.
+/// What the first disk of a built image, "disk0", claims to hold, in bytes: the 80 GB of its model.
 inline constexpr std::uint64_t kStealthDiskSize = 80'026'361'856;
 
 /// The subsystem ids of a PCI device, which QEMU gives no option for.

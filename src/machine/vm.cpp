@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "machine/stealth.h"
 
 namespace glasshook::machine {
 namespace fs = std::filesystem;
@@ -106,6 +107,16 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
       return with_remedy(fail(restored.error().code, "the snapshot does not restore: {}",
                               restored.error().message),
                          fmt::format("remove {} (it is made anew)", snapshot->native()));
+  }
+  if (config.stealth && config.channel) {
+    // An image is as large as what is in it; its disk, like its model. After a restore disks are
+    // not in use before the machine runs.
+    auto grown = machine->execute("blockdev-set-active", R"({"active":true})", deadline);
+    if (!grown) return std::unexpected(grown.error());
+    grown = machine->execute("block_resize",
+                             fmt::format(R"({{"device":"disk0","size":{}}})", kStealthDiskSize),
+                             deadline);
+    if (!grown) return std::unexpected(grown.error());
   }
   return machine;
 }

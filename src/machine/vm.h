@@ -78,7 +78,8 @@ class Machine {
   /// Runs (or runs on).
   Result<> resume(Deadline deadline);
   Result<> pause(Deadline deadline);
-  /// Runs until the first processor, in 32 bit code, is at this address and stays there; then stops.
+  /// Runs until the first processor, in 32 bit code, is at this address and stays there; then
+  /// stops.
   Result<> run_to(std::uint32_t address, Deadline deadline);
   /// Writes the machine's state to a new file and leaves it stopped. Needs a machine whose disks
   /// have not changed in a way that matters: their overlays are not part of the state.

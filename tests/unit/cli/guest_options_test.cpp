@@ -49,6 +49,26 @@ TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   }
 }
 
+TEST_F(GuestOptionsTest, StealthHasTheMemoryAndProcessorsOfAPc) {
+  options_.stealth = true;
+  const auto request = make_guest_request(options_, "s");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_TRUE(request->shape.stealth);
+  EXPECT_EQ(request->shape.smp, 2u);
+  EXPECT_EQ(request->shape.memory_mib, 4096u);
+  options_.memory = "512M";
+  EXPECT_FALSE(make_guest_request(options_, "s"));
+  options_.memory = "2G";
+  options_.smp = 3;
+  EXPECT_FALSE(make_guest_request(options_, "s"));
+  options_.image = file("disk", "QFI\xfb....");
+  options_.smp = 4;
+  const auto own = make_guest_request(options_, "s");
+  ASSERT_TRUE(own && own->custom);
+  EXPECT_TRUE(own->custom->stealth);
+  EXPECT_EQ(own->custom->memory_mib, 2048u);
+}
+
 TEST_F(GuestOptionsTest, OwnImagesGetTheirFormat) {
   options_.image = file("disk", std::string_view("QFI\xfb\0\0\0\3", 8));
   options_.smp = 4;
