@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/values.h"
 #include "machine/resources.h"
+#include "machine/stealth.h"
 #include "machine/windows_program.h"
 
 namespace glasshook::cli {
@@ -60,10 +61,30 @@ Result<> check_combination(const GuestOptions& options) {
   if (options.kernel.empty() && (!options.initrd.empty() || !options.append.empty()))
     return with_remedy(fail(ErrorCode::invalid_argument, "--initrd and --append need --kernel"),
                        "--kernel FILE");
-  if (options.smp < 1 || options.smp > kMaxVcpus)
+  if (options.smp > kMaxVcpus)
     return fail(ErrorCode::invalid_argument, "--smp {}: from 1 to {} virtual CPUs", options.smp,
                 kMaxVcpus);
   return {};
+}
+
+Result<machine::MachineShape> shape_of(const GuestOptions& options) {
+  machine::MachineShape shape;
+  if (options.stealth)
+    shape = {
+        .smp = machine::kStealthCpus, .memory_mib = machine::kStealthMemoryMib, .stealth = true};
+  if (options.smp != 0) shape.smp = options.smp;
+  if (!options.memory.empty()) {
+    const auto bytes = parse_size(options.memory, 1 << 20);
+    if (!bytes) return std::unexpected(bytes.error());
+    shape.memory_mib = *bytes >> 20;
+    if (shape.memory_mib < kMinMemoryMib || shape.memory_mib > kMaxMemoryMib)
+      return fail(ErrorCode::invalid_argument, "--memory {}: from {}M to {}G", options.memory,
+                  kMinMemoryMib, kMaxMemoryMib >> 10);
+  }
+  if (options.stealth)
+    if (auto ok = machine::check_stealth(shape.smp, shape.memory_mib); !ok)
+      return std::unexpected(ok.error());
+  return shape;
 }
 
 }  // namespace
@@ -76,8 +97,9 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--kernel", o.kernel, "Your own kernel instead, booted cold", "FILE").excludes(guest);
   group.value("--initrd", o.initrd, "Its initial RAM disk", "FILE");
   group.value("--append", o.append, "Its command line");
-  group.value("--smp", o.smp, "Virtual CPUs (default: 1)");
-  group.value("--memory", o.memory, "RAM (default: 512M)", "SIZE");
+  group.value("--smp", o.smp, "Virtual CPUs (default: 1; with --stealth: 2)");
+  group.value("--memory", o.memory, "RAM (default: 512M; with --stealth: 4G)", "SIZE");
+  group.flag("--stealth", o.stealth, "Look like a PC to the guest, not like a virtual machine");
   group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
   group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
   group.value("--directory", o.directory, "Where the command starts (default: its home)", "DIR");
@@ -87,23 +109,19 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
 
 Result<machine::GuestRequest> make_guest_request(const GuestOptions& options) {
   if (auto ok = check_combination(options); !ok) return std::unexpected(ok.error());
-  const auto bytes = parse_size(options.memory, 1 << 20);
-  if (!bytes) return std::unexpected(bytes.error());
-  const std::uint64_t mib = *bytes >> 20;
-  if (mib < kMinMemoryMib || mib > kMaxMemoryMib)
-    return fail(ErrorCode::invalid_argument, "--memory {}: from {}M to {}G", options.memory,
-                kMinMemoryMib, kMaxMemoryMib >> 10);
+  const auto shape = shape_of(options);
+  if (!shape) return std::unexpected(shape.error());
   machine::GuestRequest request;
   request.name = options.guest;
-  request.smp = options.smp;
-  request.memory_mib = mib;
+  request.shape = *shape;
   request.cold_boot = options.cold_boot;
   request.console_log = options.console;
   if (!options.image.empty() || !options.kernel.empty()) {
     auto config = custom_machine(options);
     if (!config) return std::unexpected(config.error());
-    config->smp = options.smp;
-    config->memory_mib = mib;
+    config->smp = shape->smp;
+    config->memory_mib = shape->memory_mib;
+    config->stealth = shape->stealth;
     request.custom = std::move(*config);
   }
   auto plugin = machine::plugin_file();

@@ -18,8 +18,9 @@ namespace glasshook::cli {
 struct GuestOptions {
   std::string guest = "linux";
   std::string image, kernel, initrd, append;
-  std::string memory = "512M";
-  std::uint32_t smp = 1;
+  std::string memory;     ///< empty: what is usual
+  std::uint32_t smp = 0;  ///< 0: what is usual
+  bool stealth = false;
   bool cold_boot = false;
   std::vector<std::string> copies;
   std::string directory;  ///< empty: the guest's own choice

@@ -182,7 +182,10 @@ class GuestRun {
   Result<> boot(const hypervisor::Hypervisor& probe, Progress& progress) {
     progress.step("booting the guest");
     if (auto ok = guest_.machine->resume(in(kResumeTime)); !ok) return ok;
-    if (guest_.shell) return guest_.shell->wait_ready(in(kBootTime));
+    if (guest_.shell) {
+      const auto begun = guest_.shell->wait_begun(in(kBootTime));
+      return begun ? guest_.shell->wait_ready(in(kBootTime)) : begun;
+    }
     Error last;
     for (const auto deadline = in(kBootTime); Clock::now() < deadline;) {
       const auto kernel = linux_guest::LinuxKernel::find(probe.memory());

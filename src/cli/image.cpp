@@ -30,8 +30,7 @@ Result<int> build(const Options& options, ColorMode) {
   const auto show = [&](std::string_view step) { progress.step(step); };
   const auto image = store->build(options.name, options.rebuild, show);
   if (!image) return std::unexpected(image.error());
-  const machine::GuestRequest usual;
-  const auto snapshot = store->snapshot(*image, usual.smp, usual.memory_mib, show);
+  const auto snapshot = store->snapshot(*image, machine::MachineShape{}, show);
   if (!snapshot) return std::unexpected(snapshot.error());
   progress.clear();
   write_all(STDOUT_FILENO, fmt::format("{} is ready: {}\n", image->id(), image->kernel));

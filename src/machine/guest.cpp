@@ -17,11 +17,12 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
     if (!store) return std::unexpected(store.error());
     auto image = store->find(request.name);
     if (!image) return std::unexpected(image.error());
-    auto machine = store->machine(*image, request.smp, request.memory_mib);
+    auto machine = store->machine(*image, request.shape);
     if (!machine) return std::unexpected(machine.error());
     config = std::move(*machine);
-    if (!request.cold_boot) {
-      auto file = store->snapshot(*image, request.smp, request.memory_mib, progress);
+    if (!request.cold_boot || config.stealth) {
+      auto file = request.cold_boot ? store->kernel_entry(*image, config, progress)
+                                    : store->snapshot(*image, request.shape, progress);
       if (!file) return std::unexpected(file.error());
       snapshot = std::move(*file);
     }
@@ -34,7 +35,7 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
   auto machine = Machine::start(config, snapshot, in(kStartTime));
   if (!machine) return std::unexpected(machine.error());
   guest.machine = std::move(*machine);
-  guest.restored = snapshot.has_value();
+  guest.restored = snapshot.has_value() && !request.cold_boot;
   if (config.channel) {
     auto shell = GuestShell::open(*guest.machine);
     if (!shell) return std::unexpected(shell.error());

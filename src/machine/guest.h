@@ -16,8 +16,7 @@ namespace glasshook::machine {
 struct GuestRequest {
   std::string name = "linux";           ///< a built image
   std::optional<MachineConfig> custom;  ///< the user's own disk or kernel instead; booted cold
-  std::uint32_t smp = 1;                ///< of a built image
-  std::uint64_t memory_mib = 512;       ///< of a built image
+  MachineShape shape;                   ///< of a built image
   bool cold_boot = false;               ///< boot the image instead of restoring its snapshot
   std::filesystem::path plugin;
   bool probe = false;  ///< the plugin is ours, to be attached to

@@ -266,7 +266,7 @@ Result<Image> ImageStore::build(std::string_view name, bool rebuild,
   }
   auto image = find(name);
   if (!image) return image;
-  auto ready = snapshot(*image, MachineConfig{}.smp, MachineConfig{}.memory_mib, say);
+  auto ready = snapshot(*image, {}, say);
   if (!ready) return std::unexpected(ready.error());
   say("done");
   return image;
@@ -310,20 +310,21 @@ Result<GuestProfile> ImageStore::profile(std::string_view name) const {
                       .runs_windows_programs = programs->find("pe\n") != std::string::npos};
 }
 
-Result<MachineConfig> ImageStore::machine(const Image& image, std::uint32_t smp,
-                                          std::uint64_t memory_mib) const {
+Result<MachineConfig> ImageStore::machine(const Image& image, const MachineShape& shape) const {
   const auto from = source(image.name);
   if (!from) return std::unexpected(from.error());
   auto append = read_file(from->recipe / "append");
   if (!append) return std::unexpected(append.error());
   while (append->ends_with('\n')) append->pop_back();
   MachineConfig config;
-  config.kernel = image.directory / "vmlinuz";
-  config.initrd = image.directory / "initrd";
+  const std::string_view kind = shape.stealth ? "-stealth" : "";
+  config.kernel = image.directory / fmt::format("vmlinuz{}", kind);
+  config.initrd = image.directory / fmt::format("initrd{}", kind);
   config.append = std::move(*append);
   config.disks = {{image.directory / "disk.raw", "raw"}};
-  config.smp = smp;
-  config.memory_mib = memory_mib;
+  config.smp = shape.smp;
+  config.memory_mib = shape.memory_mib;
+  config.stealth = shape.stealth;
   return config;
 }
 

@@ -28,6 +28,13 @@ struct Image {
   [[nodiscard]] std::string id() const { return name + "-" + key; }
 };
 
+/// What can be chosen about the machine that runs an image.
+struct MachineShape {
+  std::uint32_t smp = 1;
+  std::uint64_t memory_mib = 512;
+  bool stealth = false;  ///< see machine/stealth.h
+};
+
 /// What a recipe says about the commands that run in its guest.
 struct GuestProfile {
   std::string home;  ///< where they start unless told otherwise
@@ -61,12 +68,16 @@ class ImageStore {
   /// What commands find in the guest of that name, built or not.
   [[nodiscard]] Result<GuestProfile> profile(std::string_view name) const;
   /// A machine that runs the image.
-  [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
-                                              std::uint64_t memory_mib) const;
+  [[nodiscard]] Result<MachineConfig> machine(const Image& image, const MachineShape& shape) const;
   /// The snapshot of a ready, warmed-up guest; boots one to make it when it is not there.
-  [[nodiscard]] Result<std::filesystem::path> snapshot(const Image& image, std::uint32_t smp,
-                                                       std::uint64_t memory_mib,
+  [[nodiscard]] Result<std::filesystem::path> snapshot(const Image& image,
+                                                       const MachineShape& shape,
                                                        const ProgressSink& progress) const;
+  /// For a machine with `stealth`: its state as its kernel begins, when firmware and devices have
+  /// been given other names (machine/disguise.h). Made when it is not there.
+  [[nodiscard]] Result<std::filesystem::path> kernel_entry(const Image& image,
+                                                           const MachineConfig& config,
+                                                           const ProgressSink& progress) const;
 
  private:
   /// What a guest is built from.
@@ -79,7 +90,7 @@ class ImageStore {
   [[nodiscard]] Result<Source> source(std::string_view guest) const;
   /// Hash of the recipe and the release.
   [[nodiscard]] static Result<std::string> key_of(const Source& source);
-  [[nodiscard]] Result<> make_snapshot(const MachineConfig& config,
+  [[nodiscard]] Result<> make_snapshot(const Image& image, const MachineConfig& config,
                                        const std::filesystem::path& file,
                                        const ProgressSink& progress) const;
   [[nodiscard]] Image describe(const std::filesystem::path& directory) const;
@@ -88,9 +99,8 @@ class ImageStore {
   std::filesystem::path images_;
 };
 
-/// File name of a snapshot: the size, and a hash of snapshot_identity().
-[[nodiscard]] std::string snapshot_name(std::uint32_t smp, std::uint64_t memory_mib,
-                                        std::string_view identity);
+/// File name of a snapshot: the shape, and a hash of snapshot_identity().
+[[nodiscard]] std::string snapshot_name(const MachineShape& shape, std::string_view identity);
 
 /// Held while one process changes something others may be changing too.
 class FileLock {

@@ -1,8 +1,12 @@
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
+#include "machine/stealth.h"
 #include "machine/vm.h"
 
 namespace glasshook::machine {
@@ -43,33 +47,69 @@ void add_boot(std::vector<std::string>& args, const MachineConfig& config, const
   if (!config.append.empty()) args.insert(args.end(), {"-append", config.append});
 }
 
-void add_disks(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds) {
+void add_disks(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds,
+               const SerialNumbers& numbers) {
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     const Disk& disk = config.disks[i];
+    const std::string drive = fmt::format("disk{}", i);
     const bool open = i < fds.disks.size() && fds.disks[i] >= 0;
     const std::string file =
         open ? add_fd(args, fds.disks[i], kFirstDiskSet + i) : full_path(disk.file);
-    args.insert(args.end(),
-                {"-drive",
-                 fmt::format("if=none,id=disk{},file={},format={},snapshot=on,cache=unsafe", i,
-                             file, escaped(disk.format)),
-                 "-device", fmt::format("virtio-blk-pci,drive=disk{}", i)});
+    args.insert(args.end(), {"-drive",
+                             fmt::format("if=none,id={},file={},format={},snapshot=on,cache=unsafe",
+                                         drive, file, escaped(disk.format)),
+                             "-device",
+                             config.stealth ? stealth_disk(drive, i, numbers)
+                                            : fmt::format("virtio-blk-pci,drive={}", drive)});
   }
 }
 
-void add_channel(std::vector<std::string>& args, const MachineFds& fds) {
+void add_channel(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds,
+                 const SerialNumbers& numbers) {
   const std::string delivery = add_fd(args, fds.delivery, kDeliverySet);
-  args.insert(
-      args.end(),
-      {"-drive", fmt::format("if=none,id=delivery,file={},format=raw,read-only=on", delivery),
-       "-device", "virtio-blk-pci,drive=delivery,serial=delivery", "-device",
-       fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
+  args.insert(args.end(),
+              {"-drive",
+               // A SATA disk cannot be one that is only read.
+               fmt::format("if=none,id=delivery,file={},format=raw,{}", delivery,
+                           config.stealth ? "snapshot=on" : "read-only=on"),
+               "-device",
+               config.stealth ? stealth_delivery("delivery", config.disks.size(), numbers)
+                              : "virtio-blk-pci,drive=delivery,serial=delivery"});
+  if (!config.stealth)
+    args.insert(args.end(), {"-device", fmt::format("virtio-serial-pci,max_ports={}", kPorts + 1)});
   for (std::size_t i = 0; i < kPorts; ++i) {
     const char* name = kPortNames[i];
     args.insert(args.end(),
                 {"-chardev", fmt::format("socket,id={},fd={}", name, fds.ports[i]), "-device",
-                 fmt::format("virtserialport,nr={},chardev={},name={}", i + 1, name, name)});
+                 config.stealth
+                     ? stealth_port(name, i)
+                     : fmt::format("virtserialport,nr={},chardev={},name={}", i + 1, name, name)});
   }
+}
+
+/// Processor, memory, board and what is on it.
+void add_machine(std::vector<std::string>& args, const MachineConfig& config,
+                 const SerialNumbers& numbers) {
+  const bool stealth = config.stealth;
+  args.insert(
+      args.end(),
+      {"-accel", "tcg,thread=multi", "-cpu", stealth ? stealth_cpu(config) : config.cpu, "-smp",
+       stealth ? stealth_smp(config) : std::to_string(config.smp), "-m",
+       fmt::format("{}M", config.memory_mib),
+       // Shared memory in a file without a name, so that RAM can be mapped from outside.
+       "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
+       "-machine", stealth ? stealth_board() : "q35,memory-backend=ram", "-rtc", "base=utc"});
+  if (stealth)
+    for (std::string& part : stealth_parts(config, numbers)) args.push_back(std::move(part));
+  else
+    args.insert(args.end(), {"-device", "pvpanic-pci"});
+}
+
+/// The same numbers whenever this system is asked, others on others.
+SerialNumbers numbers_of_this_system() {
+  std::ifstream in("/etc/machine-id");
+  const std::string id{std::istreambuf_iterator<char>(in), {}};
+  return serial_numbers(XXH3_64bits(id.data(), id.size()));
 }
 
 }  // namespace
@@ -80,15 +120,12 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
       config.qemu, "-name", "glasshook", "-no-user-config", "-nodefaults", "-display", "none",
       "-no-reboot", "-S", "-nic", "none",
       // What runs inside QEMU is the guest's to attack: it may start nothing and gain nothing.
-      "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      "-accel", "tcg,thread=multi", "-cpu", config.cpu, "-smp", std::to_string(config.smp), "-m",
-      fmt::format("{}M", config.memory_mib),
-      // Shared memory in a file without a name, so that RAM can be mapped from outside.
-      "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
-      "-machine", "q35,memory-backend=ram", "-rtc", "base=utc", "-device", "pvpanic-pci"};
+      "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"};
+  const SerialNumbers numbers = config.stealth ? numbers_of_this_system() : SerialNumbers{};
+  add_machine(args, config, numbers);
   add_boot(args, config, fds);
-  add_disks(args, config, fds);
-  if (config.channel) add_channel(args, fds);
+  add_disks(args, config, fds, numbers);
+  if (config.channel) add_channel(args, config, fds, numbers);
   std::string console = "null,id=console";
   if (fds.console >= 0)
     console = fmt::format("file,id=console,path={}", add_fd(args, fds.console, kConsoleSet));

@@ -43,6 +43,11 @@ std::optional<Number> parse_number(std::string_view text) {
   return value;
 }
 
+Error not_ready() {
+  return {ErrorCode::timeout, "the guest did not become ready in time",
+          "look at its console log; only images built by glasshook offer a shell"};
+}
+
 Result<> check_command(const GuestCommand& command) {
   if (command.argv.empty() || command.argv[0].empty())
     return fail(ErrorCode::invalid_argument, "no command to run in the guest");
@@ -94,14 +99,17 @@ std::array<int, kPorts> GuestShell::fds() const {
   return {ports_[0].get(), ports_[1].get(), ports_[2].get()};
 }
 
+Result<> GuestShell::wait_begun(Deadline deadline) {
+  const auto said = receive(deadline);
+  if (!said) return std::unexpected(said.error());
+  return *said ? Result<>() : std::unexpected(not_ready());
+}
+
 Result<> GuestShell::wait_ready(Deadline deadline) {
   if (auto ok = send(fmt::format("echo {} ready", nonce_)); !ok) return ok;
   auto reply = expect("ready", deadline);
   if (reply) return {};
-  if (reply.error().code == ErrorCode::timeout)
-    return with_remedy(fail(ErrorCode::timeout, "the guest did not become ready in time"),
-                       "look at its console log; only images built by glasshook offer a shell");
-  return std::unexpected(reply.error());
+  return std::unexpected(reply.error().code == ErrorCode::timeout ? not_ready() : reply.error());
 }
 
 Result<int> GuestShell::run_line(std::string_view line, Deadline deadline) {

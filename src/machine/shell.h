@@ -43,6 +43,9 @@ class GuestShell {
   GuestShell(std::array<UniqueFd, kPorts> ports, int delivery_fd,
              Clock::duration drain = std::chrono::seconds(2));
 
+  /// For a guest that boots: waits until its shell has begun, which it shows by an empty line.
+  /// Serial ports lose what comes before.
+  Result<> wait_begun(Deadline deadline);
   /// Waits until the guest's shell answers.
   Result<> wait_ready(Deadline deadline);
   /// Runs one line of shell commands of ours; its exit status. Not for a guest under watch: it

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "machine/qemu_files.h"
+#include "machine/stealth.h"
 
 namespace glasshook::machine {
 namespace fs = std::filesystem;
@@ -165,6 +166,16 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
                               restored.error().message),
                          fmt::format("remove {} (it is made anew)", snapshot->native()));
   }
+  if (config.stealth && config.channel) {
+    // An image is as large as what is in it; its disk, like its model. After a restore disks are
+    // not in use before the machine runs.
+    auto grown = machine->execute("blockdev-set-active", R"({"active":true})", deadline);
+    if (!grown) return std::unexpected(grown.error());
+    grown = machine->execute("block_resize",
+                             fmt::format(R"({{"device":"disk0","size":{}}})", kStealthDiskSize),
+                             deadline);
+    if (!grown) return std::unexpected(grown.error());
+  }
   return machine;
 }
 
@@ -193,6 +204,22 @@ Result<> Machine::resume(Deadline deadline) {
 Result<> Machine::pause(Deadline deadline) {
   auto done = execute("stop", "", deadline);
   return done ? Result<>() : std::unexpected(done.error());
+}
+
+Result<> Machine::run_to(std::uint32_t address, Deadline deadline) {
+  if (auto ok = resume(deadline); !ok) return ok;
+  const std::string there = fmt::format("EIP={:08x}", address);
+  for (;;) {
+    auto registers =
+        execute("human-monitor-command", R"({"command-line":"info registers"})", deadline);
+    if (!registers) return std::unexpected(registers.error());
+    if (registers->IsString() &&
+        std::string_view(registers->GetString()).find(there) != std::string_view::npos)
+      return pause(deadline);
+    if (Clock::now() >= deadline)
+      return fail(ErrorCode::timeout, "the machine does not come to its kernel in time");
+    ::poll(nullptr, 0, 20);
+  }
 }
 
 Result<> Machine::use_mapped_ram(Deadline deadline) {

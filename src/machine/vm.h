@@ -31,7 +31,9 @@ struct MachineConfig {
   std::vector<Disk> disks;
   std::uint64_t memory_mib = 512;
   std::uint32_t smp = 1;
-  std::string cpu = "max";
+  std::string cpu = "max";  ///< without `stealth`
+  /// The machine of machine/stealth.h instead of one made of virtual devices.
+  bool stealth = false;
   /// Adds the delivery disk and the ports that GuestShell speaks over.
   bool channel = true;
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
@@ -41,7 +43,7 @@ struct MachineConfig {
   std::string qemu = "qemu-system-x86_64";
 };
 
-/// Ports between host and guest, in the order of the guest's virtio-serial ports.
+/// Ports between host and guest, in the order of the guest's virtio-serial or serial ports.
 enum class Port : std::uint8_t { control, out, err };
 inline constexpr std::size_t kPorts = 3;
 
@@ -82,6 +84,9 @@ class Machine {
   /// Runs (or runs on).
   Result<> resume(Deadline deadline);
   Result<> pause(Deadline deadline);
+  /// Runs until the first processor, in 32 bit code, is at this address and stays there; then
+  /// stops.
+  Result<> run_to(std::uint32_t address, Deadline deadline);
   /// Writes the machine's state to a new file and leaves it stopped. Needs a machine whose disks
   /// have not changed in a way that matters: their overlays are not part of the state.
   Result<> save_snapshot(const std::filesystem::path& file, Deadline deadline);

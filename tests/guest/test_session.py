@@ -121,7 +121,7 @@ server = socket.create_server(("127.0.0.1", 5555))
 client = socket.create_connection(("127.0.0.1", 5555)); peer, _ = server.accept()
 client.sendall(b"z" * 1234); peer.recv(2000); client.close(); peer.close()
 query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07example\x03com\x00\x00\x01\x00\x01"
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(query, ("10.0.2.3", 53))
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(query, ("192.168.1.1", 53))
 os.remove("a"); os.setuid(1000)
 """
         result = run(["python3", "-c", script])

@@ -33,20 +33,40 @@ TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
   const auto request = make_guest_request(options_);
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->name, "linux");
-  EXPECT_EQ(request->memory_mib, 512u);
+  EXPECT_EQ(request->shape.memory_mib, 512u);
   EXPECT_FALSE(request->custom);
   EXPECT_TRUE(request->probe);
 }
 
 TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   options_.memory = "2G";
-  EXPECT_EQ(make_guest_request(options_)->memory_mib, 2048u);
+  EXPECT_EQ(make_guest_request(options_)->shape.memory_mib, 2048u);
   options_.memory = "1024";
-  EXPECT_EQ(make_guest_request(options_)->memory_mib, 1024u);
+  EXPECT_EQ(make_guest_request(options_)->shape.memory_mib, 1024u);
   for (const char* wrong : {"1M", "4K", "9000T", "x"}) {
     options_.memory = wrong;
     EXPECT_FALSE(make_guest_request(options_)) << wrong;
   }
+}
+
+TEST_F(GuestOptionsTest, StealthHasTheMemoryAndProcessorsOfAPc) {
+  options_.stealth = true;
+  const auto request = make_guest_request(options_, "s");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_TRUE(request->shape.stealth);
+  EXPECT_EQ(request->shape.smp, 2u);
+  EXPECT_EQ(request->shape.memory_mib, 4096u);
+  options_.memory = "512M";
+  EXPECT_FALSE(make_guest_request(options_, "s"));
+  options_.memory = "2G";
+  options_.smp = 3;
+  EXPECT_FALSE(make_guest_request(options_, "s"));
+  options_.image = file("disk", "QFI\xfb....");
+  options_.smp = 4;
+  const auto own = make_guest_request(options_, "s");
+  ASSERT_TRUE(own && own->custom);
+  EXPECT_TRUE(own->custom->stealth);
+  EXPECT_EQ(own->custom->memory_mib, 2048u);
 }
 
 TEST_F(GuestOptionsTest, OwnImagesGetTheirFormat) {

@@ -90,7 +90,7 @@ TEST_F(ImageTest, BuildsFindsListsAndRemoves) {
   ASSERT_EQ(store_.list().size(), 1u);
   EXPECT_EQ(store_.list()[0].id(), image->id());
 
-  const auto machine = store_.machine(*image, 2, 1024);
+  const auto machine = store_.machine(*image, {.smp = 2, .memory_mib = 1024});
   ASSERT_TRUE(machine);
   EXPECT_EQ(machine->kernel, image->directory / "vmlinuz");
   EXPECT_EQ(machine->append, "console=ttyS0 quiet");
@@ -115,7 +115,7 @@ TEST_F(ImageTest, ARecipeMakesAGuestOfEachRelease) {
   ASSERT_TRUE(image) << image.error().message;
   EXPECT_EQ(image->name, "tiny-trixie");
   EXPECT_TRUE(image->current);
-  const auto machine = store_.machine(*image, 1, 512);
+  const auto machine = store_.machine(*image, {});
   ASSERT_TRUE(machine);
   EXPECT_EQ(machine->append, "console=ttyS0 quiet");
   EXPECT_FALSE(store_.find("tiny"));
@@ -129,7 +129,7 @@ TEST_F(ImageTest, ARecipeMakesAGuestOfEachRelease) {
   recipe("suites", "bullseye\n");
   ASSERT_EQ(store_.list().size(), 1u);
   EXPECT_FALSE(store_.list()[0].current);
-  EXPECT_FALSE(store_.machine(*image, 1, 512));
+  EXPECT_FALSE(store_.machine(*image, {}));
 }
 
 TEST_F(ImageTest, BuildsOnceUnlessAskedAgain) {
@@ -174,15 +174,15 @@ TEST_F(ImageTest, UsesTheSnapshotThatIsThere) {
   build_files();
   const auto image = store_.find("tiny");
   ASSERT_TRUE(image);
-  const auto none = store_.snapshot(*image, 1, 512, [](std::string_view) {});
+  const auto none = store_.snapshot(*image, {}, [](std::string_view) {});
   ASSERT_FALSE(none);
   // The name tells the size; what else it depends on is in the hash, so try what it looks for.
-  const auto identity = snapshot_identity(store_.machine(*image, 1, 512).value_or(MachineConfig{}));
+  const auto identity = snapshot_identity(store_.machine(*image, {}).value_or(MachineConfig{}));
   ASSERT_TRUE(identity);
-  const fs::path file = image->directory / snapshot_name(1, 512, *identity);
+  const fs::path file = image->directory / snapshot_name({}, *identity);
   std::ofstream(file) << "state";
-  EXPECT_EQ(store_.snapshot(*image, 1, 512, [](std::string_view) {}).value_or(""), file);
-  EXPECT_FALSE(store_.snapshot(*image, 2, 512, [](std::string_view) {}));
+  EXPECT_EQ(store_.snapshot(*image, {}, [](std::string_view) {}).value_or(""), file);
+  EXPECT_FALSE(store_.snapshot(*image, {.smp = 2}, [](std::string_view) {}));
 }
 
 TEST_F(ImageTest, ACacheThatCannotBeMadeHasARemedy) {

@@ -88,6 +88,14 @@ TEST_F(ShellTest, WaitsForTheGuestToAnswer) {
   EXPECT_TRUE(shell_->wait_ready(soon()));
 }
 
+TEST_F(ShellTest, SaysNothingBeforeABootingGuestDoes) {
+  EXPECT_EQ(shell_->wait_begun(in(milliseconds(20))).error().code, ErrorCode::timeout);
+  say(Port::control, "\n");
+  EXPECT_TRUE(shell_->wait_begun(soon()));
+  char heard = 0;
+  EXPECT_LT(::recv(guest_[0].get(), &heard, 1, MSG_DONTWAIT), 0);
+}
+
 TEST_F(ShellTest, AGuestThatNeverAnswersIsATimeout) {
   const auto ready = shell_->wait_ready(in(milliseconds(20)));
   ASSERT_FALSE(ready);
