@@ -154,7 +154,7 @@ class GuestRun {
   }
 
   Result<> attach(Progress& progress) {
-    auto probe = hypervisor::ProbeClient::connect(plan_.socket.native(), "qemu-tcg", kAttachTime);
+    auto probe = hypervisor::ProbeClient::connect(plan_.socket.native(), kAttachTime);
     if (!probe) return std::unexpected(probe.error());
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;

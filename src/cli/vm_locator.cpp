@@ -150,7 +150,7 @@ Result<fs::path> locate_vm(std::string_view name, const fs::path& proc) {
 }
 
 Result<std::unique_ptr<hypervisor::Hypervisor>> attach_socket(const fs::path& socket) {
-  auto client = hypervisor::ProbeClient::connect(socket.native(), "qemu-tcg", {});
+  auto client = hypervisor::ProbeClient::connect(socket.native(), {});
   if (client) return std::move(*client);
   Error error = client.error();
   if (error.code == ErrorCode::timeout)

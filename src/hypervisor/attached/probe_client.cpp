@@ -67,7 +67,6 @@ class ProbeClient::Mapping {
 };
 
 Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& socket_path,
-                                                          std::string backend,
                                                           milliseconds timeout) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -86,7 +85,6 @@ Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& soc
     std::this_thread::sleep_for(milliseconds(5));
   }
   std::unique_ptr<ProbeClient> client(new ProbeClient);
-  client->backend_ = std::move(backend);
   client->socket_ = std::move(socket);
   if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
   return client;
@@ -104,6 +102,7 @@ Result<> ProbeClient::greet() {
     return fail(ErrorCode::protocol, "the probe sent no memory");
   }
   ByteReader reader(*reply);
+  capabilities_ = probe::decode_capabilities(reader);
   std::vector<RamFileSegment> segments;
   const auto count = std::min<std::uint32_t>(reader.get<std::uint32_t>(), GuestRam::kMaxSegments);
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -126,6 +125,7 @@ Result<> ProbeClient::greet() {
   auto region = probe::SharedRegion::open(mapping_->bytes());
   if (!region) return std::unexpected(region.error());
   region_ = *region;
+  capabilities_.vcpus = region_.vcpus();
   std::vector<capture::RingConsumer> rings;
   for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
     auto ring = capture::RingConsumer::attach(region_.ring(v));
@@ -147,15 +147,6 @@ ProbeClient::~ProbeClient() {
   }
   // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
   socket_.reset();
-}
-
-Capabilities ProbeClient::capabilities() const {
-  return {.backend = backend_,
-          .vcpus = region_.vcpus(),
-          .user_pages = true,
-          .returns = true,
-          .max_sites = 0,
-          .hidden_from_reads = true};
 }
 
 Result<std::vector<std::byte>> ProbeClient::request(std::span<const std::byte> message,

@@ -11,12 +11,12 @@
 
 namespace glasshook::hypervisor::probe {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
 enum class Request : std::uint32_t {
-  hello = 1,         ///< u32 version -> reply: RAM layout; fds: shared region, RAM (read-only)
+  hello = 1,         ///< u32 version -> reply: Welcome; fds: shared region, RAM (read-only)
   kernel_space,      ///< u64 root, u8 five_level
   return_thunks,     ///< u32 count, u64 each
   context_program,   ///< block program
