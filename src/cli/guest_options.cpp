@@ -1,5 +1,6 @@
 #include "cli/guest_options.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/values.h"
+#include "machine/kvm_check.h"
 #include "machine/resources.h"
 #include "machine/windows_program.h"
 
@@ -77,6 +79,8 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--initrd", o.initrd, "Its initial RAM disk", "FILE");
   group.value("--append", o.append, "Its command line");
   group.value("--smp", o.smp, "Virtual CPUs (default: 1)");
+  group.value("--accel", o.accelerator,
+              "What runs the guest: kvm, tcg (QEMU's emulation), or auto (default): see kvm.md", "NAME");
   group.value("--memory", o.memory, "RAM (default: 512M)", "SIZE");
   group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
   group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
@@ -85,8 +89,33 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--console", o.console, "Keep what the guest's console prints", "FILE");
 }
 
+Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
+                                             const MachineNeeds& needs) {
+  using machine::Accelerator;
+  const std::string& wanted = options.accelerator;
+  if (wanted == "tcg") return ChosenAccelerator{};
+  if (wanted != "kvm" && wanted != "auto")
+    return with_remedy(fail(ErrorCode::invalid_argument, "--accel {}: there is no such way to run "
+                            "a guest", to_printable(wanted)),
+                       "choose from: auto, kvm, tcg");
+  if (wanted == "kvm" && needs.user_code)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "functions of programs and libraries are not seen under KVM"),
+        "--accel tcg; or name functions of the kernel");
+  // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told.
+  if (wanted == "auto" && (needs.user_code || !needs.few_places)) return ChosenAccelerator{};
+  const auto works = machine::check_kvm();
+  if (works) return ChosenAccelerator{.accelerator = Accelerator::kvm, .note = {}};
+  if (wanted == "kvm")
+    return with_remedy(fail(works.error().code, "{}", works.error().message),
+                       works.error().remedy.empty() ? "--accel tcg" : works.error().remedy);
+  return ChosenAccelerator{.accelerator = Accelerator::tcg,
+                           .note = fmt::format("not under KVM: {}", works.error().message)};
+}
+
 Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
-                                                 const fs::path& socket) {
+                                                 const fs::path& socket,
+                                                 machine::Accelerator accelerator) {
   if (auto ok = check_combination(options); !ok) return std::unexpected(ok.error());
   const auto bytes = parse_size(options.memory, 1 << 20);
   if (!bytes) return std::unexpected(bytes.error());
@@ -107,7 +136,9 @@ Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
     config->memory_mib = mib;
     request.custom = std::move(*config);
   }
-  auto plugin = machine::plugin_file();
+  request.accelerator = accelerator;
+  auto plugin = accelerator == machine::Accelerator::kvm ? machine::kvm_library_file()
+                                                         : machine::plugin_file();
   if (!plugin) return std::unexpected(plugin.error());
   request.plugin = std::move(*plugin);
   request.plugin_arguments = "socket=" + socket.native();

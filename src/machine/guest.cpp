@@ -21,11 +21,13 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
     if (!machine) return std::unexpected(machine.error());
     config = std::move(*machine);
     if (!request.cold_boot) {
-      auto file = store->snapshot(*image, request.smp, request.memory_mib, progress);
+      auto file = store->snapshot(*image, request.smp, request.memory_mib, progress,
+                                  request.accelerator);
       if (!file) return std::unexpected(file.error());
       snapshot = std::move(*file);
     }
   }
+  config.accelerator = request.accelerator;
   config.plugin = request.plugin;
   config.plugin_arguments = request.plugin_arguments;
   config.console_log = request.console_log;

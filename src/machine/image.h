@@ -64,9 +64,9 @@ class ImageStore {
   [[nodiscard]] Result<MachineConfig> machine(const Image& image, std::uint32_t smp,
                                               std::uint64_t memory_mib) const;
   /// The snapshot of a ready, warmed-up guest; boots one to make it when it is not there.
-  [[nodiscard]] Result<std::filesystem::path> snapshot(const Image& image, std::uint32_t smp,
-                                                       std::uint64_t memory_mib,
-                                                       const ProgressSink& progress) const;
+  [[nodiscard]] Result<std::filesystem::path> snapshot(
+      const Image& image, std::uint32_t smp, std::uint64_t memory_mib, const ProgressSink& progress,
+      Accelerator accelerator = Accelerator::tcg) const;
 
  private:
   /// What a guest is built from.

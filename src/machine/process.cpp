@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -23,10 +24,18 @@ namespace {
 struct Launch {
   std::string program;
   std::vector<char*> argv;
+  std::vector<char*> environment;
   std::vector<int> inherit;
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, report_fd = -1;
   pid_t parent = 0;
 };
+
+/// Whether `variables` has one of the same name.
+bool is_among(std::string_view variable, const std::vector<std::string>& variables) {
+  const std::string_view name = variable.substr(0, variable.find('=') + 1);
+  return std::ranges::any_of(variables,
+                             [&](const std::string& other) { return other.starts_with(name); });
+}
 
 [[noreturn]] void report_and_exit(const Launch& launch) {
   const int error = errno;
@@ -47,7 +56,7 @@ struct Launch {
     report_and_exit(launch);
   for (const int fd : launch.inherit)
     if (::fcntl(fd, F_SETFD, 0) < 0) report_and_exit(launch);
-  ::execve(launch.program.c_str(), launch.argv.data(), environ);
+  ::execve(launch.program.c_str(), launch.argv.data(), launch.environment.data());
   report_and_exit(launch);
 }
 
@@ -90,6 +99,11 @@ Result<Child> Child::start(const ChildOptions& options) {
   for (const std::string& argument : options.argv)
     launch.argv.push_back(const_cast<char*>(argument.c_str()));
   launch.argv.push_back(nullptr);
+  for (const std::string& variable : options.environment)
+    launch.environment.push_back(const_cast<char*>(variable.c_str()));
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!is_among(*variable, options.environment)) launch.environment.push_back(*variable);
+  launch.environment.push_back(nullptr);
   launch.inherit = options.inherit;
   launch.parent = ::getpid();
 

@@ -62,7 +62,7 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
       "-no-reboot", "-S", "-nic", "none",
       // What runs inside QEMU is the guest's to attack: it may start nothing and gain nothing.
       "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      "-accel", "tcg,thread=multi", "-cpu", config.cpu, "-smp", std::to_string(config.smp), "-m",
+      "-accel", config.accelerator == Accelerator::kvm ? "kvm" : "tcg,thread=multi", "-cpu", config.cpu, "-smp", std::to_string(config.smp), "-m",
       fmt::format("{}M", config.memory_mib),
       // Shared memory in a file without a name, so that RAM can be mapped from outside.
       "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
@@ -80,7 +80,7 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
   if (!config.control_socket.empty())
     args.insert(args.end(), {"-qmp", fmt::format("unix:{},server=on,wait=off",
                                                  full_path(config.control_socket))});
-  if (!config.plugin.empty()) {
+  if (!config.plugin.empty() && config.accelerator == Accelerator::tcg) {
     std::string plugin = fmt::format("file={}", full_path(config.plugin));
     if (!config.plugin_arguments.empty()) plugin += "," + config.plugin_arguments;
     args.insert(args.end(), {"-plugin", plugin});
@@ -88,6 +88,12 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
   if (incoming) args.insert(args.end(), {"-incoming", "defer"});
   args.insert(args.end(), config.extra_arguments.begin(), config.extra_arguments.end());
   return args;
+}
+
+std::vector<std::string> qemu_environment(const MachineConfig& config) {
+  if (config.plugin.empty() || config.accelerator != Accelerator::kvm) return {};
+  return {"LD_PRELOAD=" + std::filesystem::absolute(config.plugin).native(),
+          "GLASSHOOK_KVM=" + config.plugin_arguments};
 }
 
 Result<std::string> snapshot_identity(const MachineConfig& config) {

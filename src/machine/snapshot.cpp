@@ -36,10 +36,11 @@ std::string snapshot_name(std::uint32_t smp, std::uint64_t memory_mib, std::stri
 }
 
 Result<fs::path> ImageStore::snapshot(const Image& image, std::uint32_t smp,
-                                      std::uint64_t memory_mib,
-                                      const ProgressSink& progress) const {
+                                      std::uint64_t memory_mib, const ProgressSink& progress,
+                                      Accelerator accelerator) const {
   auto config = machine(image, smp, memory_mib);
   if (!config) return std::unexpected(config.error());
+  config->accelerator = accelerator;
   auto identity = snapshot_identity(*config);
   if (!identity) return std::unexpected(identity.error());
   const fs::path file = image.directory / snapshot_name(smp, memory_mib, *identity);

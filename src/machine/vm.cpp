@@ -90,7 +90,9 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
     fds.delivery = delivery_for_qemu.get();
     inherit.push_back(fds.delivery);
   }
-  auto child = Child::start({qemu_arguments(config, fds, snapshot.has_value()), inherit, -1});
+  auto child = Child::start({.argv = qemu_arguments(config, fds, snapshot.has_value()),
+                             .inherit = inherit,
+                             .environment = qemu_environment(config)});
   if (!child) return with_remedy(std::unexpected(child.error()), "scripts/setup installs QEMU");
   std::unique_ptr<Machine> machine(new Machine(std::move(*child)));
   machine->delivery_ = std::move(delivery);

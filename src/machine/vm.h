@@ -22,9 +22,16 @@ struct Disk {
   std::string format = "raw";  ///< as QEMU names it: raw, qcow2, ...
 };
 
+/// What runs the guest's instructions.
+enum class Accelerator : std::uint8_t {
+  tcg,  ///< QEMU's emulation
+  kvm,  ///< the processor
+};
+
 /// What QEMU is asked to be. A snapshot restores only into the same configuration; the plugin,
 /// the console log and the delivered content may differ.
 struct MachineConfig {
+  Accelerator accelerator = Accelerator::tcg;
   std::filesystem::path kernel;  ///< empty: boot from the first disk
   std::filesystem::path initrd;
   std::string append;  ///< kernel command line
@@ -35,7 +42,7 @@ struct MachineConfig {
   /// Adds the delivery disk and the ports that GuestShell speaks over.
   bool channel = true;
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
-  std::filesystem::path plugin;       ///< TCG plugin; empty: none
+  std::filesystem::path plugin;  ///< TCG plugin, or library to preload for KVM; empty: none
   std::string plugin_arguments;       ///< "name=value,name=value"
   std::filesystem::path control_socket;  ///< where a second QMP server listens; empty: nowhere
   std::vector<std::string> extra_arguments;
@@ -59,6 +66,9 @@ inline constexpr std::uint64_t kDeliverySize = std::uint64_t{1} << 30;
 /// The whole command line. `incoming` adds what a restore needs. The machine starts stopped.
 [[nodiscard]] std::vector<std::string> qemu_arguments(const MachineConfig& config,
                                                       const MachineFds& fds, bool incoming);
+
+/// Variables QEMU gets besides those of this process: "NAME=VALUE".
+[[nodiscard]] std::vector<std::string> qemu_environment(const MachineConfig& config);
 
 /// Text that identifies what a snapshot depends on besides the disk's content: the QEMU program
 /// file and the parts of the configuration the guest can see.
