@@ -72,7 +72,7 @@ Result<> KvmProbe::find_ram() {
   const auto mapping = probe::find_ram_mapping();
   if (!mapping) return std::unexpected(mapping.error());
   if (ram_fd_ < 0) {
-    const auto fd = probe::open_read_only(mapping->inode);
+    const auto fd = probe::open_read_only(*mapping);
     if (!fd) return std::unexpected(fd.error());
     ram_fd_ = *fd;
   }

@@ -9,8 +9,6 @@ namespace {
 
 /// KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which begins as the older one does.
 constexpr unsigned long kSetUserMemoryRegion2 = 0x40a0ae49;
-/// IA32_KERNEL_GS_BASE (Intel SDM vol. 4).
-constexpr std::uint32_t kKernelGsBase = 0xc0000102;
 constexpr std::uint64_t kCr4La57 = 1 << 12;
 constexpr std::uint32_t kInjections = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
 
@@ -161,6 +159,7 @@ void KvmProbe::hit(Vcpu& vcpu, std::uint64_t address) {
   cpu.space = {.root = Gpa{sregs.cr3 & kCr3RootMask}, .five_level = (sregs.cr4 & kCr4La57) != 0};
   cpu.fs_base = sregs.fs.base;
   cpu.gs_base = sregs.gs.base;
+  cpu.kernel_gs = sregs.gs.base;  // all places are the kernel's
   cpu.vcpu = vcpu.index;
   site.page->for_each_hook(site.offset,
                            [&](probe::HookSlot& hook) { runner_->enter(hook, cpu, false); });

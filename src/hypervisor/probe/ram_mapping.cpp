@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <cstdio>
 #include <fstream>
@@ -18,9 +19,11 @@ Result<RamMapping> find_ram_mapping(const std::string& maps) {
   for (std::string line; std::getline(lines, line);) {
     RamMapping m;
     char permissions[8] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %7s %lx %*s %lu", &m.begin, &m.end, permissions,
-                    &m.file_offset, &m.inode) != 5)
+    unsigned major = 0, minor = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx %7s %lx %x:%x %lu", &m.begin, &m.end, permissions,
+                    &m.file_offset, &major, &minor, &m.inode) != 7)
       continue;
+    m.device = makedev(major, minor);
     const bool shared_memfd =
         permissions[3] == 's' && line.find("/memfd:memory-backend-memfd") != std::string::npos;
     if (shared_memfd && (!best || m.end - m.begin > best->end - best->begin)) best = m;
@@ -36,14 +39,16 @@ Result<RamMapping> find_ram_mapping() {
   return find_ram_mapping(std::string{std::istreambuf_iterator<char>(maps), {}});
 }
 
-Result<int> open_read_only(std::uint64_t inode) {
+Result<int> open_read_only(const RamMapping& mapping) {
   DIR* dir = opendir("/proc/self/fd");
   int found = -1;
   for (const dirent* entry = dir != nullptr ? readdir(dir) : nullptr;
        entry != nullptr && found < 0; entry = readdir(dir)) {
     struct stat info{};
     const std::string path = std::string("/proc/self/fd/") + entry->d_name;
-    if (stat(path.c_str(), &info) == 0 && info.st_ino == inode && S_ISREG(info.st_mode))
+    // An inode number means something together with its device only.
+    if (stat(path.c_str(), &info) == 0 && info.st_ino == mapping.inode &&
+        info.st_dev == mapping.device)
       found = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   }
   if (dir != nullptr) closedir(dir);

@@ -13,7 +13,7 @@ namespace glasshook::hypervisor::probe {
 struct RamMapping {
   std::uint64_t begin = 0, end = 0;  ///< host addresses
   std::uint64_t file_offset = 0;     ///< of `begin`, bytes
-  std::uint64_t inode = 0;
+  std::uint64_t device = 0, inode = 0;
 };
 
 /// The largest shared mapping of a memfd of QEMU's memory backends in the text of a
@@ -22,8 +22,8 @@ struct RamMapping {
 /// The same for this process.
 [[nodiscard]] Result<RamMapping> find_ram_mapping();
 
-/// A read-only descriptor of the file with that inode, through this process's own descriptors.
-/// The caller's to close.
-[[nodiscard]] Result<int> open_read_only(std::uint64_t inode);
+/// A read-only descriptor of the mapped file, through this process's own descriptors. The caller's
+/// to close.
+[[nodiscard]] Result<int> open_read_only(const RamMapping& mapping);
 
 }  // namespace glasshook::hypervisor::probe

@@ -39,7 +39,7 @@ std::uint64_t low_ram_size(std::string_view machine_type, std::uint64_t ram_size
 Result<HostRam> find_host_ram() {
   const auto mapping = probe::find_ram_mapping();
   if (!mapping) return std::unexpected(mapping.error());
-  const auto fd = probe::open_read_only(mapping->inode);
+  const auto fd = probe::open_read_only(*mapping);
   if (!fd) return std::unexpected(fd.error());
   HostRam result;
   result.fd = *fd;

@@ -40,7 +40,7 @@ glasshook() { LD_LIBRARY_PATH=$here/lib exec "$here/glasshook" "$@"; }
 watched() {
   name=$1 command=$2
   shift 2
-  glasshook "$@" --json "$name.jsonl" --live 2>"$name.said" &
+  glasshook "$@" --json "$name.jsonl" 2>"$name.said" &
   monitor=$!
   until grep -q 'attached in' "$name.said"; do
     kill -0 $monitor 2>/dev/null || fail "the monitor ended before it was attached ($name)"
@@ -60,8 +60,8 @@ wait_for console "ready $processors"
 tell "self 1"
 wait_for console "done self 1"
 watched events "events $events" watch "$work/kvm.sock" --behaviours process,file
-watched calls "calls $calls" trace -e 'kernel!__x64_sys_getppid' --vm "$qemu" --pid 99999
-watched self "self 2" trace -e 'kernel!__x64_sys_getppid' --vm "$qemu" --pid 99999
+watched calls "calls $calls" trace -e 'kernel!vfs_llseek' --vm "$qemu" --pid 99999
+watched self "self 2" trace -e 'kernel!vfs_llseek' --vm "$qemu" --pid 99999
 tell "self 3"
 wait_for console "done self 3"
 tell end

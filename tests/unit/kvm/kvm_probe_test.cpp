@@ -19,6 +19,8 @@
 namespace glasshook::hypervisor::kvm {
 namespace {
 
+using capture::CpuRegister;
+
 constexpr int kKvmFd = 100, kVmFd = 101, kFirstVcpuFd = 110;
 constexpr std::uint64_t kRamSize = 1 << 20;
 constexpr Gpa kPage{0x4000};
@@ -107,7 +109,7 @@ int io_exit(kvm_run& run) {
 
 HookPrograms argument_hook(std::uint32_t id) {
   capture::Builder entry(capture::ProgramRole::entry);
-  entry.load_cpu(capture::Reg{0}, capture::CpuRegister::rdi).emit_words(16, capture::Reg{0}, 1);
+  entry.load_cpu(capture::Reg{0}, CpuRegister::rdi).emit_words(16, capture::Reg{0}, 1);
   entry.send();
   return {.id = {id}, .entry = *entry.build(), .on_return = {}};
 }
@@ -160,7 +162,10 @@ class KvmProbeTest : public testing::Test {
     return probe_.commit();
   }
   /// First argument of every record of a vCPU.
-  std::vector<std::uint64_t> records(std::uint32_t vcpu) {
+  std::vector<std::uint64_t> records(std::uint32_t vcpu) { return words(vcpu, 1); }
+  /// All that the first record has.
+  std::vector<std::uint64_t> all_words(std::uint32_t vcpu) { return words(vcpu, 64); }
+  std::vector<std::uint64_t> words(std::uint32_t vcpu, std::size_t most) {
     std::vector<std::uint64_t> seen;
     auto ring = capture::RingConsumer::attach(region_.ring(vcpu));
     if (!ring) return seen;
@@ -169,7 +174,9 @@ class KvmProbeTest : public testing::Test {
     while (ring->peek(buffer, size) == capture::RingConsumer::Peek::record) {
       capture::RecordView record;
       const bool whole = capture::RecordView::parse(std::span{buffer}.first(size), record);
-      seen.push_back(whole ? record.fields()[0].word(0) : ~0ull);
+      EXPECT_TRUE(whole);
+      for (const auto& field : record.fields().first(std::min(most, record.fields().size())))
+        seen.push_back(field.word(0));
       ring->pop();
     }
     return seen;
@@ -222,6 +229,35 @@ TEST_F(KvmProbeTest, AHitIsCapturedAndQemuDoesNotHearOfIt) {
   EXPECT_EQ(records(0), std::vector<std::uint64_t>{42});
   EXPECT_EQ(hits(0, 2), 1u);
   EXPECT_EQ(hits(0, 1), 0u);
+}
+
+TEST_F(KvmProbeTest, AHitHasTheProcessorsState) {
+  attach();
+  capture::Builder entry(capture::ProgramRole::entry);
+  const std::array wanted{CpuRegister::rsp, CpuRegister::r15, CpuRegister::rip, CpuRegister::cr3,
+                          CpuRegister::fs_base, CpuRegister::gs_base, CpuRegister::kernel_gs,
+                          CpuRegister::user_mode};
+  for (std::uint8_t i = 0; i < wanted.size(); ++i) {
+    entry.load_cpu(capture::Reg{0}, wanted[i]);
+    entry.emit_words(static_cast<std::uint16_t>(16 + i), capture::Reg{0}, 1);
+  }
+  entry.send();
+  ASSERT_TRUE(probe_.load({.id = {1}, .entry = *entry.build(), .on_return = {}}));
+  loaded_ = 1;
+  ASSERT_TRUE(place(1));
+  kvm_.script[0] = {[](kvm_run& run) {
+                      debug_exit(1, kText)(run);
+                      run.s.regs.regs.rsp = 0xffffc90000001000;
+                      run.s.regs.regs.r15 = 15;
+                      run.s.regs.sregs.cr3 = 0x8000'0000'0001'2805;
+                      run.s.regs.sregs.fs.base = 0x7f00;
+                      run.s.regs.sregs.gs.base = 0xffff888000010000;
+                      return 0;
+                    },
+                    io_exit};
+  EXPECT_EQ(run(), 0);
+  EXPECT_EQ(all_words(0), (std::vector<std::uint64_t>{0xffffc90000001000, 15, kText, 0x12000, 0x7f00,
+                                                      0xffff888000010000, 0xffff888000010000, 0}));
 }
 
 TEST_F(KvmProbeTest, EveryVcpuIsArmedBeforeItRuns) {

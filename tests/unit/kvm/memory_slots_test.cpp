@@ -1,13 +1,17 @@
 #include "hypervisor/kvm/memory_slots.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 namespace glasshook::hypervisor::kvm {
 namespace {
 
 constexpr std::uint64_t kHost = 0x7f00'0000'0000, kFourGib = 1ull << 32;
 constexpr probe::RamMapping kMapping{
-    .begin = kHost, .end = kHost + 0x1'0000'0000, .file_offset = 0, .inode = 7};
+    .begin = kHost, .end = kHost + 0x1'0000'0000, .file_offset = 0, .device = 1, .inode = 7};
 
 kvm_userspace_memory_region slot(std::uint32_t number, std::uint64_t gpa, std::uint64_t size,
                                  std::uint64_t host) {
@@ -70,9 +74,21 @@ TEST(RamMapping, TheLargestSharedMemfdIsRam) {
   EXPECT_EQ(found->end, 0x7f10'2000'0000u);
   EXPECT_EQ(found->file_offset, 0x1000u);
   EXPECT_EQ(found->inode, 6u);
+  EXPECT_EQ(found->device, makedev(0, 1));
   const auto none = probe::find_ram_mapping("7f0000000000-7f0000001000 rw-p 0 00:00 0\n");
   ASSERT_FALSE(none);
   EXPECT_NE(none.error().remedy.find("memory-backend-memfd"), std::string::npos);
+}
+
+TEST(RamMapping, AFileOfAnotherDeviceIsAnother) {
+  struct stat info{};
+  ASSERT_EQ(stat("/proc/self/exe", &info), 0);
+  const int fd = ::open("/proc/self/exe", O_RDONLY);
+  const auto same = probe::open_read_only({.device = info.st_dev, .inode = info.st_ino});
+  ASSERT_TRUE(same);
+  close(*same);
+  EXPECT_FALSE(probe::open_read_only({.device = info.st_dev + 1, .inode = info.st_ino}));
+  close(fd);
 }
 
 }  // namespace
