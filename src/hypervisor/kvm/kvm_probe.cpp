@@ -44,6 +44,7 @@ Result<probe::ControlTarget::Welcome> KvmProbe::attach() {
   if (!sets) return std::unexpected(sets.error());
   sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
   environment_.sets = sets_.back().get();
+  runner_->forget_counts();
   runner_->set_enabled(true);
   return Welcome{.capabilities = {.backend = "kvm-stealth",
                                   .max_sites = kDebugRegisters,

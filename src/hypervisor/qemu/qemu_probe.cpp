@@ -53,6 +53,7 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
   sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
   environment_.sets = sets_.back().get();
   attached_ = true;
+  runner_.forget_counts();
   runner_.set_enabled(true);
   return Welcome{.capabilities = {.backend = "qemu-tcg",
                                   .user_pages = true,

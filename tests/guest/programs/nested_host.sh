@@ -60,8 +60,8 @@ wait_for console "ready $processors"
 tell "self 1"
 wait_for console "done self 1"
 watched events "events $events" watch "$work/kvm.sock" --behaviours process,file
-watched calls "calls $calls" trace -e 'kernel!vfs_llseek' --vm "$qemu" --pid 99999
-watched self "self 2" trace -e 'kernel!vfs_llseek' --vm "$qemu" --pid 99999
+watched calls "calls $calls" trace -e 'kernel!getrusage' --vm "$qemu" --pid 99999
+watched self "self 2" trace -e 'kernel!getrusage' --vm "$qemu" --pid 99999
 tell "self 3"
 wait_for console "done self 3"
 tell end

@@ -306,16 +306,18 @@ TEST_F(KvmProbeTest, AChangeOfHooksRearms) {
 TEST_F(KvmProbeTest, WhenTheMonitorLeavesEverythingIsDisarmed) {
   attach();
   ASSERT_TRUE(place(2));
-  kvm_.script[0] = {io_exit, io_exit};
+  kvm_.script[0] = {debug_exit(1, kText), io_exit, io_exit};
   EXPECT_EQ(run(), 0);
+  EXPECT_EQ(hits(0, 1), 1u);
   probe_.detach();
   EXPECT_EQ(run(), 0);
   EXPECT_EQ(kvm_.debug[0].control, 0u);
   EXPECT_EQ(kvm_.runs[0]->kvm_valid_regs, 0u);
-  // And the next one can come.
+  // And the next one can come, and counts from zero.
   attach();
   loaded_ = 0;
   EXPECT_TRUE(place(1));
+  EXPECT_EQ(hits(0, 1), 0u);
 }
 
 TEST_F(KvmProbeTest, ARunningVcpuIsKickedAndTellsWhenItIsArmed) {
