@@ -80,7 +80,8 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--append", o.append, "Its command line");
   group.value("--smp", o.smp, "Virtual CPUs (default: 1)");
   group.value("--accel", o.accelerator,
-              "What runs the guest: kvm, tcg (QEMU's emulation), or auto (default): see kvm.md", "NAME");
+              "What runs the guest: kvm, tcg (QEMU's emulation), or auto (default): see kvm.md",
+              "NAME");
   group.value("--memory", o.memory, "RAM (default: 512M)", "SIZE");
   group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
   group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
@@ -95,8 +96,10 @@ Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
   const std::string& wanted = options.accelerator;
   if (wanted == "tcg") return ChosenAccelerator{};
   if (wanted != "kvm" && wanted != "auto")
-    return with_remedy(fail(ErrorCode::invalid_argument, "--accel {}: there is no such way to run "
-                            "a guest", to_printable(wanted)),
+    return with_remedy(fail(ErrorCode::invalid_argument,
+                            "--accel {}: there is no such way to run "
+                            "a guest",
+                            to_printable(wanted)),
                        "choose from: auto, kvm, tcg");
   if (wanted == "kvm" && needs.user_code)
     return with_remedy(

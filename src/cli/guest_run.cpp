@@ -44,8 +44,7 @@ struct Plan {
 
 MachineNeeds needs_of(const WatchOptions& watch) {
   MachineNeeds needs;
-  for (const std::string& api : watch.apis)
-    needs.user_code |= !api.starts_with("kernel!");
+  for (const std::string& api : watch.apis) needs.user_code |= !api.starts_with("kernel!");
   // The families whose most telling functions fit into the breakpoints of a processor.
   const std::string& families = watch.behaviours;
   needs.few_places = families == "process" || families == "process,file" ||
@@ -190,13 +189,13 @@ class GuestRun {
     session_ = std::move(*session);
     progress.clear();
     if (!options_.watch.quiet)
-      announce(*session_,
-               fmt::format("{}{}, guest {}", backend,
-                           plan_.accelerator_note.empty()
-                               ? ""
-                               : fmt::format(" ({})", plan_.accelerator_note),
-                           guest_name()),
-               Clock::now() - begun);
+      announce(
+          *session_,
+          fmt::format(
+              "{}{}, guest {}", backend,
+              plan_.accelerator_note.empty() ? "" : fmt::format(" ({})", plan_.accelerator_note),
+              guest_name()),
+          Clock::now() - begun);
     return guest_.restored ? guest_.machine->resume(in(kResumeTime)) : Result<>();
   }
 

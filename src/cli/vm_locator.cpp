@@ -132,8 +132,8 @@ fs::path library_socket(const std::vector<std::string>& environment, const fs::p
   bool loaded = false;
   fs::path socket;
   for (const std::string& variable : environment) {
-    loaded |= variable.starts_with("LD_PRELOAD=") &&
-              variable.find(kLibraryName) != std::string::npos;
+    loaded |=
+        variable.starts_with("LD_PRELOAD=") && variable.find(kLibraryName) != std::string::npos;
     if (!variable.starts_with(kVariable)) continue;
     const std::string_view value = std::string_view(variable).substr(kVariable.size());
     const std::size_t at = value.find(kSocket);

@@ -43,7 +43,8 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
                               [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   if (!options.quiet)
-    announce(**session, fmt::format("{}, {}", backend, socket->native()), std::chrono::steady_clock::now() - begun);
+    announce(**session, fmt::format("{}, {}", backend, socket->native()),
+             std::chrono::steady_clock::now() - begun);
   interrupts.handle_in_order();
 
   outputs->begin(host_id);

@@ -47,7 +47,8 @@ struct ReturnRange {
 
 /// Everything to watch on one page.
 struct PageSites {
-  /// Kernel pages: where the kernel runs this page. A backend that hooks by virtual address needs it.
+  /// Kernel pages: where the kernel runs this page. A backend that hooks by virtual address needs
+  /// it.
   Gva address;
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;

@@ -21,8 +21,8 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
     if (!machine) return std::unexpected(machine.error());
     config = std::move(*machine);
     if (!request.cold_boot) {
-      auto file = store->snapshot(*image, request.smp, request.memory_mib, progress,
-                                  request.accelerator);
+      auto file =
+          store->snapshot(*image, request.smp, request.memory_mib, progress, request.accelerator);
       if (!file) return std::unexpected(file.error());
       snapshot = std::move(*file);
     }

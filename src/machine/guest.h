@@ -19,7 +19,7 @@ struct GuestRequest {
   std::uint32_t smp = 1;                ///< of a built image
   std::uint64_t memory_mib = 512;       ///< of a built image
   Accelerator accelerator = Accelerator::tcg;
-  bool cold_boot = false;               ///< boot the image instead of restoring its snapshot
+  bool cold_boot = false;  ///< boot the image instead of restoring its snapshot
   std::filesystem::path plugin;
   std::string plugin_arguments;
   std::filesystem::path console_log;

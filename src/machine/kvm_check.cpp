@@ -90,8 +90,8 @@ Reached run_tiny_guest(int kvm) {
   const int vcpu = ::ioctl(vm, KVM_CREATE_VCPU, 0);
   const int size = ::ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
   if (vcpu < 0 || size <= 0) return Reached::no_vm;
-  void* shared = ::mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED,
-                        vcpu, 0);
+  void* shared =
+      ::mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
   if (shared == MAP_FAILED) return Reached::no_vm;
   auto* run = static_cast<kvm_run*>(shared);
   kvm_sregs special{};
@@ -151,9 +151,9 @@ Result<> check_kvm(const std::filesystem::path& device) {
     return with_remedy(fail(ErrorCode::not_found, "there is no {}", device.native()),
                        "load the module kvm_intel or kvm_amd; in a VM, its host has to allow it");
   if (!kvm.valid())
-    return with_remedy(fail(ErrorCode::io, "cannot open {}: {}", device.native(),
-                            std::strerror(errno)),
-                       "sudo usermod -a -G kvm $USER, and log in again");
+    return with_remedy(
+        fail(ErrorCode::io, "cannot open {}: {}", device.native(), std::strerror(errno)),
+        "sudo usermod -a -G kvm $USER, and log in again");
   constexpr int kApiVersion = 12;
   if (::ioctl(kvm.get(), KVM_GET_API_VERSION, 0) != kApiVersion)
     return fail(ErrorCode::unsupported, "{} is no KVM", device.native());

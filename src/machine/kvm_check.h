@@ -7,9 +7,9 @@
 
 namespace glasshook::machine {
 
-/// Runs a tiny guest in 64-bit mode with a hardware breakpoint, as watching needs it. Fails with why
-/// guests cannot be watched under KVM on this machine, and what to do about it. Takes milliseconds,
-/// at most some seconds. `device` is /dev/kvm.
+/// Runs a tiny guest in 64-bit mode with a hardware breakpoint, as watching needs it. Fails with
+/// why guests cannot be watched under KVM on this machine, and what to do about it. Takes
+/// milliseconds, at most some seconds. `device` is /dev/kvm.
 [[nodiscard]] Result<> check_kvm(const std::filesystem::path& device = "/dev/kvm");
 
 }  // namespace glasshook::machine

@@ -62,8 +62,8 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
       "-no-reboot", "-S", "-nic", "none",
       // What runs inside QEMU is the guest's to attack: it may start nothing and gain nothing.
       "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-      "-accel", config.accelerator == Accelerator::kvm ? "kvm" : "tcg,thread=multi", "-cpu", config.cpu, "-smp", std::to_string(config.smp), "-m",
-      fmt::format("{}M", config.memory_mib),
+      "-accel", config.accelerator == Accelerator::kvm ? "kvm" : "tcg,thread=multi", "-cpu",
+      config.cpu, "-smp", std::to_string(config.smp), "-m", fmt::format("{}M", config.memory_mib),
       // Shared memory in a file without a name, so that RAM can be mapped from outside.
       "-object", fmt::format("memory-backend-memfd,id=ram,size={}M,share=on", config.memory_mib),
       "-machine", "q35,memory-backend=ram", "-rtc", "base=utc", "-device", "pvpanic-pci"};

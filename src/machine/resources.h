@@ -19,7 +19,8 @@ namespace glasshook::machine {
 /// The QEMU plugin: $GLASSHOOK_PLUGIN, in lib/glasshook of the prefix, or in the build tree.
 [[nodiscard]] Result<std::filesystem::path> plugin_file();
 
-/// The library for QEMUs under KVM: $GLASSHOOK_KVM_LIBRARY, or beside where the plugin is looked for.
+/// The library for QEMUs under KVM: $GLASSHOOK_KVM_LIBRARY, or beside where the plugin is looked
+/// for.
 [[nodiscard]] Result<std::filesystem::path> kvm_library_file();
 
 /// The same searches for an executable elsewhere; empty when nothing is found.

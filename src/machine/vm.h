@@ -42,7 +42,7 @@ struct MachineConfig {
   /// Adds the delivery disk and the ports that GuestShell speaks over.
   bool channel = true;
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
-  std::filesystem::path plugin;  ///< TCG plugin, or library to preload for KVM; empty: none
+  std::filesystem::path plugin;       ///< TCG plugin, or library to preload for KVM; empty: none
   std::string plugin_arguments;       ///< "name=value,name=value"
   std::filesystem::path control_socket;  ///< where a second QMP server listens; empty: nowhere
   std::vector<std::string> extra_arguments;

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import GLASSHOOK, GuestTest, ROOT, compile_c, glasshook, image_directory
+from harness import GLASSHOOK, GuestTest, ROOT, compile_c, glasshook, image_directory, read_events
 from test_watch import cpio
 
 LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
@@ -26,17 +26,27 @@ def libraries_of(*programs):
     return [pathlib.Path(file) for file in found if not own.match(pathlib.Path(file).name)]
 
 
+class EmulationFailed(Exception):
+    """The guest with the emulated virtualisation rebooted; its console says why."""
+
+
 class Nested(GuestTest):
     """Boots the inner guest once for all tests of a class."""
 
-    processors = 1
+    processors, also = 1, []
 
     @classmethod
     def setUpClass(cls):
         done = glasshook("image", "build", HOST, timeout=1800)
         assert done.returncode == 0, done.stderr.decode()
         with tempfile.TemporaryDirectory() as folder:
-            cls.sections = cls.run_nested(pathlib.Path(folder))
+            try:
+                cls.sections = cls.run_nested(pathlib.Path(folder))
+            except EmulationFailed as failed:
+                # Nothing that runs in the outer guest as a program can make that guest reboot.
+                print(f"{'':10}once more: {failed}", flush=True)
+                with tempfile.TemporaryDirectory() as other:
+                    cls.sections = cls.run_nested(pathlib.Path(other))
 
     @classmethod
     def run_nested(cls, folder):
@@ -55,10 +65,13 @@ class Nested(GuestTest):
         given = [folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
                  image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
         copies = [word for file in given for word in ("--copy", file)]
-        done = glasshook("run", "--guest", HOST, "--smp", cls.processors, "--memory", "1G",
+        console = folder / "console"
+        done = glasshook("run", "--guest", HOST, "--console", console, "--smp", cls.processors, "--memory", "1G",
                          "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600",
-                         *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS,
+                         *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *cls.also,
                          env={"LD_PRELOAD": str(fix)}, timeout=900)
+        if b"the guest rebooted" in done.stderr:
+            raise EmulationFailed(console.read_text(errors="replace")[-2000:])
         text = done.stdout.decode(errors="replace")
         sections = dict(re.findall(r"^== (\S+)[^\n]*\n(.*?)(?=^== |\Z)", text, re.M | re.S))
         assert "qemu" in sections, text[-4000:] + done.stderr.decode(errors="replace")[-2000:]
@@ -119,8 +132,53 @@ class Nested(GuestTest):
         self.assertEqual(said["3"].strip(), plain)
 
 
+def told_of_children(events):
+    """What was told of each child of inner_init.c, in order, without what differs between runs."""
+    fields = ("name", "executable", "args", "exit_code")
+    told = {}
+    for event in events:
+        action, process = event["event"]["action"], event.get("process", {})
+        if action not in ("process_started", "process_executed", "process_exited", "file_created"):
+            continue
+        file, glasshook = event.get("file", {}), event["glasshook"]
+        told.setdefault(process["entity_id"], []).append(
+            (action, [process.get(field) for field in fields],
+             [file.get(field) for field in ("path", "type", "mode")], glasshook.get("open")))
+    names = {}
+    for sequence in told.values():
+        if [action for action, *_ in sequence] == ["process_started", "file_created",
+                                                   "process_executed", "process_exited"]:
+            names[sequence[2][1][2][1]] = sequence
+    return names
+
+
 class OneProcessor(Nested):
-    processors = 1
+    processors, also = 1, ["run"]
+
+    def test_doctor_has_tried_it(self):
+        self.assertRegex(self.sections["doctor"], r"ok +KVM +guests can be watched")
+
+    def test_run_takes_kvm_where_it_works(self):
+        said = self.sections["run-said"]
+        self.assertIn("glasshook: kvm-stealth, guest of your own", said)
+        self.assertGreater(len(told_of_children(self.events("run"))), 3, said)
+
+    def test_emulated_and_under_kvm_a_guest_behaves_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
+            (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
+            done = glasshook("run", "--accel", "tcg", "--kernel", image_directory(HOST) / "vmlinuz",
+                             "--initrd", folder / "inner.cpio", "--memory", "192M", "--append",
+                             "console=ttyS0 quiet panic=-1 workload=40", "--behaviours",
+                             "process,file", "--json", folder / "events")
+            emulated = told_of_children(read_events(folder / "events"))
+            self.assertIn(b"qemu-tcg", done.stderr)
+        under_kvm = told_of_children(self.events("events"))
+        both = sorted(emulated.keys() & under_kvm.keys())
+        self.assertGreater(len(both), 3, done.stderr.decode())
+        for name in both:
+            self.assertEqual(emulated[name], under_kvm[name])
 
 
 class TwoProcessors(Nested):

@@ -43,7 +43,8 @@ GuestDebug merge(const kvm_guest_debug& theirs, std::span<const std::uint64_t> a
     merged.armed.ours |= static_cast<std::uint8_t>(1 << n);
     ++n;
   }
-  if (merged.armed.ours != 0) merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+  if (merged.armed.ours != 0)
+    merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
   return merged;
 }
 

@@ -1,5 +1,6 @@
 // The library that is preloaded into an unmodified QEMU:
-//   GLASSHOOK_KVM=socket=PATH[,ring=MIB] LD_PRELOAD=libglasshook-kvm.so qemu-system-x86_64 -accel kvm ...
+//   GLASSHOOK_KVM=socket=PATH[,ring=MIB] LD_PRELOAD=libglasshook-kvm.so qemu-system-x86_64 -accel
+//   kvm ...
 // It stands between QEMU and libc's ioctl; calls that are none of KVM's pass through.
 #include <linux/ioctl.h>
 #include <signal.h>

@@ -28,8 +28,7 @@ Result<std::span<std::byte>> make_shared(std::uint64_t size, int& fd) {
 
 }  // namespace
 
-KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options)
-    : calls_(calls), options_(options) {
+KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options) : calls_(calls), options_(options) {
   environment_.ram = &ram_;
   plans_.push_back(std::make_unique<Plan>());
   plan_ = plans_.back().get();
@@ -148,7 +147,8 @@ Result<> KvmProbe::place(Gpa page, const PageSites& sites) {
 
 Result<> KvmProbe::watch_user_pages(bool on) {
   if (!on) return {};
-  return fail(ErrorCode::unsupported, "code of programs cannot be watched with hardware breakpoints");
+  return fail(ErrorCode::unsupported,
+              "code of programs cannot be watched with hardware breakpoints");
 }
 
 std::unique_ptr<Plan> KvmProbe::make_plan() const {
@@ -158,7 +158,8 @@ std::unique_ptr<Plan> KvmProbe::make_plan() const {
       bool wanted = false;
       const auto at = static_cast<std::uint16_t>(offset);
       if (placed.page->enters_at(at))
-        placed.page->for_each_hook(at, [&](probe::HookSlot& hook) { wanted |= hook.active.load(); });
+        placed.page->for_each_hook(at,
+                                   [&](probe::HookSlot& hook) { wanted |= hook.active.load(); });
       if (wanted) sites[placed.address.value + offset] = {placed.page, at};
     }
   auto plan = std::make_unique<Plan>();
@@ -178,7 +179,8 @@ Result<> KvmProbe::check_room(const Plan& plan) const {
     return fail(ErrorCode::limit, "{} places are to be hooked: a processor has {} breakpoints",
                 plan.addresses.size(), kDebugRegisters);
   return with_remedy(
-      fail(ErrorCode::limit, "{} places are to be hooked: a debugger of QEMU's has {} of {} breakpoints",
+      fail(ErrorCode::limit,
+           "{} places are to be hooked: a debugger of QEMU's has {} of {} breakpoints",
            plan.addresses.size(), taken, kDebugRegisters),
       "remove the debugger's hardware breakpoints");
 }
@@ -193,11 +195,12 @@ Result<> KvmProbe::commit() {
   if (const std::uint32_t now = done; now != wanted) probe::futex_wait(done, now, kArmTimeNs);
   if (!any) return {};
   const auto count = vcpu_count();
-  const auto refused = std::ranges::count_if(
-      vcpus_.begin(), vcpus_.begin() + static_cast<std::ptrdiff_t>(count),
-      [](const auto& vcpu) { return vcpu->refused.load(); });
+  const auto refused =
+      std::ranges::count_if(vcpus_.begin(), vcpus_.begin() + static_cast<std::ptrdiff_t>(count),
+                            [](const auto& vcpu) { return vcpu->refused.load(); });
   if (refused > 0)
-    return fail(ErrorCode::unsupported, "KVM refuses breakpoints on {} of {} vCPUs", refused, count);
+    return fail(ErrorCode::unsupported, "KVM refuses breakpoints on {} of {} vCPUs", refused,
+                count);
   return {};
 }
 

@@ -109,7 +109,9 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;
   void publish(std::unique_ptr<Plan> plan);
-  [[nodiscard]] std::size_t vcpu_count() const { return vcpu_count_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::size_t vcpu_count() const {
+    return vcpu_count_.load(std::memory_order_acquire);
+  }
 
   KvmCalls& calls_;
   KvmProbeOptions options_;

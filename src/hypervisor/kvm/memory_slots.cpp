@@ -27,9 +27,8 @@ std::vector<probe::RamPiece> MemorySlots::pieces(const probe::RamMapping& mappin
     if (host < mapping.begin || host >= mapping.end) continue;
     const std::uint64_t size = std::min<std::uint64_t>(slot.memory_size, mapping.end - host);
     const std::uint64_t offset = host - mapping.begin + mapping.file_offset;
-    const auto [it, is_new] =
-        by_distance.try_emplace(slot.guest_phys_addr - host,
-                                probe::RamPiece{slot.guest_phys_addr, size, offset});
+    const auto [it, is_new] = by_distance.try_emplace(
+        slot.guest_phys_addr - host, probe::RamPiece{slot.guest_phys_addr, size, offset});
     if (is_new) continue;
     probe::RamPiece& piece = it->second;
     const std::uint64_t end =

@@ -42,8 +42,8 @@ Result<RamMapping> find_ram_mapping() {
 Result<int> open_read_only(const RamMapping& mapping) {
   DIR* dir = opendir("/proc/self/fd");
   int found = -1;
-  for (const dirent* entry = dir != nullptr ? readdir(dir) : nullptr;
-       entry != nullptr && found < 0; entry = readdir(dir)) {
+  for (const dirent* entry = dir != nullptr ? readdir(dir) : nullptr; entry != nullptr && found < 0;
+       entry = readdir(dir)) {
     struct stat info{};
     const std::string path = std::string("/proc/self/fd/") + entry->d_name;
     // An inode number means something together with its device only.

@@ -44,7 +44,8 @@ Result<HostRam> find_host_ram() {
   HostRam result;
   result.fd = *fd;
   const std::uint64_t size = mapping->end - mapping->begin;
-  const std::uint64_t low = low_ram_size(machine_type_of(probe::own_command_line()), size, std::nullopt);
+  const std::uint64_t low =
+      low_ram_size(machine_type_of(probe::own_command_line()), size, std::nullopt);
   result.pieces.push_back({.gpa = 0, .size = low, .file_offset = 0});
   if (size > low)
     result.pieces.push_back({.gpa = kFourGib, .size = size - low, .file_offset = low});

@@ -4,6 +4,8 @@
 //   calls N     on each processor: N system calls getrusage(), which is also the kernel's name for it
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
+// With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
+// the first processor, and then switches off.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/hw_breakpoint.h>
@@ -45,7 +47,9 @@ static int on_each(int (*work)(long, long), long n) {
 }
 
 static int make_events(long processor, long n) {
+  const int slowly = getenv("workload") != NULL;
   for (long i = 0; i < n; ++i) {
+    if (slowly) usleep(500000);
     const pid_t child = fork();
     if (child == 0) {
       char path[64], name[32];
@@ -124,6 +128,10 @@ int main(int argc, char **argv) {
   processors = sysconf(_SC_NPROCESSORS_ONLN);
   mkdir("/made", 0700);
   printf("ready %ld\n", processors);
+  if (getenv("workload") != NULL) {
+    make_events(0, atol(getenv("workload")));
+    reboot(RB_AUTOBOOT);
+  }
   char line[64];
   while (fgets(line, sizeof line, stdin) != NULL) {
     long n = 0;

@@ -1,10 +1,11 @@
 #!/bin/sh
-# nested_host.sh PROCESSORS EVENTS CALLS: inside the guest kvm-host, boots a guest under KVM in a stock QEMU
+# nested_host.sh PROCESSORS EVENTS CALLS [run]: inside the guest kvm-host, boots a guest under KVM in a stock QEMU
 # with the library preloaded, and watches what its only program (inner_init.c) is told to do. Prints
-# what happened in sections that begin with "== NAME".
+# what happened in sections that begin with "== NAME". With `run`, also what doctor says of KVM there, and
+# what `glasshook run` sees of such a guest.
 set -u
 here=$(dirname "$(realpath "$0")")
-processors=$1 events=$2 calls=$3
+processors=$1 events=$2 calls=$3 also=${4:-}
 export GLASSHOOK_DATA="$here"
 work=$(mktemp -d)
 cd "$work" || exit
@@ -35,12 +36,12 @@ wait_for() {
   done
 }
 tell() { echo "$1" >&3; }
-glasshook() { LD_LIBRARY_PATH=$here/lib exec "$here/glasshook" "$@"; }
+glasshook() { LD_LIBRARY_PATH=$here/lib "$here/glasshook" "$@"; }
 # watched NAME COMMAND OPTION...: while a monitor watches, the inner guest does COMMAND.
 watched() {
   name=$1 command=$2
   shift 2
-  glasshook "$@" --json "$name.jsonl" 2>"$name.said" &
+  LD_LIBRARY_PATH=$here/lib "$here/glasshook" "$@" --json "$name.jsonl" 2>"$name.said" &
   monitor=$!
   until grep -q 'attached in' "$name.said"; do
     kill -0 $monitor 2>/dev/null || fail "the monitor ended before it was attached ($name)"
@@ -68,5 +69,16 @@ tell end
 wait $qemu
 echo "== qemu $?"
 cat qemu-said
+if [ "$also" = run ]; then
+  echo "== doctor"
+  glasshook doctor
+  glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
+    --append "console=ttyS0 quiet panic=-1 no5lvl workload=60" --behaviours process,file \
+    --json run.jsonl 2>run-said
+  echo "== run $?"
+  cat run.jsonl
+  echo "== run-said"
+  cat run-said
+fi
 echo "== console"
 cat console

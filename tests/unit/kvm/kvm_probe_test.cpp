@@ -146,8 +146,8 @@ class KvmProbeTest : public testing::Test {
     const auto size = lseek(welcome_.region_fd, 0, SEEK_END);
     auto* at = mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED,
                     welcome_.region_fd, 0);
-    region_ = *probe::SharedRegion::open(
-        {static_cast<std::byte*>(at), static_cast<std::size_t>(size)});
+    region_ =
+        *probe::SharedRegion::open({static_cast<std::byte*>(at), static_cast<std::size_t>(size)});
   }
   /// Hooks the function at offset 0x10 * n of the page with hook n + 1.
   Result<> place(std::size_t count) {
@@ -215,8 +215,7 @@ TEST_F(KvmProbeTest, TellsRamAndWhatItCanDo) {
 TEST_F(KvmProbeTest, AHitIsCapturedAndQemuDoesNotHearOfIt) {
   attach();
   ASSERT_TRUE(place(2));
-  kvm_.script[0] = {debug_exit(1 << 1, kText + 0x10, 42),
-                    [](kvm_run& run) {
+  kvm_.script[0] = {debug_exit(1 << 1, kText + 0x10, 42), [](kvm_run& run) {
                       // The guest goes on past the breakpoint.
                       EXPECT_EQ(run.kvm_dirty_regs, std::uint64_t{KVM_SYNC_X86_REGS});
                       EXPECT_TRUE(run.s.regs.regs.rflags & kResumeFlag);
@@ -224,8 +223,7 @@ TEST_F(KvmProbeTest, AHitIsCapturedAndQemuDoesNotHearOfIt) {
                     }};
   EXPECT_EQ(run(), 0);
   EXPECT_EQ(kvm_.runs[0]->exit_reason, std::uint32_t{KVM_EXIT_IO});
-  EXPECT_EQ(kvm_.runs[0]->kvm_valid_regs,
-            std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS});
+  EXPECT_EQ(kvm_.runs[0]->kvm_valid_regs, std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS});
   EXPECT_EQ(records(0), std::vector<std::uint64_t>{42});
   EXPECT_EQ(hits(0, 2), 1u);
   EXPECT_EQ(hits(0, 1), 0u);
@@ -234,9 +232,9 @@ TEST_F(KvmProbeTest, AHitIsCapturedAndQemuDoesNotHearOfIt) {
 TEST_F(KvmProbeTest, AHitHasTheProcessorsState) {
   attach();
   capture::Builder entry(capture::ProgramRole::entry);
-  const std::array wanted{CpuRegister::rsp, CpuRegister::r15, CpuRegister::rip, CpuRegister::cr3,
-                          CpuRegister::fs_base, CpuRegister::gs_base, CpuRegister::kernel_gs,
-                          CpuRegister::user_mode};
+  const std::array wanted{CpuRegister::rsp,       CpuRegister::r15,      CpuRegister::rip,
+                          CpuRegister::cr3,       CpuRegister::fs_base,  CpuRegister::gs_base,
+                          CpuRegister::kernel_gs, CpuRegister::user_mode};
   for (std::uint8_t i = 0; i < wanted.size(); ++i) {
     entry.load_cpu(capture::Reg{0}, wanted[i]);
     entry.emit_words(static_cast<std::uint16_t>(16 + i), capture::Reg{0}, 1);
@@ -256,8 +254,9 @@ TEST_F(KvmProbeTest, AHitHasTheProcessorsState) {
                     },
                     io_exit};
   EXPECT_EQ(run(), 0);
-  EXPECT_EQ(all_words(0), (std::vector<std::uint64_t>{0xffffc90000001000, 15, kText, 0x12000, 0x7f00,
-                                                      0xffff888000010000, 0xffff888000010000, 0}));
+  EXPECT_EQ(all_words(0),
+            (std::vector<std::uint64_t>{0xffffc90000001000, 15, kText, 0x12000, 0x7f00,
+                                        0xffff888000010000, 0xffff888000010000, 0}));
 }
 
 TEST_F(KvmProbeTest, EveryVcpuIsArmedBeforeItRuns) {

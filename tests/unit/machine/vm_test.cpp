@@ -81,8 +81,8 @@ TEST(QemuArguments, UnderKvmTheLibraryIsInTheEnvironment) {
   const auto args = qemu_arguments(config, MachineFds{.qmp = 3}, false);
   EXPECT_EQ(value_of(args, "-accel"), "kvm");
   EXPECT_THAT(args, Not(Contains("-plugin")));
-  EXPECT_EQ(qemu_environment(config),
-            (std::vector<std::string>{"LD_PRELOAD=/lib/library.so", "GLASSHOOK_KVM=socket=/run/x"}));
+  EXPECT_EQ(qemu_environment(config), (std::vector<std::string>{"LD_PRELOAD=/lib/library.so",
+                                                                "GLASSHOOK_KVM=socket=/run/x"}));
 }
 
 TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
