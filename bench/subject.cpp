@@ -65,7 +65,7 @@ Result<Taken> Subject::run(const Workload& workload) {
 }
 
 Result<> Subject::watch(const Case& c, const api::ApiCatalogue& catalogue) {
-  auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), "qemu-tcg");
+  auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release());
   if (!probe) return std::unexpected(probe.error());
   monitor::SessionOptions options;
   options.behaviours = *c.behaviours;

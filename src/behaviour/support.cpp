@@ -80,6 +80,11 @@ hook::HookSpec optional(hook::HookSpec spec) {
   return spec;
 }
 
+hook::HookSpec choke_point(hook::HookSpec spec) {
+  spec.choke_point = true;
+  return spec;
+}
+
 ProcessKey key_of(const Call& call) {
   return {.pid = static_cast<std::uint32_t>(call.context(hook::kContextPid) >> 32),
           .start_time = call.context(hook::kContextStart)};

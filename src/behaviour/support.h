@@ -48,6 +48,9 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
 /// Marks a spec whose function not every kernel has.
 [[nodiscard]] hook::HookSpec optional(hook::HookSpec spec);
 
+/// Marks one of the few hooks that say most (at most four of all families' are chosen).
+[[nodiscard]] hook::HookSpec choke_point(hook::HookSpec spec);
+
 /// A family that tells totals. They are told under the time of the telling, so that times go
 /// forward; when it began and ended is in their fields.
 class TimedFamily : public Family {

@@ -1,5 +1,6 @@
 #include "cli/guest_options.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/values.h"
+#include "machine/kvm_check.h"
 #include "machine/resources.h"
 #include "machine/stealth.h"
 #include "machine/windows_program.h"
@@ -99,6 +101,9 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--append", o.append, "Its command line");
   group.value("--smp", o.smp, "Virtual CPUs (default: 1; with --stealth: 2)");
   group.value("--memory", o.memory, "RAM (default: 512M; with --stealth: 4G)", "SIZE");
+  group.value("--accel", o.accelerator,
+              "What runs the guest: kvm, tcg (QEMU's emulation), or auto (default): see kvm.md",
+              "NAME");
   group.flag("--stealth", o.stealth, "Look like a PC to the guest, not like a virtual machine");
   group.flag("--cold-boot", o.cold_boot, "Boot instead of restoring the snapshot");
   group.values("--copy", o.copies, "Put a file or directory next to the command", "FILE");
@@ -107,10 +112,42 @@ void add_guest_options(CommandBuilder command, GuestOptions& o) {
   group.value("--console", o.console, "Keep what the guest's console prints", "FILE");
 }
 
-Result<machine::GuestRequest> make_guest_request(const GuestOptions& options) {
+Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
+                                             const MachineNeeds& needs) {
+  using machine::Accelerator;
+  const std::string& wanted = options.accelerator;
+  if (wanted == "tcg") return ChosenAccelerator{};
+  if (wanted != "kvm" && wanted != "auto")
+    return with_remedy(fail(ErrorCode::invalid_argument,
+                            "--accel {}: there is no such way to run "
+                            "a guest",
+                            to_printable(wanted)),
+                       "choose from: auto, kvm, tcg");
+  if (wanted == "kvm" && needs.user_code)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "functions of programs and libraries are not seen under KVM"),
+        "--accel tcg; or name functions of the kernel");
+  if (wanted == "kvm" && options.stealth)
+    return with_remedy(fail(ErrorCode::unsupported, "the PC of --stealth is not one under KVM"),
+                       "--accel tcg");
+  // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told.
+  if (wanted == "auto" && (needs.user_code || !needs.few_places || options.stealth))
+    return ChosenAccelerator{};
+  const auto works = machine::check_kvm();
+  if (works) return ChosenAccelerator{.accelerator = Accelerator::kvm, .note = {}};
+  if (wanted == "kvm")
+    return with_remedy(fail(works.error().code, "{}", works.error().message),
+                       works.error().remedy.empty() ? "--accel tcg" : works.error().remedy);
+  return ChosenAccelerator{.accelerator = Accelerator::tcg,
+                           .note = fmt::format("not under KVM: {}", works.error().message)};
+}
+
+Result<machine::GuestRequest> make_guest_request(const GuestOptions& options,
+                                                 machine::Accelerator accelerator) {
   if (auto ok = check_combination(options); !ok) return std::unexpected(ok.error());
-  const auto shape = shape_of(options);
+  auto shape = shape_of(options);
   if (!shape) return std::unexpected(shape.error());
+  shape->accelerator = accelerator;
   machine::GuestRequest request;
   request.name = options.guest;
   request.shape = *shape;
@@ -122,9 +159,11 @@ Result<machine::GuestRequest> make_guest_request(const GuestOptions& options) {
     config->smp = shape->smp;
     config->memory_mib = shape->memory_mib;
     config->stealth = shape->stealth;
+    config->accelerator = accelerator;
     request.custom = std::move(*config);
   }
-  auto plugin = machine::plugin_file();
+  auto plugin = accelerator == machine::Accelerator::kvm ? machine::kvm_library_file()
+                                                         : machine::plugin_file();
   if (!plugin) return std::unexpected(plugin.error());
   request.plugin = std::move(*plugin);
   request.probe = true;

@@ -18,6 +18,7 @@ namespace glasshook::cli {
 struct GuestOptions {
   std::string guest = "linux";
   std::string image, kernel, initrd, append;
+  std::string accelerator = "auto";
   std::string memory;     ///< empty: what is usual
   std::uint32_t smp = 0;  ///< 0: what is usual
   bool stealth = false;
@@ -30,8 +31,25 @@ struct GuestOptions {
 
 void add_guest_options(CommandBuilder command, GuestOptions& options);
 
+/// What a session needs of the machine that runs the guest.
+struct MachineNeeds {
+  bool user_code = false;   ///< functions of programs and libraries are named
+  bool few_places = false;  ///< no more of the kernel than breakpoints of a processor can hook
+};
+
+/// --accel, or with `auto` KVM where that works here and can do what is asked for. A note says why
+/// not, when somebody might expect it.
+struct ChosenAccelerator {
+  machine::Accelerator accelerator = machine::Accelerator::tcg;
+  std::string note;
+};
+[[nodiscard]] Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
+                                                           const MachineNeeds& needs);
+
 /// What to start, to be watched. Checks what can be checked without starting anything.
-[[nodiscard]] Result<machine::GuestRequest> make_guest_request(const GuestOptions& options);
+[[nodiscard]] Result<machine::GuestRequest> make_guest_request(
+    const GuestOptions& options,
+    machine::Accelerator accelerator = machine::Accelerator::tcg);
 
 /// The command for the guest's shell. A Windows program of this host that it names is delivered and
 /// called by its place in the guest. Fails when a file to copy does not exist.

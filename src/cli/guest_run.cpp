@@ -31,6 +31,7 @@ constexpr auto kResumeTime = seconds(20);
 /// What was checked before anything is started.
 struct Plan {
   machine::GuestRequest request;
+  std::string accelerator_note;
   machine::GuestProfile profile;
   machine::GuestCommand command;
   Result<> executable;  ///< whether the guest could execute the command, as far as is known here
@@ -38,6 +39,16 @@ struct Plan {
   milliseconds linger{};
   std::optional<HookCommands> commands;
 };
+
+MachineNeeds needs_of(const WatchOptions& watch) {
+  MachineNeeds needs;
+  for (const std::string& api : watch.apis) needs.user_code |= !api.starts_with("kernel!");
+  // The families whose most telling functions fit into the breakpoints of a processor.
+  const std::string& families = watch.behaviours;
+  needs.few_places = families == "process" || families == "process,file" ||
+                     families == "file,process" || (families == "none" && watch.apis.size() <= 4);
+  return needs;
+}
 
 /// Fills in what is about the command.
 Result<> plan_command(const GuestRunOptions& options, Plan& plan) {
@@ -55,7 +66,10 @@ Result<> plan_command(const GuestRunOptions& options, Plan& plan) {
 
 Result<Plan> make_plan(const GuestRunOptions& options) {
   Plan plan;
-  auto request = make_guest_request(options.guest);
+  auto chosen = choose_accelerator(options.guest, needs_of(options.watch));
+  if (!chosen) return std::unexpected(chosen.error());
+  plan.accelerator_note = std::move(chosen->note);
+  auto request = make_guest_request(options.guest, chosen->accelerator);
   if (!request) return std::unexpected(request.error());
   plan.request = std::move(*request);
   if (options.command.empty() && !plan.request.custom)
@@ -154,11 +168,12 @@ class GuestRun {
   }
 
   Result<> attach(Progress& progress) {
-    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), "qemu-tcg");
+    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release());
     if (!probe) return std::unexpected(probe.error());
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
+    const std::string backend = (*probe)->capabilities().backend;
     monitor::SessionOptions wanted = scoped_session(options_, host_id_);
     if (plan_.profile.runs_windows_programs) wanted.platform = behaviour::Platform::windows;
     auto hypervisor = recorded(std::move(*probe), options_.watch.record,
@@ -174,7 +189,13 @@ class GuestRun {
     session_ = std::move(*session);
     progress.clear();
     if (!options_.watch.quiet)
-      announce(*session_, fmt::format("qemu-tcg, guest {}", guest_name()), Clock::now() - begun);
+      announce(
+          *session_,
+          fmt::format(
+              "{}{}, guest {}", backend,
+              plan_.accelerator_note.empty() ? "" : fmt::format(" ({})", plan_.accelerator_note),
+              guest_name()),
+          Clock::now() - begun);
     return guest_.restored ? guest_.machine->resume(in(kResumeTime)) : Result<>();
   }
 

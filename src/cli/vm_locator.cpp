@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kPluginName = "glasshook-qemu";
+constexpr std::string_view kLibraryName = "glasshook-kvm";
 constexpr const char* kStartRemedy =
     "start QEMU with -plugin libglasshook-qemu.so,socket=PATH (glasshook doctor says where it is)";
 
@@ -30,8 +31,9 @@ std::optional<pid_t> process_id(std::string_view text) {
   return pid;
 }
 
-std::vector<std::string> command_line(const fs::path& process) {
-  std::ifstream file(process / "cmdline", std::ios::binary);
+/// The words of a file of /proc that ends each with a NUL.
+std::vector<std::string> words_of(const fs::path& proc_file) {
+  std::ifstream file(proc_file, std::ios::binary);
   const std::string all{std::istreambuf_iterator<char>(file), {}};
   std::vector<std::string> arguments;
   for (std::size_t at = 0; at < all.size();) {
@@ -60,7 +62,12 @@ std::vector<std::string> option_list(std::string_view text) {
 fs::path socket_of_process(const fs::path& process) {
   std::error_code error;
   const fs::path directory = fs::read_symlink(process / "cwd", error);
-  return plugin_socket(command_line(process), directory);
+  const fs::path plugin = plugin_socket(words_of(process / "cmdline"), directory);
+  if (!plugin.empty()) return plugin;
+  // The environment is also that of whatever started QEMU.
+  const std::string program = fs::read_symlink(process / "exe", error).filename();
+  if (program.find("qemu") == std::string::npos) return {};
+  return library_socket(words_of(process / "environ"), directory);
 }
 
 Result<fs::path> locate_process(pid_t pid, const fs::path& proc) {
@@ -120,6 +127,23 @@ fs::path plugin_socket(const std::vector<std::string>& qemu_arguments, const fs:
   return {};
 }
 
+fs::path library_socket(const std::vector<std::string>& environment, const fs::path& directory) {
+  constexpr std::string_view kVariable = "GLASSHOOK_KVM=", kSocket = "socket=";
+  bool loaded = false;
+  fs::path socket;
+  for (const std::string& variable : environment) {
+    loaded |=
+        variable.starts_with("LD_PRELOAD=") && variable.find(kLibraryName) != std::string::npos;
+    if (!variable.starts_with(kVariable)) continue;
+    const std::string_view value = std::string_view(variable).substr(kVariable.size());
+    const std::size_t at = value.find(kSocket);
+    if (at == std::string_view::npos) continue;
+    const std::size_t begin = at + kSocket.size();
+    socket = directory / value.substr(begin, value.find(',', begin) - begin);
+  }
+  return loaded ? socket : fs::path();
+}
+
 std::vector<RunningVm> running_vms(const fs::path& proc) {
   std::vector<RunningVm> found;
   std::error_code error;
@@ -150,7 +174,7 @@ Result<fs::path> locate_vm(std::string_view name, const fs::path& proc) {
 }
 
 Result<std::unique_ptr<hypervisor::Hypervisor>> attach_socket(const fs::path& socket) {
-  auto client = hypervisor::ProbeClient::connect(socket.native(), "qemu-tcg", {});
+  auto client = hypervisor::ProbeClient::connect(socket.native(), {});
   if (client) return std::move(*client);
   Error error = client.error();
   if (error.code == ErrorCode::timeout)

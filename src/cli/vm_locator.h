@@ -14,10 +14,10 @@
 
 namespace glasshook::cli {
 
-/// A QEMU process that runs Glasshook's plugin.
+/// A QEMU process that runs Glasshook's plugin, or its library for KVM.
 struct RunningVm {
   pid_t qemu = 0;
-  std::filesystem::path socket;  ///< of the plugin, absolute
+  std::filesystem::path socket;  ///< of the probe, absolute
 };
 
 /// Help text for a VM argument.
@@ -28,6 +28,10 @@ inline constexpr const char* kVmHelp =
 /// relative path starts from.
 [[nodiscard]] std::filesystem::path plugin_socket(const std::vector<std::string>& qemu_arguments,
                                                   const std::filesystem::path& directory);
+
+/// The socket of the library for KVM in the environment of a QEMU ("" when it lacks our library).
+[[nodiscard]] std::filesystem::path library_socket(const std::vector<std::string>& environment,
+                                                   const std::filesystem::path& directory);
 
 /// VMs of this machine that can be watched. `proc` is /proc.
 [[nodiscard]] std::vector<RunningVm> running_vms(const std::filesystem::path& proc = "/proc");

@@ -1,5 +1,7 @@
 #include "cli/vm_watch.h"
 
+#include <fmt/format.h>
+
 #include "cli/catalogue.h"
 #include "cli/diagnostics.h"
 #include "cli/interrupts.h"
@@ -28,6 +30,7 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   const auto begun = std::chrono::steady_clock::now();
   auto probe = attach_socket(*socket);
   if (!probe) return std::unexpected(probe.error());
+  const std::string backend = (*probe)->capabilities().backend;
   monitor::SessionOptions wanted = session_options(options);
   if (wanted.host_id.empty()) wanted.host_id = host_id_of(*socket);
   const std::string host_id = wanted.host_id;
@@ -40,7 +43,8 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
                               [&](const behaviour::Event& event) { outputs->write(event); });
   if (!session) return std::unexpected(session.error());
   if (!options.quiet)
-    announce(**session, "qemu-tcg, " + socket->native(), std::chrono::steady_clock::now() - begun);
+    announce(**session, fmt::format("{}, {}", backend, socket->native()),
+             std::chrono::steady_clock::now() - begun);
   interrupts.handle_in_order();
 
   outputs->begin(host_id);

@@ -68,6 +68,7 @@ std::vector<KernelPage> KernelPlan::pages() {
       continue;
     }
     hypervisor::PageSites& page = merged[place->gpa.page()];
+    page.address = address;
     page.entries.insert(page.entries.end(), sites.entries.begin(), sites.entries.end());
     page.returns.insert(page.returns.end(), sites.returns.begin(), sites.returns.end());
   }

@@ -66,6 +66,7 @@ std::vector<HookSpec> tree_hooks() {
   // The new task does not run before wake_up_new_task, so that none of its calls is missed.
   HookSpec fork;
   fork.functions = {"wake_up_new_task"};
+  fork.choke_point = true;
   fork.follow_into = "((struct task_struct *)arg0)->tgid";
   // The thread group leader is released last, and after it the id may be used again. (On exec by
   // another thread the old leader has taken that thread's id: pid and tgid differ.)

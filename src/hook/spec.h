@@ -58,6 +58,10 @@ struct HookSpec {
   std::string forget;
   /// Not every kernel has such a function: nothing to report when none is there.
   bool optional = false;
+  /// One of the few to choose where a hypervisor can hook few places.
+  bool choke_point = false;
+  /// Says at an entry what another hook says better at its return: for where returns are not seen.
+  bool stands_in = false;
 };
 
 /// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,

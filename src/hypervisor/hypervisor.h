@@ -53,6 +53,9 @@ struct ReturnRange {
 
 /// Everything to watch on one page.
 struct PageSites {
+  /// Kernel pages: where the kernel runs this page. A backend that hooks by virtual address needs
+  /// it.
+  Gva address;
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;
   bool report_placements = false;  ///< send a code_page record for every new place it runs at
@@ -77,11 +80,11 @@ using PageOracle = std::function<PageSites(const PageQuestion&)>;
 
 /// What a backend can do. A false says that the matching call returns ErrorCode::unsupported.
 struct Capabilities {
-  std::string backend;  ///< "qemu-tcg", "replay", ...
+  std::string backend;  ///< "qemu-tcg", "kvm-stealth", "replay", ...
   std::uint32_t vcpus = 1;
   bool user_pages = false;         ///< page questions for user-mode code
   bool returns = false;            ///< return programs
-  std::uint32_t max_sites = 0;     ///< 0: no limit
+  std::uint32_t max_sites = 0;     ///< addresses that can be hooked at once; 0: no limit
   bool hidden_from_reads = false;  ///< the guest cannot read a trace of a hook
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "machine/image.h"
+#include "machine/kvm_check.h"
 #include "machine/process.h"
 #include "machine/resources.h"
 
@@ -93,13 +94,15 @@ Check check_namespaces() {
           "100000-165535 --add-subgids 100000-165535 $USER"};
 }
 
-Check check_kvm() {
+Check check_kvm_watching() {
   constexpr auto kName = "KVM";
-  if (!fs::exists("/dev/kvm"))
-    return {Health::info, kName, "/dev/kvm is absent; not needed: guests run under TCG", {}};
-  if (::access("/dev/kvm", R_OK | W_OK) == 0)
-    return {Health::info, kName, "/dev/kvm is usable; not needed: guests run under TCG", {}};
-  return {Health::info, kName, "/dev/kvm is not accessible; not needed: guests run under TCG", {}};
+  const auto works = check_kvm();
+  if (!works)
+    return {Health::info, kName, works.error().message + "; not needed: guests run under TCG",
+            works.error().remedy};
+  const auto library = kvm_library_file();
+  if (!library) return {Health::warning, kName, library.error().message, library.error().remedy};
+  return {Health::ok, kName, "guests can be watched, with four breakpoints (--accel kvm)", {}};
 }
 
 }  // namespace
@@ -142,7 +145,7 @@ Check judge_memory(std::uint64_t available) {
 
 std::vector<Check> run_doctor() {
   return {check_qemu(),       check_plugin(),     check_image(),  check_image_tools(),
-          check_namespaces(), check_disk_space(), check_memory(), check_kvm()};
+          check_namespaces(), check_disk_space(), check_memory(), check_kvm_watching()};
 }
 
 }  // namespace glasshook::machine

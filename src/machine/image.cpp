@@ -325,6 +325,7 @@ Result<MachineConfig> ImageStore::machine(const Image& image, const MachineShape
   config.smp = shape.smp;
   config.memory_mib = shape.memory_mib;
   config.stealth = shape.stealth;
+  config.accelerator = shape.accelerator;
   return config;
 }
 

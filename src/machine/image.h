@@ -33,6 +33,7 @@ struct MachineShape {
   std::uint32_t smp = 1;
   std::uint64_t memory_mib = 512;
   bool stealth = false;  ///< see machine/stealth.h
+  Accelerator accelerator = Accelerator::tcg;
 };
 
 /// What a recipe says about the commands that run in its guest.

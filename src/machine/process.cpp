@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -37,6 +38,13 @@ struct Report {
 
 void report(const Launch& launch, const Report& what) {
   if (::write(launch.report_fd, &what, sizeof what) != sizeof what) ::_exit(126);
+}
+
+/// Whether `variables` has one of the same name.
+bool is_among(std::string_view variable, const std::vector<std::string>& variables) {
+  const std::string_view name = variable.substr(0, variable.find('=') + 1);
+  return std::ranges::any_of(variables,
+                             [&](const std::string& other) { return other.starts_with(name); });
 }
 
 [[noreturn]] void report_and_exit(const Launch& launch) {
@@ -116,7 +124,7 @@ Result<Child> Child::start(const ChildOptions& options) {
   for (const std::string& variable : options.environment)
     launch.environment.push_back(const_cast<char*>(variable.c_str()));
   for (char** variable = environ; *variable != nullptr; ++variable)
-    launch.environment.push_back(*variable);
+    if (!is_among(*variable, options.environment)) launch.environment.push_back(*variable);
   launch.environment.push_back(nullptr);
   launch.inherit = options.inherit;
   launch.cage = options.cage;

@@ -31,7 +31,7 @@ struct ChildOptions {
   std::vector<std::string> argv;  ///< argv[0] is looked up in PATH unless it has a slash
   std::vector<int> inherit;       ///< descriptors kept open under the same number
   int stdout_fd = -1;             ///< -1: /dev/null
-  std::vector<std::string> environment = {};  ///< "NAME=VALUE", before what it has from us
+  std::vector<std::string> environment = {};  ///< "NAME=VALUE"; in place of ours of that name
   confinement::Cage* cage = nullptr;          ///< to be put up around it; outlives it
 };
 

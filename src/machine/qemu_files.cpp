@@ -107,6 +107,7 @@ Result<QemuFiles> QemuFiles::open(const MachineConfig& config,
       {&files.plugin, open_again_file(config.plugin)},
       {&files.console, open_file(config.console_log, O_WRONLY | O_CREAT | O_TRUNC)},
       {&files.snapshot, open_file(snapshot.value_or(fs::path()))},
+      {&files.kvm, open_file(config.accelerator == Accelerator::kvm ? "/dev/kvm" : "", O_RDWR)},
   };
   for (Wanted& file : wanted) {
     if (!file.opened) return std::unexpected(file.opened.error());

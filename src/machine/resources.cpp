@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kMaxLevels = 5;  // build/release/src/cli/glasshook
 constexpr auto kPluginName = "libglasshook-qemu.so";
+constexpr auto kKvmLibraryName = "libglasshook-kvm.so";
 
 fs::path own_executable() {
   std::error_code error;
@@ -35,6 +36,22 @@ fs::path find_in_build_tree(const fs::path& executable, const fs::path& path) {
   return {};
 }
 
+/// A library of ours that QEMU loads.
+fs::path find_library(const fs::path& executable, const char* name) {
+  fs::path beside = executable.parent_path() / name;
+  if (present(beside)) return beside;
+  fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / name;
+  if (present(installed)) return installed;
+  return find_in_build_tree(executable, fs::path("src/hypervisor") / name);
+}
+
+/// The one that the variable names, or else `found`.
+Result<fs::path> chosen_library(const char* variable, fs::path found, std::string_view what) {
+  if (fs::path chosen = from_environment(variable); !chosen.empty()) found = std::move(chosen);
+  if (!found.empty() && present(found)) return found;
+  return with_remedy(fail(ErrorCode::not_found, "{} is missing", what), "scripts/build");
+}
+
 }  // namespace
 
 fs::path find_data_directory(const fs::path& executable, std::string_view name) {
@@ -53,12 +70,10 @@ fs::path find_generated_directory(const fs::path& executable, std::string_view n
   return find_in_build_tree(executable, name);
 }
 
-fs::path find_plugin(const fs::path& executable) {
-  fs::path beside = executable.parent_path() / kPluginName;
-  if (present(beside)) return beside;
-  fs::path installed = executable.parent_path().parent_path() / "lib/glasshook" / kPluginName;
-  if (present(installed)) return installed;
-  return find_in_build_tree(executable, fs::path("src/hypervisor") / kPluginName);
+fs::path find_plugin(const fs::path& executable) { return find_library(executable, kPluginName); }
+
+fs::path find_kvm_library(const fs::path& executable) {
+  return find_library(executable, kKvmLibraryName);
 }
 
 Result<fs::path> data_directory(std::string_view name) {
@@ -77,11 +92,13 @@ fs::path generated_directory(std::string_view name) {
 }
 
 Result<fs::path> plugin_file() {
-  fs::path found = from_environment("GLASSHOOK_PLUGIN");
-  if (found.empty()) found = find_plugin(own_executable());
-  if (!found.empty() && present(found)) return found;
-  return with_remedy(fail(ErrorCode::not_found, "the QEMU plugin {} is missing", kPluginName),
-                     "scripts/build");
+  return chosen_library("GLASSHOOK_PLUGIN", find_plugin(own_executable()),
+                        "the QEMU plugin libglasshook-qemu.so");
+}
+
+Result<fs::path> kvm_library_file() {
+  return chosen_library("GLASSHOOK_KVM_LIBRARY", find_kvm_library(own_executable()),
+                        "the library for KVM libglasshook-kvm.so");
 }
 
 }  // namespace glasshook::machine

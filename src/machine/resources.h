@@ -19,11 +19,16 @@ namespace glasshook::machine {
 /// The QEMU plugin: $GLASSHOOK_PLUGIN, in lib/glasshook of the prefix, or in the build tree.
 [[nodiscard]] Result<std::filesystem::path> plugin_file();
 
+/// The library for QEMUs under KVM: $GLASSHOOK_KVM_LIBRARY, or beside where the plugin is looked
+/// for.
+[[nodiscard]] Result<std::filesystem::path> kvm_library_file();
+
 /// The same searches for an executable elsewhere; empty when nothing is found.
 [[nodiscard]] std::filesystem::path find_data_directory(const std::filesystem::path& executable,
                                                         std::string_view name);
 [[nodiscard]] std::filesystem::path find_generated_directory(
     const std::filesystem::path& executable, std::string_view name);
 [[nodiscard]] std::filesystem::path find_plugin(const std::filesystem::path& executable);
+[[nodiscard]] std::filesystem::path find_kvm_library(const std::filesystem::path& executable);
 
 }  // namespace glasshook::machine

@@ -104,15 +104,16 @@ MachineFds inherited(const Connections& connections, const QemuFiles& files) {
                  .initrd = files.initrd.get(),
                  .plugin = files.plugin.get(),
                  .console = files.console.get(),
-                 .snapshot = files.snapshot.get()};
+                 .snapshot = files.snapshot.get(),
+                 .kvm = files.kvm.get()};
   for (std::size_t i = 0; i < kPorts; ++i) fds.ports[i] = connections.ports[i].theirs.get();
   for (const UniqueFd& disk : files.disks) fds.disks.push_back(disk.get());
   return fds;
 }
 
 std::vector<int> all_of(const MachineFds& fds) {
-  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,   fds.kernel,
-                       fds.initrd, fds.plugin,   fds.console, fds.snapshot};
+  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,    fds.kernel, fds.initrd,
+                       fds.plugin, fds.console,  fds.snapshot, fds.kvm};
   all.insert(all.end(), fds.ports.begin(), fds.ports.end());
   all.insert(all.end(), fds.disks.begin(), fds.disks.end());
   std::erase(all, -1);
@@ -143,9 +144,11 @@ Result<std::unique_ptr<Machine>> Machine::start(const MachineConfig& config,
     return fail(ErrorCode::io, "cannot give {} away: {}", scratch->path().native(),
                 std::strerror(errno));
   const MachineFds fds = inherited(*connections, *files);
+  std::vector<std::string> environment = qemu_environment(config, fds);
+  environment.push_back("TMPDIR=" + scratch->path().native());
   auto child = Child::start({.argv = qemu_arguments(config, fds, snapshot.has_value()),
                              .inherit = all_of(fds),
-                             .environment = {"TMPDIR=" + scratch->path().native()},
+                             .environment = std::move(environment),
                              .cage = &*cage});
   if (!child) return with_remedy(std::unexpected(child.error()), "scripts/setup installs QEMU");
   std::unique_ptr<Machine> machine(new Machine(std::move(*cage), std::move(*child)));

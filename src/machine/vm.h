@@ -22,9 +22,16 @@ struct Disk {
   std::string format = "raw";  ///< as QEMU names it: raw, qcow2, ...
 };
 
+/// What runs the guest's instructions.
+enum class Accelerator : std::uint8_t {
+  tcg,  ///< QEMU's emulation
+  kvm,  ///< the processor
+};
+
 /// What QEMU is asked to be. A snapshot restores only into the same configuration; the plugin,
 /// the console log and the delivered content may differ.
 struct MachineConfig {
+  Accelerator accelerator = Accelerator::tcg;
   std::filesystem::path kernel;  ///< empty: boot from the first disk
   std::filesystem::path initrd;
   std::string append;  ///< kernel command line
@@ -37,7 +44,7 @@ struct MachineConfig {
   /// Adds the delivery disk and the ports that GuestShell speaks over.
   bool channel = true;
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
-  std::filesystem::path plugin;       ///< TCG plugin; empty: none
+  std::filesystem::path plugin;       ///< TCG plugin, or library to preload for KVM; empty: none
   bool probe = false;                 ///< the plugin is ours: Machine has a connection to it
   std::vector<std::string> extra_arguments;
   std::string qemu = "qemu-system-x86_64";
@@ -53,7 +60,7 @@ struct MachineFds {
   int delivery = -1;
   std::array<int, kPorts> ports{-1, -1, -1};
   int probe = -1;
-  int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1;
+  int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1, kvm = -1;
   std::vector<int> disks = {};
 };
 
@@ -66,6 +73,9 @@ inline constexpr std::uint64_t kDeliverySize = std::uint64_t{1} << 30;
 
 /// Where it then finds the state to restore, for QMP's migrate-incoming.
 [[nodiscard]] std::string incoming_uri();
+/// Variables QEMU gets besides those of this process: "NAME=VALUE".
+[[nodiscard]] std::vector<std::string> qemu_environment(const MachineConfig& config,
+                                                        const MachineFds& fds);
 
 /// Text that identifies what a snapshot depends on besides the disk's content: the QEMU program
 /// file and the parts of the configuration the guest can see.

@@ -37,10 +37,20 @@ void HookSet::remember(HookId id, HookMeaning meaning) {
   meanings_[id.value] = std::make_shared<const HookMeaning>(std::move(meaning));
 }
 
+bool HookSet::is_possible(const hook::HookSpec& spec) const {
+  if (capabilities_.max_sites != 0 && !spec.choke_point) return false;
+  return capabilities_.returns || !spec.exit.enabled;
+}
+
 void HookSet::add_family(behaviour::Family& family) {
   const auto specs = family.hooks();
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].stands_in && capabilities_.returns) continue;
     if (specs[i].optional && !choose(kernel_->symbols(), specs[i].functions)) continue;
+    if (!is_possible(specs[i])) {
+      ++left_out_;
+      continue;
+    }
     const auto added =
         add_spec(specs[i], {.name = {}, .meaning = FamilyHook{&family, i, specs[i]}});
     if (!added)
@@ -50,8 +60,14 @@ void HookSet::add_family(behaviour::Family& family) {
 }
 
 Result<> HookSet::add_tree() {
-  for (const hook::HookSpec& spec : hook::tree_hooks())
+  for (const hook::HookSpec& spec : hook::tree_hooks()) {
+    if (!is_possible(spec)) {
+      missing_.push_back(
+          "ends of processes that are followed: a later process with the same id is followed too");
+      continue;
+    }
     if (auto added = add_spec(spec, {.name = {}, .meaning = TreeHook{}}); !added) return added;
+  }
   return {};
 }
 
@@ -182,6 +198,9 @@ std::vector<Gva> HookSet::functions() const {
 
 std::vector<std::string> HookSet::missing() const {
   std::vector<std::string> all = missing_;
+  if (left_out_ > 0)
+    all.push_back(fmt::format("{} more functions of the kernel: {} hooks {} places, and no returns",
+                              left_out_, capabilities_.backend, capabilities_.max_sites));
   all.insert(all.end(), plan_.notes().begin(), plan_.notes().end());
   return all;
 }

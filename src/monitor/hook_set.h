@@ -64,6 +64,7 @@ class HookSet {
       : hypervisor_(&hypervisor),
         kernel_(&kernel),
         target_(&target),
+        capabilities_(hypervisor.capabilities()),
         plan_(kernel.symbols(), kernel.virtual_memory()) {}
 
   /// Hooks of a family; those the kernel lacks are noted in missing().
@@ -102,10 +103,14 @@ class HookSet {
  private:
   void remember(hypervisor::HookId id, HookMeaning meaning);
   Result<> add_spec(const hook::HookSpec& spec, HookMeaning meaning);
+  /// Whether the hypervisor can do that, and has room for it.
+  [[nodiscard]] bool is_possible(const hook::HookSpec& spec) const;
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
   const hook::Target* target_;
+  hypervisor::Capabilities capabilities_;
+  std::size_t left_out_ = 0;  ///< hooks that are not possible
   std::atomic<std::uint32_t> next_id_{1};
   mutable std::mutex mutex_;
   std::map<std::uint32_t, std::shared_ptr<const HookMeaning>> meanings_;

@@ -203,7 +203,7 @@ Result<> Session::Impl::add_kernel_function(const hook::SelectedKernelFunction& 
   kernel_signatures_.push_back(std::make_unique<api::Signature>(std::move(*described)));
   const api::Signature& signature = *kernel_signatures_.back();
   hook::SignatureOptions compile_options;
-  compile_options.returns = selected.options.returns;
+  compile_options.returns = selected.options.returns && hypervisor_->capabilities().returns;
   compile_options.rate_limiter = *limiter;
   auto programs =
       hook::compile_signature(signature, apis_.linux().vocabulary(), hook::Abi::linux_kernel,
@@ -218,6 +218,7 @@ Result<> Session::Impl::watch_code_pages() {
   hook::Selection selection = wanted();
   const bool modules = !selection.apis.empty() || !selection.exports.empty();
   if (!oracle_ && !unbacked && !modules) return {};
+  if (!hypervisor_->capabilities().user_pages) return do_without_code_pages();
   if (!oracle_) {
     oracle_ = std::make_unique<ModuleOracle>(
         *hypervisor_, *kernel_, apis_, target_, *hooks_,
@@ -229,6 +230,16 @@ Result<> Session::Impl::watch_code_pages() {
     oracle_->look_around();
   }
   return ask_about_pages();
+}
+
+Result<> Session::Impl::do_without_code_pages() {
+  const std::string backend = hypervisor_->capabilities().backend;
+  if (!selection_.apis.empty() || !selection_.exports.empty())
+    return with_remedy(
+        fail(ErrorCode::unsupported, "{} watches functions of the kernel only", backend),
+        "name kernel functions: kernel!do_filp_open; or use a guest under TCG");
+  hooks_->note_missing(fmt::format("code of programs and libraries: {} does not see it", backend));
+  return {};
 }
 
 Result<> Session::Impl::ask_about_pages() {

@@ -67,6 +67,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> add_kernel_function(const hook::SelectedKernelFunction& selected);
   Result<std::optional<std::uint32_t>> limiter_for(const hook::WatchOptions& options);
   Result<> watch_code_pages();
+  /// Where the hypervisor does not see code of programs.
+  Result<> do_without_code_pages();
   [[nodiscard]] Result<hook::Selection> resolve_api(std::string_view api) const;
   /// What the user and the families want in modules.
   [[nodiscard]] hook::Selection wanted() const {

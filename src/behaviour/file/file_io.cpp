@@ -63,6 +63,17 @@ hook::HookSpec open_hook() {
                   word("f_mode", "ret->f_mode"), word("flags", "op->open_flag")});
 }
 
+/// The same at the last moment at which every open may still fail: the driver's own is ahead.
+hook::HookSpec open_entry_hook() {
+  hook::HookSpec spec =
+      at_entry({"security_file_open"}, {"(file->f_flags & 0x20) == 0", kOwnCredentials},
+               {path("path", "file->f_path"), word("file", "file"),
+                word("inode", "file->f_inode->i_ino"), word("mode", "file->f_inode->i_mode"),
+                word("f_mode", "file->f_mode"), word("flags", "file->f_flags")});
+  spec.stands_in = true;
+  return choke_point(std::move(spec));
+}
+
 }  // namespace
 
 std::vector<FileFamily::Rule> FileFamily::rules() {
@@ -75,6 +86,7 @@ std::vector<FileFamily::Rule> FileFamily::rules() {
 std::vector<FileFamily::Rule> FileFamily::io_rules() {
   return {
       {open_hook(), &FileFamily::on_open},
+      {open_entry_hook(), &FileFamily::on_open},
       {io_hook({"vfs_read"}, "file"), &FileFamily::on_read},
       {io_hook({"vfs_write"}, "file"), &FileFamily::on_write},
       {io_hook({"vfs_readv"}, "file"), &FileFamily::on_read},

@@ -160,10 +160,10 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
   [[nodiscard]] bool on_by_default(Platform) const override { return true; }
 
   static std::vector<Rule> rules() {
-    return {{fork_hook(), &ProcessFamily::on_fork},
-            {exec_hook(), &ProcessFamily::on_exec},
+    return {{choke_point(fork_hook()), &ProcessFamily::on_fork},
+            {choke_point(exec_hook()), &ProcessFamily::on_exec},
             {move_hook(), &ProcessFamily::on_move},
-            {exit_hook(), &ProcessFamily::on_exit},
+            {choke_point(exit_hook()), &ProcessFamily::on_exit},
             {credentials_hook(), &ProcessFamily::on_credentials},
             {signal_hook(), &ProcessFamily::on_signal}};
   }

@@ -89,7 +89,6 @@ class ProbeClient::Mapping {
 };
 
 Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& socket_path,
-                                                          std::string backend,
                                                           milliseconds timeout) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -107,20 +106,18 @@ Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& soc
           "start QEMU with -plugin libglasshook-qemu.so,socket=" + socket_path);
     std::this_thread::sleep_for(milliseconds(5));
   }
-  std::unique_ptr<ProbeClient> client(new ProbeClient(std::move(socket), std::move(backend)));
+  std::unique_ptr<ProbeClient> client(new ProbeClient(std::move(socket)));
   if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
   return client;
 }
 
-Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection, std::string backend) {
-  std::unique_ptr<ProbeClient> client(
-      new ProbeClient(std::make_unique<Socket>(connection), std::move(backend)));
+Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection) {
+  std::unique_ptr<ProbeClient> client(new ProbeClient(std::make_unique<Socket>(connection)));
   if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
   return client;
 }
 
-ProbeClient::ProbeClient(std::unique_ptr<Socket> socket, std::string backend)
-    : backend_(std::move(backend)), socket_(std::move(socket)) {}
+ProbeClient::ProbeClient(std::unique_ptr<Socket> socket) : socket_(std::move(socket)) {}
 
 Result<> ProbeClient::greet() {
   ByteWriter hello = begin_request(Request::hello);
@@ -143,6 +140,7 @@ Result<> ProbeClient::greet() {
     return fail(ErrorCode::protocol, "the probe would let this process write to the guest");
   }
   ByteReader reader(*reply);
+  capabilities_ = probe::decode_capabilities(reader);
   std::vector<RamFileSegment> segments;
   const auto count = reader.get<std::uint32_t>();
   for (std::uint32_t i = 0; i < count && segments.size() <= GuestRam::kMaxSegments; ++i) {
@@ -165,6 +163,7 @@ Result<> ProbeClient::greet() {
   auto region = probe::SharedRegion::open(mapping_->bytes());
   if (!region) return std::unexpected(region.error());
   region_ = *region;
+  capabilities_.vcpus = region_.vcpus();
   std::vector<capture::RingConsumer> rings;
   for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
     auto ring = capture::RingConsumer::attach(region_.ring(v));
@@ -186,15 +185,6 @@ ProbeClient::~ProbeClient() {
   }
   // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
   socket_.reset();
-}
-
-Capabilities ProbeClient::capabilities() const {
-  return {.backend = backend_,
-          .vcpus = region_.vcpus(),
-          .user_pages = true,
-          .returns = true,
-          .max_sites = 0,
-          .hidden_from_reads = true};
 }
 
 Result<std::vector<std::byte>> ProbeClient::request(std::span<const std::byte> message,

@@ -17,16 +17,14 @@ namespace glasshook::hypervisor {
 /// Attaches to the probe that listens on a unix socket, whichever hypervisor it runs in.
 class ProbeClient final : public Hypervisor {
  public:
-  /// Connects, waiting up to `timeout` for the socket to appear. `backend` names the hypervisor
-  /// for capabilities().
+  /// Connects, waiting up to `timeout` for the socket to appear.
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
-      const std::string& socket_path, std::string backend, std::chrono::milliseconds timeout);
+      const std::string& socket_path, std::chrono::milliseconds timeout);
   /// Speaks over an end of a connected socket (taken over).
-  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection,
-                                                                  std::string backend);
+  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection);
   ~ProbeClient() override;
 
-  [[nodiscard]] Capabilities capabilities() const override;
+  [[nodiscard]] Capabilities capabilities() const override { return capabilities_; }
   [[nodiscard]] const PhysicalMemory& memory() const override { return *ram_; }
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(const std::vector<Gva>& thunks) override;
@@ -50,7 +48,7 @@ class ProbeClient final : public Hypervisor {
   class Socket;
   class Mapping;
 
-  ProbeClient(std::unique_ptr<Socket> socket, std::string backend);
+  explicit ProbeClient(std::unique_ptr<Socket> socket);
   Result<> greet();
   Result<std::vector<std::byte>> request(std::span<const std::byte> message, std::vector<int>* fds);
   Result<> command(std::span<const std::byte> message);
@@ -58,7 +56,7 @@ class ProbeClient final : public Hypervisor {
   void answer(probe::QuestionSlot& slot, std::uint32_t vcpu);
   void take_clock_anchor();
 
-  std::string backend_;
+  Capabilities capabilities_;
   std::mutex request_mutex_;  ///< one request at a time; also guards hooks_
   std::unique_ptr<Socket> socket_;
   std::unique_ptr<Mapping> mapping_;

@@ -117,6 +117,7 @@ void serve(int connection, ControlTarget& target) {
       }
       ByteWriter payload;
       payload.put(std::uint32_t{0});
+      encode_capabilities(welcome->capabilities, payload);
       payload.put(static_cast<std::uint32_t>(welcome->ram.size()));
       for (const RamPiece& piece : welcome->ram) payload.put(piece);
       const int fds[] = {welcome->region_fd, welcome->ram_fd};
@@ -221,8 +222,27 @@ Result<> ControlServer::adopt(int connection, ControlTarget& target) {
   return {};
 }
 
+void encode_capabilities(const Capabilities& capabilities, ByteWriter& out) {
+  out.put_text(capabilities.backend);
+  out.put(static_cast<std::uint8_t>(capabilities.user_pages));
+  out.put(static_cast<std::uint8_t>(capabilities.returns));
+  out.put(capabilities.max_sites);
+  out.put(static_cast<std::uint8_t>(capabilities.hidden_from_reads));
+}
+
+Capabilities decode_capabilities(ByteReader& reader) {
+  Capabilities capabilities;
+  capabilities.backend = reader.get_text();
+  capabilities.user_pages = reader.get<std::uint8_t>() != 0;
+  capabilities.returns = reader.get<std::uint8_t>() != 0;
+  capabilities.max_sites = reader.get<std::uint32_t>();
+  capabilities.hidden_from_reads = reader.get<std::uint8_t>() != 0;
+  return capabilities;
+}
+
 std::vector<std::byte> encode_sites(const PageSites& sites) {
   ByteWriter out;
+  out.put(sites.address.value);
   out.put(static_cast<std::uint8_t>(sites.report_placements));
   out.put(static_cast<std::uint32_t>(sites.entries.size()));
   for (const EntrySite& site : sites.entries) {
@@ -240,6 +260,7 @@ std::vector<std::byte> encode_sites(const PageSites& sites) {
 Result<PageSites> decode_sites(std::span<const std::byte> bytes) {
   ByteReader reader(bytes);
   PageSites sites;
+  sites.address = Gva{reader.get<std::uint64_t>()};
   sites.report_placements = reader.get<std::uint8_t>() != 0;
   const auto entries = reader.get<std::uint32_t>();
   for (std::uint32_t i = 0; i < entries && reader.ok(); ++i) {

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/bytes.h"
 #include "capture/program.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/probe/protocol.h"
@@ -20,6 +21,7 @@ class ControlTarget {
 
   /// A monitor is there: what it gets (descriptors stay owned by the target).
   struct Welcome {
+    Capabilities capabilities;  ///< but for `vcpus`, which the region tells
     std::vector<RamPiece> ram;
     int region_fd = -1;
     int ram_fd = -1;
@@ -61,6 +63,8 @@ class ControlServer {
 
 /// The wire form of sites, used for `place`.
 [[nodiscard]] std::vector<std::byte> encode_sites(const PageSites& sites);
+void encode_capabilities(const Capabilities& capabilities, ByteWriter& out);
+[[nodiscard]] Capabilities decode_capabilities(ByteReader& reader);
 [[nodiscard]] Result<PageSites> decode_sites(std::span<const std::byte> bytes);
 
 }  // namespace glasshook::hypervisor::probe

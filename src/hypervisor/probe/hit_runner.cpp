@@ -50,6 +50,20 @@ HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& env
   }
 }
 
+void HitRunner::forget_counts() noexcept {
+  const auto forget = [](auto&... counters) { ((counters = 0), ...); };
+  for (const Vcpu& vcpu : vcpus_) {
+    ProbeCell& p = *vcpu.probe;
+    forget(p.records, p.dropped, p.budget, p.page_questions, p.page_timeouts, p.churned_pages);
+    for (std::uint32_t i = 0; i < kMaxHooks; ++i) {
+      HookCell& h = vcpu.hooks[i];
+      // Untouched memory stays so: there is much of it.
+      if (h.hits == 0 && h.returned == 0 && h.unreturned == 0) continue;
+      forget(h.hits, h.sent, h.filtered, h.rate_limited, h.dropped, h.returned, h.unreturned);
+    }
+  }
+}
+
 void HitRunner::set_context_program(capture::Program program) {
   const std::lock_guard lock(contexts_mutex_);
   contexts_.push_back(std::make_unique<capture::Program>(std::move(program)));

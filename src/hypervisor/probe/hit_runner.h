@@ -47,6 +47,8 @@ class HitRunner {
   [[nodiscard]] ProbeCell& counters(std::uint32_t vcpu) noexcept {
     return region_.counters(vcpu).probe;
   }
+  /// A new monitor begins to count. To be called while off.
+  void forget_counts() noexcept;
   /// While off, hits cost a flag test and do nothing.
   void set_enabled(bool on) noexcept { enabled_.store(on, std::memory_order_relaxed); }
 

@@ -1,64 +1,15 @@
 #include "hypervisor/qemu/host_ram.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <charconv>
-#include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <sstream>
+
+#include "hypervisor/probe/command_line.h"
+#include "hypervisor/probe/ram_mapping.h"
 
 namespace glasshook::hypervisor::qemu {
 namespace {
 
 constexpr std::uint64_t kFourGib = 1ull << 32;
-
-struct Mapping {
-  std::uint64_t begin = 0, end = 0, inode = 0;
-};
-
-/// The largest writable shared mapping of a deleted memfd.
-std::optional<Mapping> largest_memfd_mapping() {
-  std::ifstream maps("/proc/self/maps");
-  std::optional<Mapping> best;
-  for (std::string line; std::getline(maps, line);) {
-    Mapping m;
-    char permissions[8] = {};
-    if (std::sscanf(line.c_str(), "%lx-%lx %7s %*x %*s %lu", &m.begin, &m.end, permissions,
-                    &m.inode) != 4)
-      continue;
-    const bool shared_memfd =
-        permissions[3] == 's' && line.find("/memfd:memory-backend-memfd") != std::string::npos;
-    if (shared_memfd && (!best || m.end - m.begin > best->end - best->begin)) best = m;
-  }
-  return best;
-}
-
-/// A read-only descriptor of the file with that inode, through this process's own descriptors.
-int open_read_only(std::uint64_t inode) {
-  DIR* dir = opendir("/proc/self/fd");
-  if (dir == nullptr) return -1;
-  int found = -1;
-  for (const dirent* entry = readdir(dir); entry != nullptr && found < 0; entry = readdir(dir)) {
-    struct stat info{};
-    const std::string path = std::string("/proc/self/fd/") + entry->d_name;
-    if (stat(path.c_str(), &info) == 0 && info.st_ino == inode && S_ISREG(info.st_mode))
-      found = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  }
-  closedir(dir);
-  return found;
-}
-
-std::vector<std::string> own_command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  return words;
-}
 
 }  // namespace
 
@@ -86,16 +37,15 @@ std::uint64_t low_ram_size(std::string_view machine_type, std::uint64_t ram_size
 }
 
 Result<HostRam> find_host_ram() {
-  const auto mapping = largest_memfd_mapping();
-  if (!mapping)
-    return with_remedy(fail(ErrorCode::unsupported, "this VM's RAM is not a shared memory file"),
-                       "start QEMU with: -object memory-backend-memfd,id=ram,size=SIZE,share=on "
-                       "-machine memory-backend=ram");
+  const auto mapping = probe::find_ram_mapping();
+  if (!mapping) return std::unexpected(mapping.error());
+  const auto fd = probe::open_read_only(*mapping);
+  if (!fd) return std::unexpected(fd.error());
   HostRam result;
-  result.fd = open_read_only(mapping->inode);
-  if (result.fd < 0) return fail(ErrorCode::io, "cannot open the file that holds guest RAM");
+  result.fd = *fd;
   const std::uint64_t size = mapping->end - mapping->begin;
-  const std::uint64_t low = low_ram_size(machine_type_of(own_command_line()), size, std::nullopt);
+  const std::uint64_t low =
+      low_ram_size(machine_type_of(probe::own_command_line()), size, std::nullopt);
   result.pieces.push_back({.gpa = 0, .size = low, .file_offset = 0});
   if (size > low)
     result.pieces.push_back({.gpa = kFourGib, .size = size - low, .file_offset = low});

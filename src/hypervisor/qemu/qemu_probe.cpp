@@ -58,8 +58,15 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
     environment_.sets = sets_.back().get();
   }
   attached_ = was_attached_ = true;
+  runner_.forget_counts();
   runner_.set_enabled(true);
-  return Welcome{.ram = host_ram_->pieces, .region_fd = region_fd_, .ram_fd = host_ram_->fd};
+  return Welcome{.capabilities = {.backend = "qemu-tcg",
+                                  .user_pages = true,
+                                  .returns = true,
+                                  .hidden_from_reads = true},
+                 .ram = host_ram_->pieces,
+                 .region_fd = region_fd_,
+                 .ram_fd = host_ram_->fd};
 }
 
 void QemuProbe::detach() {

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "behaviour/fake_guest.h"
+#include "hook/process_filter.h"
 
 namespace glasshook::behaviour {
 namespace {
@@ -237,6 +238,25 @@ TEST(Registry, FamiliesSurviveHostileRecords) {
     guest.family().on_end(guest);
     for (const Event& event : guest.events) EXPECT_NE(find_action(event.action), nullptr);
   }
+}
+
+TEST(ChokePoints, FitIntoTheBreakpointsOfAProcessor) {
+  constexpr std::size_t kBreakpoints = 4;
+  std::set<std::string> functions;
+  for (const auto& family : make_families())
+    for (const hook::HookSpec& spec : family->hooks()) {
+      if (!spec.choke_point) {
+        EXPECT_FALSE(spec.stands_in) << spec.functions.front();
+        continue;
+      }
+      EXPECT_FALSE(spec.exit.enabled) << spec.functions.front();
+      functions.insert(spec.functions.front());
+    }
+  for (const hook::HookSpec& spec : hook::tree_hooks())
+    if (spec.choke_point) functions.insert(spec.functions.front());
+  EXPECT_THAT(functions, ElementsAre("finalize_exec", "security_file_open", "taskstats_exit",
+                                     "wake_up_new_task"));
+  EXPECT_LE(functions.size(), kBreakpoints);
 }
 
 TEST(Actions, AreUniqueAndFitTheirColumn) {

@@ -38,6 +38,29 @@ TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
   EXPECT_TRUE(request->probe);
 }
 
+TEST_F(GuestOptionsTest, UnderKvmTheLibraryIsLoaded) {
+  ::setenv("GLASSHOOK_KVM_LIBRARY", file("library.so", "x").c_str(), 1);
+  const auto request = make_guest_request(options_, "/run/p.sock", machine::Accelerator::kvm);
+  ::unsetenv("GLASSHOOK_KVM_LIBRARY");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ(request->accelerator, machine::Accelerator::kvm);
+  EXPECT_EQ(request->plugin.filename(), "library.so");
+}
+
+TEST_F(GuestOptionsTest, TheAcceleratorIsWhatWasAskedForOrWhatFits) {
+  const auto chosen = [&](const char* accelerator, const MachineNeeds& needs) {
+    options_.accelerator = accelerator;
+    return choose_accelerator(options_, needs);
+  };
+  EXPECT_EQ(chosen("tcg", {})->accelerator, machine::Accelerator::tcg);
+  EXPECT_THAT(chosen("xen", {}).error().remedy, HasSubstr("kvm"));
+  EXPECT_THAT(chosen("kvm", {.user_code = true}).error().message, HasSubstr("libraries"));
+  // Without a look at this machine, and without a word.
+  const auto all = chosen("auto", {});
+  EXPECT_EQ(all->accelerator, machine::Accelerator::tcg);
+  EXPECT_EQ(all->note, "");
+}
+
 TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   options_.memory = "2G";
   EXPECT_EQ(make_guest_request(options_)->shape.memory_mib, 2048u);

@@ -65,6 +65,29 @@ TEST(PluginSocket, IsEmptyForOthers) {
   EXPECT_EQ(plugin_socket({"vi", "libglasshook-qemu.so,socket=/s"}, "/"), "");
 }
 
+TEST(LibrarySocket, IsInTheEnvironmentOfAQemuWithTheLibrary) {
+  const std::string preload = "LD_PRELOAD=/x/other.so:/x/libglasshook-kvm.so";
+  EXPECT_EQ(library_socket({preload, "GLASSHOOK_KVM=ring=4,socket=a.sock"}, "/run"), "/run/a.sock");
+  EXPECT_EQ(library_socket({"GLASSHOOK_KVM=socket=/s,ring=4", preload}, "/run"), "/s");
+  EXPECT_EQ(library_socket({"GLASSHOOK_KVM=socket=/s", "LD_PRELOAD=/x/other.so"}, "/"), "");
+  EXPECT_EQ(library_socket({preload, "GLASSHOOK_KVM=ring=4"}, "/"), "");
+  EXPECT_EQ(library_socket({preload}, "/"), "");
+}
+
+TEST_F(VmLocator, AProcessThatOnlyStartedQemuIsNoVm) {
+  for (const auto& [pid, program] : {std::pair{40, "sh"}, {41, "qemu-system-x86_64"}}) {
+    add_process(pid, {program});
+    const fs::path directory = proc() / std::to_string(pid);
+    fs::create_symlink(fs::path("/usr/bin") / program, directory / "exe");
+    std::ofstream(directory / "environ", std::ios::binary)
+        << "LD_PRELOAD=/x/libglasshook-kvm.so" << '\0' << "GLASSHOOK_KVM=socket=s" << '\0';
+  }
+  const auto vms = running_vms(proc());
+  ASSERT_EQ(vms.size(), 1u);
+  EXPECT_EQ(vms[0].qemu, 41);
+  EXPECT_EQ(vms[0].socket, root_.path() / "s");
+}
+
 TEST_F(VmLocator, TakesTheOnlyVm) {
   add_process(1, {"init"});
   add_process(40, kQemu);

@@ -74,7 +74,7 @@ class HostileProbe : public testing::Test {
       }
       shutdown(ends_[1], SHUT_RDWR);
     });
-    auto client = ProbeClient::adopt(ends_[0], "hostile");
+    auto client = ProbeClient::adopt(ends_[0]);
     if (!client) return std::unexpected(client.error());
     client_ = std::move(*client);
     return {};

@@ -54,7 +54,8 @@ class BareProbe : public probe::ControlTarget {
 
   Result<Welcome> attach() override {
     runner->set_enabled(true);
-    return Welcome{.ram = {{.gpa = 0, .size = 1 << 20, .file_offset = 0}},
+    return Welcome{.capabilities = {.backend = "bare", .user_pages = true, .max_sites = 7},
+                   .ram = {{.gpa = 0, .size = 1 << 20, .file_offset = 0}},
                    .region_fd = region_fd,
                    .ram_fd = ram_fd};
   }
@@ -165,7 +166,7 @@ class ProbeClientTest : public testing::Test {
   }
   ~ProbeClientTest() override { std::filesystem::remove(path_); }
   std::unique_ptr<ProbeClient> connect() {
-    auto client = ProbeClient::connect(path_, "bare", milliseconds(2000));
+    auto client = ProbeClient::connect(path_, milliseconds(2000));
     EXPECT_TRUE(client) << (client ? "" : client.error().message);
     return client ? std::move(*client) : nullptr;
   }
@@ -186,6 +187,16 @@ class ProbeClientTest : public testing::Test {
   std::unique_ptr<ProbeClient> client_;
   std::uint8_t flags_ = 0;  ///< of all records seen
 };
+
+TEST_F(ProbeClientTest, TellsWhatTheProbeCanDo) {
+  const Capabilities capabilities = client_->capabilities();
+  EXPECT_EQ(capabilities.backend, "bare");
+  EXPECT_EQ(capabilities.vcpus, 2u);
+  EXPECT_TRUE(capabilities.user_pages);
+  EXPECT_FALSE(capabilities.returns);
+  EXPECT_EQ(capabilities.max_sites, 7u);
+  EXPECT_FALSE(capabilities.hidden_from_reads);
+}
 
 TEST_F(ProbeClientTest, CapturesEntryAndReturnAcrossVcpus) {
   ASSERT_TRUE(client_->load(argument_hook(3, true)));
@@ -423,7 +434,7 @@ TEST(ControlServer, ServesTheOneAtTheOtherEndAndNobodyAfterHim) {
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()), 0);
   static auto& bare = *new BareProbe;  // the server's thread may outlive the test
   ASSERT_TRUE(probe::ControlServer::adopt(ends[1], bare));
-  auto client = ProbeClient::adopt(ends[0], "bare");
+  auto client = ProbeClient::adopt(ends[0]);
   ASSERT_TRUE(client) << client.error().message;
   EXPECT_TRUE((*client)->load(argument_hook(3, false)));
   client->reset();
@@ -432,7 +443,7 @@ TEST(ControlServer, ServesTheOneAtTheOtherEndAndNobodyAfterHim) {
 }
 
 TEST(ProbeClient, SaysWhereItLookedForAProbe) {
-  const auto client = ProbeClient::connect("/nonexistent/socket", "bare", milliseconds(1));
+  const auto client = ProbeClient::connect("/nonexistent/socket", milliseconds(1));
   ASSERT_FALSE(client);
   EXPECT_NE(client.error().message.find("/nonexistent/socket"), std::string::npos);
   EXPECT_FALSE(client.error().remedy.empty());

@@ -11,6 +11,19 @@ namespace {
 
 using ::testing::HasSubstr;
 
+TEST(Child, GetsVariablesInPlaceOfOurs) {
+  ::setenv("GLASSHOOK_TEST_A", "ours", 1);
+  ::setenv("GLASSHOOK_TEST_B", "ours", 1);
+  auto child = Child::start({.argv = {"sh", "-c", "echo $GLASSHOOK_TEST_A $GLASSHOOK_TEST_B >&2"},
+                             .inherit = {},
+                             .environment = {"GLASSHOOK_TEST_A=given"}});
+  ::unsetenv("GLASSHOOK_TEST_A");
+  ::unsetenv("GLASSHOOK_TEST_B");
+  ASSERT_TRUE(child);
+  ASSERT_TRUE(child->wait(in(std::chrono::seconds(10))));
+  EXPECT_EQ(child->error_output(), "given ours\n");
+}
+
 TEST(Child, ReportsExitStatusAndSignal) {
   auto child = Child::start({{"sh", "-c", "exit 7"}, {}, -1});
   ASSERT_TRUE(child) << child.error().message;

@@ -85,6 +85,19 @@ TEST(QemuArguments, FollowTheConfiguration) {
   EXPECT_THAT(args, Not(Contains("socket,id=stderr,fd=-1")));
 }
 
+TEST(QemuArguments, UnderKvmTheLibraryIsInTheEnvironment) {
+  MachineConfig config = sample();
+  config.plugin = "/lib/library.so";
+  config.plugin_arguments = "socket=/run/x";
+  EXPECT_TRUE(qemu_environment(config).empty());
+  config.accelerator = Accelerator::kvm;
+  const auto args = qemu_arguments(config, MachineFds{.qmp = 3}, false);
+  EXPECT_EQ(value_of(args, "-accel"), "kvm");
+  EXPECT_THAT(args, Not(Contains("-plugin")));
+  EXPECT_EQ(qemu_environment(config), (std::vector<std::string>{"LD_PRELOAD=/lib/library.so",
+                                                                "GLASSHOOK_KVM=socket=/run/x"}));
+}
+
 TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
   const Scratch scratch;
   MachineConfig config = sample();

@@ -1,0 +1,64 @@
+#include "hypervisor/kvm/breakpoints.h"
+
+namespace glasshook::hypervisor::kvm {
+namespace {
+
+/// Vector of a debug exception.
+constexpr std::uint32_t kDebugException = 1;
+/// DR7 (Intel SDM vol. 3B, 17.2.4): local and global enable of register n, condition and length in
+/// four bits from 16 + 4n on (all zero: execution), and bits that are on anyway: 10, and GE.
+constexpr std::uint64_t kDr7Always = 1 << 10 | 1 << 9;
+constexpr std::uint64_t enable_bits(std::size_t n) { return std::uint64_t{3} << 2 * n; }
+constexpr std::uint64_t global_enable(std::size_t n) { return std::uint64_t{2} << 2 * n; }
+constexpr std::uint64_t condition_bits(std::size_t n) { return std::uint64_t{0xf} << (16 + 4 * n); }
+
+}  // namespace
+
+std::uint8_t registers_taken(const kvm_guest_debug& theirs) {
+  constexpr std::uint32_t kUsesThem = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+  if ((theirs.control & kUsesThem) != kUsesThem) return 0;
+  std::uint8_t taken = 0;
+  for (std::size_t n = 0; n < kDebugRegisters; ++n)
+    if (theirs.arch.debugreg[7] & enable_bits(n)) taken |= static_cast<std::uint8_t>(1 << n);
+  return taken;
+}
+
+GuestDebug merge(const kvm_guest_debug& theirs, std::span<const std::uint64_t> addresses) {
+  GuestDebug merged{.request = theirs, .armed = {}};
+  if (addresses.empty()) return merged;
+  const std::uint8_t taken = registers_taken(theirs);
+  auto& registers = merged.request.arch.debugreg;
+  if (taken == 0)
+    for (auto& value : registers) value = 0;
+  std::size_t n = 0;
+  for (const std::uint64_t address : addresses) {
+    while (n < kDebugRegisters && taken >> n & 1) ++n;
+    if (n == kDebugRegisters) {
+      ++merged.left_out;
+      continue;
+    }
+    registers[n] = address;
+    registers[7] = (registers[7] & ~condition_bits(n)) | global_enable(n) | kDr7Always;
+    merged.armed.addresses[n] = address;
+    merged.armed.ours |= static_cast<std::uint8_t>(1 << n);
+    ++n;
+  }
+  if (merged.armed.ours != 0)
+    merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+  return merged;
+}
+
+DebugExit take_apart(const kvm_debug_exit_arch& exit, const ArmedBreakpoints& armed) {
+  DebugExit result{.hit = {}, .for_qemu = true, .dr6 = exit.dr6};
+  if (exit.exception != kDebugException) return result;
+  result.ours = (exit.dr6 & armed.ours) != 0;
+  result.dr6 = exit.dr6 & ~std::uint64_t{armed.ours};
+  for (std::size_t n = 0; n < kDebugRegisters; ++n)
+    if (armed.ours >> n & exit.dr6 >> n & 1 && armed.addresses[n] == exit.pc) result.hit = exit.pc;
+  // With nothing else to it, an exit for a breakpoint of ours is ours alone.
+  const std::uint64_t cause = result.dr6 & ~kDr6Fixed;
+  result.for_qemu = cause != 0 || !result.ours;
+  return result;
+}
+
+}  // namespace glasshook::hypervisor::kvm

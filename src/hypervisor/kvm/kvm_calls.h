@@ -1,0 +1,24 @@
+// What the probe asks of the kernel: the real thing in QEMU, a script in tests.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstddef>
+
+namespace glasshook::hypervisor::kvm {
+
+class KvmCalls {
+ public:
+  virtual ~KvmCalls() = default;
+
+  /// As ioctl(2): -1 and errno on failure.
+  virtual int ioctl(int fd, unsigned long request, void* argument) = 0;
+  /// The memory a vCPU shares with its user; mapped for good. Null on failure.
+  virtual kvm_run* map_run(int vcpu_fd, std::size_t bytes) = 0;
+  /// The calling thread, for kick().
+  virtual int thread() = 0;
+  /// Makes a vCPU thread of QEMU's leave KVM_RUN, as QEMU itself does.
+  virtual void kick(int thread) = 0;
+};
+
+}  // namespace glasshook::hypervisor::kvm

@@ -1,0 +1,145 @@
+// The probe inside a QEMU that runs its guest under KVM: sees QEMU's ioctls and handles the exits
+// of its own breakpoints in the vCPU threads, so that QEMU notices nothing.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "capture/rate_limiter.h"
+#include "capture/set_table.h"
+#include "hypervisor/kvm/breakpoints.h"
+#include "hypervisor/kvm/kvm_calls.h"
+#include "hypervisor/kvm/memory_slots.h"
+#include "hypervisor/probe/control_server.h"
+#include "hypervisor/probe/hit_runner.h"
+#include "hypervisor/probe/watched_page.h"
+
+namespace glasshook::hypervisor::kvm {
+
+/// One vCPU. Made when QEMU makes it, never destroyed.
+struct Vcpu {
+  int fd = -1;
+  std::uint32_t index = 0;  ///< of its ring
+  kvm_run* run = nullptr;
+  // Of the vCPU's thread alone.
+  kvm_guest_debug theirs{};  ///< what QEMU's debugger asked for last
+  ArmedBreakpoints armed;
+  // Shared with the control thread.
+  std::atomic<std::uint32_t> generation{0};  ///< of what is armed
+  std::atomic<bool> running{false};          ///< in KVM_RUN, or on the way there
+  std::atomic<int> thread{0};
+  std::atomic<std::uint8_t> taken{0};  ///< debug registers of QEMU's debugger
+  std::atomic<bool> refused{false};    ///< KVM did not take our breakpoints
+};
+
+/// Addresses and what is there. Immutable once published, never freed: a vCPU may look at it.
+struct Plan {
+  struct Site {
+    const probe::WatchedPage* page;
+    std::uint16_t offset;
+  };
+  std::vector<std::uint64_t> addresses;  ///< ascending
+  std::vector<Site> sites;               ///< of the address in the same place
+};
+
+/// How the probe learns about its VM besides the ioctls; a test says it.
+struct KvmProbeOptions {
+  std::uint32_t max_vcpus = 1;  ///< beyond those there now, for vCPUs that are plugged in later
+  std::uint64_t ring_bytes = 0;
+};
+
+/// Control thread and vCPU threads meet here. Lives as long as the process.
+class KvmProbe final : public probe::ControlTarget {
+ public:
+  KvmProbe(KvmCalls& calls, KvmProbeOptions options);
+
+  /// QEMU's ioctl on KVM: done, watched, and answered. As ioctl(2).
+  int ioctl(int fd, unsigned long request, void* argument);
+  /// True once QEMU has made its VM.
+  [[nodiscard]] bool has_vm() const { return vm_fd_.load(std::memory_order_relaxed) >= 0; }
+
+  // ControlTarget, on the control thread.
+  Result<Welcome> attach() override;
+  void detach() override;
+  Result<> set_kernel_space(AddressSpace space) override;
+  Result<> set_return_thunks(std::vector<Gva> thunks) override;
+  Result<> set_context_program(capture::Program program) override;
+  Result<> load(HookPrograms hook) override;
+  Result<> unload(HookId id) override;
+  Result<> place(Gpa page, const PageSites& sites) override;
+  Result<> watch_user_pages(bool on) override;
+  Result<> commit() override;
+  Result<> set_add(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_remove(std::uint32_t set, std::uint64_t key) override;
+  Result<> set_rate(std::uint32_t limiter, std::uint32_t per_second, std::uint32_t burst) override;
+
+ private:
+  struct Placed {
+    Gva address;
+    const probe::WatchedPage* page;
+  };
+
+  // QEMU's calls.
+  int create_vcpu(int vm_fd, void* argument);
+  int set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs);
+  int run(Vcpu& vcpu, void* argument);
+  [[nodiscard]] Vcpu* find(int fd) const;
+
+  // vCPU threads.
+  [[nodiscard]] std::span<const std::uint64_t> addresses_for(const Vcpu& vcpu) const;
+  void arm(Vcpu& vcpu);
+  bool handle_debug_exit(Vcpu& vcpu);
+  void hit(Vcpu& vcpu, std::uint64_t address);
+  void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
+  void tell_progress();
+
+  // Control thread.
+  Result<> check_kernel();
+  Result<> find_ram();
+  Result<> make_region();
+  [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
+  [[nodiscard]] Result<> check_room(const Plan& plan) const;
+  void publish(std::unique_ptr<Plan> plan);
+  [[nodiscard]] std::size_t vcpu_count() const {
+    return vcpu_count_.load(std::memory_order_acquire);
+  }
+
+  KvmCalls& calls_;
+  KvmProbeOptions options_;
+  std::atomic<int> kvm_fd_{-1}, vm_fd_{-1};
+  MemorySlots slots_;
+  std::array<std::unique_ptr<Vcpu>, probe::kMaxVcpus> vcpus_;
+  std::atomic<std::size_t> vcpu_count_{0};
+  std::mutex vcpus_mutex_;  ///< making one
+
+  int region_fd_ = -1, ram_fd_ = -1;
+  std::optional<probe::SharedRegion> region_;
+  std::vector<probe::RamPiece> pieces_;
+  GuestRam ram_;
+  std::vector<std::unique_ptr<capture::SetTable>> sets_;  ///< one a monitor; the last is in use
+  std::optional<capture::RateLimiterTable> limiters_;
+  capture::Environment environment_;
+  probe::HookTable hooks_;
+  std::optional<probe::HitRunner> runner_;
+
+  std::map<Gpa, Placed> placed_;
+  // What vCPU threads may still look at.
+  std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
+  std::vector<std::unique_ptr<Plan>> plans_;
+  std::atomic<const Plan*> plan_{nullptr};
+  std::atomic<std::uint32_t> generation_{0};  ///< of plan_
+};
+
+/// The most vCPUs this QEMU can have, by its command line (-smp); 1 when it says nothing.
+[[nodiscard]] std::uint32_t max_vcpus_of(const std::vector<std::string>& command_line);
+
+}  // namespace glasshook::hypervisor::kvm

@@ -1,0 +1,178 @@
+// What happens in QEMU's threads: its ioctls, and the exits of our breakpoints.
+#include <algorithm>
+#include <cerrno>
+
+#include "hypervisor/kvm/kvm_probe.h"
+
+namespace glasshook::hypervisor::kvm {
+namespace {
+
+/// KVM_SET_USER_MEMORY_REGION2 (Linux 6.8), which begins as the older one does.
+constexpr unsigned long kSetUserMemoryRegion2 = 0x40a0ae49;
+constexpr std::uint64_t kCr4La57 = 1 << 12;
+constexpr std::uint32_t kInjections = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
+
+/// In x86 encoding order, as CpuState has them.
+std::array<std::uint64_t, 16> general_registers(const kvm_regs& r) {
+  return {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi,
+          r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15};
+}
+
+}  // namespace
+
+int KvmProbe::ioctl(int fd, unsigned long request, void* argument) {
+  switch (request) {
+    case KVM_RUN:
+      if (Vcpu* vcpu = find(fd)) return run(*vcpu, argument);
+      break;
+    case KVM_SET_GUEST_DEBUG:
+      if (Vcpu* vcpu = find(fd))
+        return set_guest_debug(*vcpu, *static_cast<const kvm_guest_debug*>(argument));
+      break;
+    case KVM_CREATE_VCPU:
+      return create_vcpu(fd, argument);
+    default:
+      break;
+  }
+  const int result = calls_.ioctl(fd, request, argument);
+  if (result < 0) return result;
+  if (request == KVM_CREATE_VM && vcpu_count() == 0) {
+    kvm_fd_ = fd;
+    vm_fd_ = result;
+  }
+  const bool sets_memory =
+      request == KVM_SET_USER_MEMORY_REGION || request == kSetUserMemoryRegion2;
+  if (sets_memory && fd == vm_fd_)
+    slots_.set(*static_cast<const kvm_userspace_memory_region*>(argument));
+  return result;
+}
+
+int KvmProbe::create_vcpu(int vm_fd, void* argument) {
+  const int fd = calls_.ioctl(vm_fd, KVM_CREATE_VCPU, argument);
+  if (fd < 0 || vm_fd != vm_fd_) return fd;
+  const std::lock_guard lock(vcpus_mutex_);
+  const std::size_t index = vcpu_count();
+  const int size = calls_.ioctl(kvm_fd_, KVM_GET_VCPU_MMAP_SIZE, nullptr);
+  if (index == vcpus_.size() || size <= 0) return fd;
+  auto vcpu = std::make_unique<Vcpu>();
+  vcpu->fd = fd;
+  vcpu->index = static_cast<std::uint32_t>(index);
+  vcpu->run = calls_.map_run(fd, static_cast<std::size_t>(size));
+  if (vcpu->run == nullptr) return fd;
+  vcpus_[index] = std::move(vcpu);
+  vcpu_count_.store(index + 1, std::memory_order_release);
+  return fd;
+}
+
+Vcpu* KvmProbe::find(int fd) const {
+  // A thread runs one vCPU, over and over.
+  thread_local Vcpu* last = nullptr;
+  thread_local const KvmProbe* of = nullptr;
+  if (of == this && last->fd == fd) [[likely]]
+    return last;
+  for (std::size_t i = 0; i < vcpu_count(); ++i) {
+    if (vcpus_[i]->fd != fd) continue;
+    of = this;
+    return last = vcpus_[i].get();
+  }
+  return nullptr;
+}
+
+std::span<const std::uint64_t> KvmProbe::addresses_for(const Vcpu& vcpu) const {
+  // A vCPU without a ring is left alone.
+  if (!region_ || vcpu.index >= region_->vcpus()) return {};
+  return plan_.load()->addresses;
+}
+
+int KvmProbe::set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs) {
+  const GuestDebug merged = merge(theirs, addresses_for(vcpu));
+  if (merged.left_out > 0) {
+    // Whoever debugs is told that there is no room, as by a processor with fewer breakpoints.
+    errno = ENOSPC;
+    return -1;
+  }
+  kvm_guest_debug request = merged.request;
+  const int result = calls_.ioctl(vcpu.fd, KVM_SET_GUEST_DEBUG, &request);
+  if (result < 0) return result;
+  vcpu.theirs = theirs;
+  vcpu.theirs.control &= ~kInjections;
+  vcpu.armed = merged.armed;
+  vcpu.taken = registers_taken(theirs);
+  return result;
+}
+
+void KvmProbe::arm(Vcpu& vcpu) {
+  const std::uint32_t generation = generation_;
+  GuestDebug merged = merge(vcpu.theirs, addresses_for(vcpu));
+  const bool done = calls_.ioctl(vcpu.fd, KVM_SET_GUEST_DEBUG, &merged.request) == 0;
+  vcpu.armed = done ? merged.armed : ArmedBreakpoints{};
+  vcpu.refused = !done || merged.left_out > 0;
+  vcpu.run->kvm_valid_regs =
+      vcpu.armed.ours != 0 ? std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS} : 0;
+  vcpu.generation = generation;
+  tell_progress();
+}
+
+void KvmProbe::tell_progress() {
+  if (!region_) return;
+  const std::uint32_t generation = generation_;
+  for (std::size_t i = 0; i < vcpu_count(); ++i)
+    if (vcpus_[i]->running && vcpus_[i]->generation != generation) return;
+  auto& done = region_->header().commits_done;
+  done = generation;
+  probe::futex_wake(done);
+}
+
+int KvmProbe::run(Vcpu& vcpu, void* argument) {
+  if (vcpu.thread.load(std::memory_order_relaxed) == 0) vcpu.thread = calls_.thread();
+  vcpu.running = true;
+  int result = 0;
+  do {
+    if (vcpu.generation.load(std::memory_order_relaxed) != generation_) arm(vcpu);
+    result = calls_.ioctl(vcpu.fd, KVM_RUN, argument);
+  } while (result == 0 && vcpu.run->exit_reason == KVM_EXIT_DEBUG && handle_debug_exit(vcpu));
+  const int error = errno;
+  vcpu.running = false;
+  if (vcpu.generation.load(std::memory_order_relaxed) != generation_) tell_progress();
+  errno = error;
+  return result;
+}
+
+bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
+  const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
+  if (exit.hit) hit(vcpu, *exit.hit);
+  if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
+  vcpu.run->debug.arch.dr6 = exit.dr6;
+  return !exit.for_qemu;
+}
+
+void KvmProbe::hit(Vcpu& vcpu, std::uint64_t address) {
+  const Plan& plan = *plan_.load();
+  const auto at = std::ranges::lower_bound(plan.addresses, address);
+  if (at == plan.addresses.end() || *at != address) return;  // not hooked any more
+  const Plan::Site& site = plan.sites[static_cast<std::size_t>(at - plan.addresses.begin())];
+  const kvm_regs& regs = vcpu.run->s.regs.regs;
+  const kvm_sregs& sregs = vcpu.run->s.regs.sregs;
+  capture::CpuState cpu;
+  cpu.gpr = general_registers(regs);
+  cpu.rip = regs.rip;
+  cpu.space = {.root = Gpa{sregs.cr3 & kCr3RootMask}, .five_level = (sregs.cr4 & kCr4La57) != 0};
+  cpu.fs_base = sregs.fs.base;
+  cpu.gs_base = sregs.gs.base;
+  cpu.kernel_gs = sregs.gs.base;  // all places are the kernel's
+  cpu.vcpu = vcpu.index;
+  site.page->for_each_hook(site.offset,
+                           [&](probe::HookSlot& hook) { runner_->enter(hook, cpu, false); });
+}
+
+void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {
+  kvm_regs& regs = vcpu.run->s.regs.regs;
+  regs.rflags |= kResumeFlag;
+  // Registers that wait in the shared page would overwrite what QEMU sets meanwhile.
+  if (qemu_looks_first)
+    calls_.ioctl(vcpu.fd, KVM_SET_REGS, &regs);
+  else
+    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+}  // namespace glasshook::hypervisor::kvm

@@ -1,0 +1,150 @@
+// The only program of a guest inside a guest: told over the console what to do, it does a known
+// number of things and says so. Every command is answered by a line "done COMMAND COUNT".
+//   events N    on each processor: N children that make a file and execute this program anew
+//   calls N     on each processor: N system calls getrusage(), which is also the kernel's name for it
+//   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
+//   end         switches the machine off
+// With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
+// the first processor, and then switches off.
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMES 10
+
+static long processors;
+
+static void pin(long processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET((int)processor, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) abort();
+}
+
+/// Runs work(processor, n) in a process on each processor; the sum of what went wrong.
+static int on_each(int (*work)(long, long), long n) {
+  for (long p = 0; p < processors; ++p) {
+    if (fork() != 0) continue;
+    pin(p);
+    _exit(work(p, n));
+  }
+  int bad = 0, status;
+  while (wait(&status) > 0) bad += status != 0;
+  return bad;
+}
+
+static int make_events(long processor, long n) {
+  const int slowly = getenv("workload") != NULL;
+  for (long i = 0; i < n; ++i) {
+    if (slowly) usleep(500000);
+    const pid_t child = fork();
+    if (child == 0) {
+      char path[64], name[32];
+      snprintf(path, sizeof path, "/made/%ld-%ld", processor, i);
+      snprintf(name, sizeof name, "%ld-%ld", processor, i);
+      if (open(path, O_CREAT | O_EXCL | O_WRONLY, 0600) < 0) _exit(100);
+      execl("/init", "child", name, (char *)NULL);
+      _exit(101);
+    }
+    int status;
+    if (waitpid(child, &status, 0) != child || status != (i & 0x3f) << 8) return 1;
+  }
+  return 0;
+}
+
+static int make_calls(long processor, long n) {
+  (void)processor;
+  (void)processor;
+  struct rusage usage;
+  for (long i = 0; i < n; ++i)
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 1;
+  return 0;
+}
+
+static volatile int traps;
+static void on_trap(int signal) {
+  (void)signal;
+  ++traps;
+}
+
+__attribute__((noinline)) static int target(int x) {
+  __asm__ volatile("");
+  return x + 1;
+}
+
+/// How often an execution breakpoint of its own on target() was hit.
+static long own_breakpoint(void) {
+  struct perf_event_attr attributes = {.type = PERF_TYPE_BREAKPOINT,
+                                       .size = sizeof attributes,
+                                       .bp_type = HW_BREAKPOINT_X,
+                                       .bp_addr = (uint64_t)target,
+                                       .bp_len = sizeof(long),
+                                       .exclude_kernel = 1};
+  const int fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
+  if (fd < 0) return -1;
+  int sum = 0;
+  for (int i = 0; i < TIMES; ++i) sum += target(i);
+  uint64_t count = 0;
+  if (read(fd, &count, sizeof count) != sizeof count || sum == 0) return -1;
+  close(fd);
+  return (long)count;
+}
+
+static int int3_traps(void) {
+  traps = 0;
+  for (int i = 0; i < TIMES; ++i) __asm__ volatile("int3");
+  return traps;
+}
+
+static int step_traps(void) {
+  traps = 0;
+  // Two instructions run with the trap flag set before popfq takes it away: and itself.
+  __asm__ volatile(
+      "pushfq\n orq $0x100,(%%rsp)\n popfq\n nop\n pushfq\n andq $~0x100,(%%rsp)\n popfq\n nop" ::
+          : "memory", "cc");
+  return traps;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 2) {
+    const char *number = strchr(argv[1], '-');
+    return number == NULL ? 102 : atoi(number + 1) & 0x3f;
+  }
+  setbuf(stdout, NULL);
+  signal(SIGTRAP, on_trap);
+  processors = sysconf(_SC_NPROCESSORS_ONLN);
+  mkdir("/made", 0700);
+  printf("ready %ld\n", processors);
+  if (getenv("workload") != NULL) {
+    make_events(0, atol(getenv("workload")));
+    reboot(RB_AUTOBOOT);
+  }
+  char line[64];
+  while (fgets(line, sizeof line, stdin) != NULL) {
+    long n = 0;
+    if (sscanf(line, "events %ld", &n) == 1)
+      printf("done events %ld wrong %d\n", n, on_each(make_events, n));
+    else if (sscanf(line, "calls %ld", &n) == 1)
+      printf("done calls %ld wrong %d\n", n, on_each(make_calls, n));
+    else if (sscanf(line, "self %ld", &n) == 1)
+      printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
+             own_breakpoint());
+    else if (strncmp(line, "end", 3) == 0)
+      break;
+  }
+  reboot(RB_AUTOBOOT);
+  return 0;
+}

@@ -1,0 +1,188 @@
+"""A guest under KVM in a stock QEMU, watched from inside a guest that has emulated virtualisation."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from harness import GLASSHOOK, GuestTest, ROOT, compile_c, glasshook, image_directory, read_events
+from test_watch import cpio
+
+LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
+PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
+HOST = "kvm-host"
+EVENTS, CALLS = 60, 50_000
+
+
+def libraries_of(*programs):
+    """Files of the shared libraries these programs need, but for those of the C library."""
+    found = set()
+    for program in programs:
+        listed = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE).stdout.decode()
+        found.update(re.findall(r"=> (/\S+)", listed))
+    own = re.compile(r"lib(c|m|dl|rt|pthread)\.so")
+    return [pathlib.Path(file) for file in found if not own.match(pathlib.Path(file).name)]
+
+
+class EmulationFailed(Exception):
+    """The guest with the emulated virtualisation rebooted; its console says why."""
+
+
+class Nested(GuestTest):
+    """Boots the inner guest once for all tests of a class."""
+
+    processors, also = 1, []
+
+    @classmethod
+    def setUpClass(cls):
+        done = glasshook("image", "build", HOST, timeout=1800)
+        assert done.returncode == 0, done.stderr.decode()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                cls.sections = cls.run_nested(pathlib.Path(folder))
+            except EmulationFailed as failed:
+                # Nothing that runs in the outer guest as a program can make that guest reboot.
+                print(f"{'':10}once more: {failed}", flush=True)
+                with tempfile.TemporaryDirectory() as other:
+                    cls.sections = cls.run_nested(pathlib.Path(other))
+
+    @classmethod
+    def run_nested(cls, folder):
+        """What nested_host.sh printed, by section."""
+        (folder / "lib").mkdir()
+        for library in libraries_of(GLASSHOOK, LIBRARY):
+            shutil.copy(library, folder / "lib")
+        shutil.copy(GLASSHOOK, folder / "glasshook")
+        shutil.copytree(ROOT / "apis" / "linux", folder / "apis" / "linux")
+        (folder / "apis" / "windows").mkdir()
+        (folder / "apis" / "windows" / "none.api").write_text("# nothing of Windows is needed\n")
+        compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
+        (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
+        fix = folder / "int3_intercept.so"
+        compile_c(PROGRAMS / "int3_intercept.c", fix, "-shared", "-fPIC")
+        given = [folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
+                 image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
+        copies = [word for file in given for word in ("--copy", file)]
+        console = folder / "console"
+        done = glasshook("run", "--guest", HOST, "--console", console, "--smp", cls.processors, "--memory", "1G",
+                         "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600",
+                         *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *cls.also,
+                         env={"LD_PRELOAD": str(fix)}, timeout=900)
+        if b"the guest rebooted" in done.stderr:
+            raise EmulationFailed(console.read_text(errors="replace")[-2000:])
+        text = done.stdout.decode(errors="replace")
+        sections = dict(re.findall(r"^== (\S+)[^\n]*\n(.*?)(?=^== |\Z)", text, re.M | re.S))
+        assert "qemu" in sections, text[-4000:] + done.stderr.decode(errors="replace")[-2000:]
+        return sections
+
+    def events(self, name):
+        return [json.loads(line) for line in self.sections[name].splitlines()]
+
+    def summary(self, name):
+        return self.events(name)[-1]["glasshook"]["summary"]
+
+    def everyone(self):
+        """The names of the children of inner_init.c's command `events`."""
+        return {f"{p}-{i}" for p in range(self.processors) for i in range(EVENTS)}
+
+    def test_the_inner_guest_did_what_it_was_told(self):
+        said = self.sections["console"]
+        self.assertIn(f"done events {EVENTS} wrong 0", said)
+        self.assertIn(f"done calls {CALLS} wrong 0", said)
+        self.assertIn("kvm-stealth", self.sections["events-said"])
+        self.assertEqual(self.sections["qemu"], "")
+
+    def test_every_program_and_file_is_told_once(self):
+        events = self.events("events")
+        executed = [e["process"]["args"] for e in events
+                    if e["event"]["action"] == "process_executed"]
+        self.assertEqual(sorted(executed), sorted(["child", name] for name in self.everyone()))
+        exits = {e["process"]["args"][1]: e["process"]["exit_code"] for e in events
+                 if e["event"]["action"] == "process_exited" and "args" in e["process"]
+                 and len(e["process"]["args"]) == 2}
+        self.assertEqual(exits, {n: int(n.partition("-")[2]) & 0x3f for n in self.everyone()})
+        made = [e["file"]["path"] for e in events if e["event"]["action"] == "file_created"]
+        self.assertEqual(sorted(made), sorted(f"/made/{name}" for name in self.everyone()))
+        # The workers, one a processor, and their children.
+        started = [e for e in events if e["event"]["action"] == "process_started"]
+        self.assertEqual(len(started), self.processors + len(self.everyone()))
+
+    def test_no_hit_is_lost_or_counted_twice(self):
+        hooks = {h["name"]: h for h in self.summary("calls")["hooks"]}
+        hook = hooks["kernel!getrusage"]
+        self.assertEqual(hook["hits"], self.processors * CALLS)
+        self.assertEqual(hook["filtered"], hook["hits"])
+        for name in ("events", "calls"):
+            lost = {k: v for k, v in self.summary(name)["losses"].items() if v}
+            self.assertEqual(lost, {})
+
+    def test_what_is_not_watched_is_said(self):
+        missing = "\n".join(self.summary("events")["missing_hooks"])
+        self.assertIn("4 places", missing)
+
+    def test_a_guest_that_debugs_itself(self):
+        said = dict(re.findall(r"done self (\d) (.*)", self.sections["console"]))
+        plain = said["1"].strip()
+        self.assertRegex(plain, r"int3 10 step [1-9]\d* breakpoint 10")
+        # Watched: what it does with instructions works as ever; its breakpoint registers are not its own.
+        self.assertEqual(said["2"].strip(), plain.replace("breakpoint 10", "breakpoint 0"))
+        # After the monitor has left, they are.
+        self.assertEqual(said["3"].strip(), plain)
+
+
+def told_of_children(events):
+    """What was told of each child of inner_init.c, in order, without what differs between runs."""
+    fields = ("name", "executable", "args", "exit_code")
+    told = {}
+    for event in events:
+        action, process = event["event"]["action"], event.get("process", {})
+        if action not in ("process_started", "process_executed", "process_exited", "file_created"):
+            continue
+        file, glasshook = event.get("file", {}), event["glasshook"]
+        told.setdefault(process["entity_id"], []).append(
+            (action, [process.get(field) for field in fields],
+             [file.get(field) for field in ("path", "type", "mode")], glasshook.get("open")))
+    names = {}
+    for sequence in told.values():
+        if [action for action, *_ in sequence] == ["process_started", "file_created",
+                                                   "process_executed", "process_exited"]:
+            names[sequence[2][1][2][1]] = sequence
+    return names
+
+
+class OneProcessor(Nested):
+    processors, also = 1, ["run"]
+
+    def test_doctor_has_tried_it(self):
+        self.assertRegex(self.sections["doctor"], r"ok +KVM +guests can be watched")
+
+    def test_run_takes_kvm_where_it_works(self):
+        said = self.sections["run-said"]
+        self.assertIn("glasshook: kvm-stealth, guest of your own", said)
+        self.assertGreater(len(told_of_children(self.events("run"))), 3, said)
+
+    def test_emulated_and_under_kvm_a_guest_behaves_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
+            (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
+            done = glasshook("run", "--accel", "tcg", "--kernel", image_directory(HOST) / "vmlinuz",
+                             "--initrd", folder / "inner.cpio", "--memory", "192M", "--append",
+                             "console=ttyS0 quiet panic=-1 workload=40", "--behaviours",
+                             "process,file", "--json", folder / "events")
+            emulated = told_of_children(read_events(folder / "events"))
+            self.assertIn(b"qemu-tcg", done.stderr)
+        under_kvm = told_of_children(self.events("events"))
+        both = sorted(emulated.keys() & under_kvm.keys())
+        self.assertGreater(len(both), 3, done.stderr.decode())
+        for name in both:
+            self.assertEqual(emulated[name], under_kvm[name])
+
+
+class TwoProcessors(Nested):
+    processors = 2
+
+
+del Nested  # it is no test of its own
