@@ -25,7 +25,7 @@ class ExitStatus(GuestTest):
     def test_unknown_guest(self):
         done = glasshook("run", "--guest", "no-such-guest", "--", "true")
         self.assertEqual(done.returncode, 125)
-        self.assertIn(b"known guests: linux", done.stderr)
+        self.assertIn(b"known guests: ", done.stderr)
 
     def test_interrupt_ends_cleanly(self):
         with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:

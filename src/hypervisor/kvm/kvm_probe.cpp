@@ -1,7 +1,5 @@
 #include "hypervisor/kvm/kvm_probe.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,16 +13,6 @@ namespace {
 
 /// How long a commit waits for vCPUs to leave the guest; they do within microseconds.
 constexpr std::int64_t kArmTimeNs = 500'000'000;
-
-/// A fresh memfd of that size, mapped.
-Result<std::span<std::byte>> make_shared(std::uint64_t size, int& fd) {
-  fd = memfd_create("glasshook-region", MFD_CLOEXEC);
-  void* at = MAP_FAILED;
-  if (fd >= 0 && ftruncate(fd, static_cast<off_t>(size)) == 0)
-    at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return fail(ErrorCode::io, "QEMU has no memory for the shared region");
-  return std::span{static_cast<std::byte*>(at), size};
-}
 
 }  // namespace
 
@@ -92,8 +80,8 @@ Result<> KvmProbe::find_ram() {
 Result<> KvmProbe::make_region() {
   const auto vcpus = std::max<std::uint32_t>(static_cast<std::uint32_t>(vcpu_count()),
                                              std::min(options_.max_vcpus, probe::kMaxVcpus));
-  const auto bytes =
-      make_shared(probe::SharedRegion::size_for(vcpus, options_.ring_bytes), region_fd_);
+  const auto bytes = probe::make_shared_memory(
+      probe::SharedRegion::size_for(vcpus, options_.ring_bytes), region_fd_);
   if (!bytes) return std::unexpected(bytes.error());
   region_ = probe::SharedRegion::create(*bytes, vcpus, options_.ring_bytes,
                                         probe::measure_ticks_per_second());

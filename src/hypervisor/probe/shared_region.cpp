@@ -1,6 +1,8 @@
 #include "hypervisor/probe/shared_region.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,6 +72,16 @@ Result<SharedRegion> SharedRegion::open(std::span<std::byte> bytes) {
   region.counters_offset_ = l.counters;
   region.questions_offset_ = l.questions;
   return region;
+}
+
+Result<std::span<std::byte>> make_shared_memory(std::uint64_t size, int& fd) {
+  fd = memfd_create("glasshook-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  void* at = MAP_FAILED;
+  if (fd >= 0 && ftruncate(fd, static_cast<off_t>(size)) == 0 &&
+      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+    at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return fail(ErrorCode::io, "QEMU has no memory for the shared region");
+  return std::span{static_cast<std::byte*>(at), size};
 }
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, std::int64_t timeout_ns) {

@@ -22,6 +22,10 @@ inline constexpr std::uint32_t kMaxContextBytes = 1024;
 /// Clocks from 1 MHz to 100 GHz.
 inline constexpr std::uint64_t kMinTicks = 1'000'000, kMaxTicks = 100'000'000'000;
 
+/// A fresh memfd of that size, mapped, in `fd`; both for good. It keeps its size, which the monitor
+/// insists on.
+[[nodiscard]] Result<std::span<std::byte>> make_shared_memory(std::uint64_t size, int& fd);
+
 /// Where everything lies; written once by the probe before the region is shared.
 struct RegionHeader {
   std::uint64_t magic = kRegionMagic;

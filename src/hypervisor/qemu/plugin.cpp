@@ -1,10 +1,7 @@
 // Entry point of the QEMU TCG plugin:
 //   -plugin libglasshook-qemu.so,socket=PATH[,ring=MIB]
 // or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB]
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <charconv>
 #include <string>
@@ -54,17 +51,6 @@ int refuse(std::string_view why) {
   return 1;
 }
 
-/// A fresh memfd of that size, mapped. It keeps its size, which the monitor insists on.
-std::span<std::byte> make_region(std::uint64_t size, int& fd) {
-  fd = memfd_create("glasshook-region", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0 || ftruncate(fd, static_cast<off_t>(size)) != 0 ||
-      fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    return {};
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return {};
-  return {static_cast<std::byte*>(at), size};
-}
-
 }  // namespace
 
 GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
@@ -81,10 +67,10 @@ GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*
   if (options.vcpus == 0 || options.vcpus > probe::kMaxVcpus)
     return refuse(fmt::format("at most {} vCPUs can be watched", probe::kMaxVcpus));
   int fd = -1;
-  const auto bytes =
-      make_region(probe::SharedRegion::size_for(options.vcpus, options.ring_bytes), fd);
-  if (bytes.empty()) return refuse("no memory for the shared region");
-  const auto region = probe::SharedRegion::create(bytes, options.vcpus, options.ring_bytes,
+  const auto bytes = probe::make_shared_memory(
+      probe::SharedRegion::size_for(options.vcpus, options.ring_bytes), fd);
+  if (!bytes) return refuse(bytes.error().message);
+  const auto region = probe::SharedRegion::create(*bytes, options.vcpus, options.ring_bytes,
                                                   probe::measure_ticks_per_second());
 
   // Lives as long as QEMU: translated code and vCPU threads refer to it to the end.
