@@ -40,6 +40,13 @@ bool is_lasting(int fd) {
   return seals >= 0 && (seals & F_SEAL_SHRINK) != 0;
 }
 
+/// What people are shown as the name of a backend.
+bool is_name(std::string_view text) {
+  constexpr std::size_t kLongest = 32;
+  return !text.empty() && text.size() <= kLongest &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == text.npos;
+}
+
 /// What the other side may write at any time, read once.
 template <class T>
 T read_once(T& shared) {
@@ -141,6 +148,10 @@ Result<> ProbeClient::greet() {
   }
   ByteReader reader(*reply);
   capabilities_ = probe::decode_capabilities(reader);
+  if (!is_name(capabilities_.backend)) {
+    close_all();
+    return fail(ErrorCode::protocol, "the probe does not say what it is");
+  }
   std::vector<RamFileSegment> segments;
   const auto count = reader.get<std::uint32_t>();
   for (std::uint32_t i = 0; i < count && segments.size() <= GuestRam::kMaxSegments; ++i) {

@@ -7,11 +7,13 @@ set -u
 here=$(dirname "$(realpath "$0")")
 processors=$1 events=$2 calls=$3 also=${4:-}
 export GLASSHOOK_DATA="$here"
+# Where QEMU finds them in its cage.
+cp "$here"/lib/* /usr/lib/x86_64-linux-gnu
 work=$(mktemp -d)
 cd "$work" || exit
 mkfifo console-in
 
-GLASSHOOK_KVM=socket=$work/kvm.sock LD_PRELOAD=$here/libglasshook-kvm.so LD_LIBRARY_PATH=$here/lib \
+GLASSHOOK_KVM=socket=$work/kvm.sock LD_PRELOAD=$here/libglasshook-kvm.so \
   qemu-system-x86_64 -nodefaults -display none -no-reboot -accel kvm -cpu host,la57=off \
   -smp "$processors" -m 192M -object memory-backend-memfd,id=ram,size=192M,share=on \
   -machine q35,memory-backend=ram -nic none -serial stdio -kernel "$here/vmlinuz" \
@@ -36,12 +38,12 @@ wait_for() {
   done
 }
 tell() { echo "$1" >&3; }
-glasshook() { LD_LIBRARY_PATH=$here/lib "$here/glasshook" "$@"; }
+glasshook() { "$here/glasshook" "$@"; }
 # watched NAME COMMAND OPTION...: while a monitor watches, the inner guest does COMMAND.
 watched() {
   name=$1 command=$2
   shift 2
-  LD_LIBRARY_PATH=$here/lib "$here/glasshook" "$@" --json "$name.jsonl" 2>"$name.said" &
+  "$here/glasshook" "$@" --json "$name.jsonl" 2>"$name.said" &
   monitor=$!
   until grep -q 'attached in' "$name.said"; do
     kill -0 $monitor 2>/dev/null || fail "the monitor ended before it was attached ($name)"

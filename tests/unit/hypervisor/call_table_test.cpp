@@ -121,8 +121,9 @@ TEST(HookTable, AHookLivesUntilNothingNamesIt) {
   HookTable hooks;
   ASSERT_TRUE(hooks.load({.id = {7}, .entry = {}, .on_return = {}}));
   EXPECT_FALSE(hooks.load({.id = {7}, .entry = {}, .on_return = {}})) << "loaded already";
-  auto page = std::make_unique<WatchedPage>(
-      PageSites{.entries = {{.offset = 16, .hook = {7}}}, .returns = {}}, hooks, false);
+  PageSites sites;
+  sites.entries = {{.offset = 16, .hook = {7}}};
+  auto page = std::make_unique<WatchedPage>(sites, hooks, false);
   const std::weak_ptr<HookSlot> slot = hooks.find({7});
   EXPECT_FALSE(hooks.has_retired());
   ASSERT_TRUE(hooks.unload({7}));

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "hypervisor/attached/probe_client.h"
+#include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
 #include "hypervisor/probe/protocol.h"
 #include "hypervisor/probe/seqpacket.h"
@@ -32,6 +33,7 @@ constexpr std::uint32_t kVcpus = 2;
 
 /// What the probe says and gives when the monitor comes.
 struct Welcome {
+  std::string backend = "hostile";
   std::vector<RamPiece> ram{{.gpa = 0, .size = kRam, .file_offset = 0}};
   std::optional<std::uint32_t> claimed_pieces;
   std::vector<int> fds;
@@ -67,6 +69,9 @@ class HostileProbe : public testing::Test {
       if (!probe::receive_message(ends_[1], message, nullptr)) return;
       ByteWriter reply;
       reply.put(std::uint32_t{0});
+      Capabilities capabilities;
+      capabilities.backend = welcome_.backend;
+      probe::encode_capabilities(capabilities, reply);
       reply.put(welcome_.claimed_pieces.value_or(static_cast<std::uint32_t>(welcome_.ram.size())));
       for (const RamPiece& piece : welcome_.ram) reply.put(piece);
       (void)probe::send_message(ends_[1], reply.bytes(), welcome_.fds);
@@ -118,6 +123,16 @@ class HostileProbe : public testing::Test {
 };
 
 // ---- the welcome ----
+
+TEST_F(HostileProbe, ANameThatDrivesTheTerminal) {
+  welcome_.backend = "\x1b[2Jqemu";
+  EXPECT_EQ(refused(), "the probe does not say what it is");
+}
+
+TEST_F(HostileProbe, ANameWithoutEnd) {
+  welcome_.backend.assign(100'000, 'a');
+  EXPECT_EQ(refused(), "the probe does not say what it is");
+}
 
 TEST_F(HostileProbe, AnHonestOneIsTaken) {
   ASSERT_EQ(refused(), "");

@@ -11,6 +11,7 @@ namespace glasshook::machine {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -79,8 +80,8 @@ TEST(QemuArguments, FollowTheConfiguration) {
   EXPECT_THAT(args, Contains("file,id=console,path=/dev/fdset/2"));
   EXPECT_THAT(args, Contains("fd=25,set=3"));
   EXPECT_EQ(incoming_uri(), "file:/dev/fdset/3");
-  EXPECT_THAT(args, Contains("fd=26,set=4"));
-  EXPECT_THAT(value_of(args, "-drive"), HasSubstr("file=/dev/fdset/4,"));
+  EXPECT_THAT(args, Contains("fd=26,set=5"));
+  EXPECT_THAT(value_of(args, "-drive"), HasSubstr("file=/dev/fdset/5,"));
   EXPECT_THAT(args, Contains("virtio-rng-pci"));
   EXPECT_THAT(args, Not(Contains("socket,id=stderr,fd=-1")));
 }
@@ -88,14 +89,21 @@ TEST(QemuArguments, FollowTheConfiguration) {
 TEST(QemuArguments, UnderKvmTheLibraryIsInTheEnvironment) {
   MachineConfig config = sample();
   config.plugin = "/lib/library.so";
-  config.plugin_arguments = "socket=/run/x";
-  EXPECT_TRUE(qemu_environment(config).empty());
+  MachineFds fds{.qmp = 3, .probe = 9};
+  EXPECT_TRUE(qemu_environment(config, fds).empty());
   config.accelerator = Accelerator::kvm;
-  const auto args = qemu_arguments(config, MachineFds{.qmp = 3}, false);
+  auto args = qemu_arguments(config, fds, false);
   EXPECT_EQ(value_of(args, "-accel"), "kvm");
   EXPECT_THAT(args, Not(Contains("-plugin")));
-  EXPECT_EQ(qemu_environment(config), (std::vector<std::string>{"LD_PRELOAD=/lib/library.so",
-                                                                "GLASSHOOK_KVM=socket=/run/x"}));
+  EXPECT_THAT(qemu_environment(config, fds),
+              ElementsAre("LD_PRELOAD=/lib/library.so", "GLASSHOOK_KVM=fd=9"));
+  // As who may not open either.
+  fds.plugin = 11;
+  fds.kvm = 12;
+  args = qemu_arguments(config, fds, false);
+  EXPECT_THAT(args, Contains("fd=12,set=4"));
+  EXPECT_EQ(value_of(args, "-accel"), "kvm,device=/dev/fdset/4");
+  EXPECT_THAT(qemu_environment(config, fds), Contains("LD_PRELOAD=/proc/self/fd/11"));
 }
 
 TEST(SnapshotIdentity, ChangesWithWhatTheGuestSeesOnly) {
