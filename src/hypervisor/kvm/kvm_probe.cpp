@@ -181,6 +181,7 @@ Result<> KvmProbe::commit() {
   const std::uint32_t wanted = generation_;
   auto& done = region_->header().commits_done;
   if (const std::uint32_t now = done; now != wanted) probe::futex_wait(done, now, kArmTimeNs);
+  if (all_armed()) free_unused();
   if (!any) return {};
   const auto count = vcpu_count();
   const auto refused =
@@ -204,6 +205,16 @@ void KvmProbe::publish(std::unique_ptr<Plan> plan) {
       calls_.kick(vcpu.thread);
   }
   tell_progress();
+}
+
+void KvmProbe::free_unused() {
+  plans_.erase(plans_.begin(), plans_.end() - 1);
+  std::erase_if(pages_, [&](const auto& page) {
+    return std::ranges::none_of(
+        placed_, [&](const auto& placed) { return placed.second.page == page.get(); });
+  });
+  runner_->collect(hooks_);
+  if (sets_.size() > 1) sets_.erase(sets_.begin(), sets_.end() - 1);
 }
 
 Result<> KvmProbe::set_add(std::uint32_t set, std::uint64_t key) {

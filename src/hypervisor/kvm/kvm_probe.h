@@ -35,13 +35,14 @@ struct Vcpu {
   ArmedBreakpoints armed;
   // Shared with the control thread.
   std::atomic<std::uint32_t> generation{0};  ///< of what is armed
-  std::atomic<bool> running{false};          ///< in KVM_RUN, or on the way there
+  std::atomic<bool> running{false};          ///< in KVM_RUN, or on the way there or back
   std::atomic<int> thread{0};
   std::atomic<std::uint8_t> taken{0};  ///< debug registers of QEMU's debugger
   std::atomic<bool> refused{false};    ///< KVM did not take our breakpoints
 };
 
-/// Addresses and what is there. Immutable once published, never freed: a vCPU may look at it.
+/// Addresses and what is there. Immutable once published; a vCPU may look at it until it has armed
+/// a later one.
 struct Plan {
   struct Site {
     const probe::WatchedPage* page;
@@ -88,6 +89,8 @@ class KvmProbe final : public probe::ControlTarget {
     const probe::WatchedPage* page;
   };
 
+  class Busy;
+
   // QEMU's calls.
   int create_vcpu(int vm_fd, void* argument);
   int set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs);
@@ -109,6 +112,9 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;
   void publish(std::unique_ptr<Plan> plan);
+  /// True when no vCPU is in the guest, or handles an exit, with an earlier plan.
+  [[nodiscard]] bool all_armed() const;
+  void free_unused();
   [[nodiscard]] std::size_t vcpu_count() const {
     return vcpu_count_.load(std::memory_order_acquire);
   }
@@ -134,7 +140,7 @@ class KvmProbe final : public probe::ControlTarget {
   std::map<Gpa, Placed> placed_;
   // What vCPU threads may still look at.
   std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
-  std::vector<std::unique_ptr<Plan>> plans_;
+  std::vector<std::unique_ptr<Plan>> plans_;  ///< the last is in use
   std::atomic<const Plan*> plan_{nullptr};
   std::atomic<std::uint32_t> generation_{0};  ///< of plan_
 };

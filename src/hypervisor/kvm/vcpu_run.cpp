@@ -84,7 +84,27 @@ std::span<const std::uint64_t> KvmProbe::addresses_for(const Vcpu& vcpu) const {
   return plan_.load()->addresses;
 }
 
+/// While a vCPU's thread is in the guest, or looks at a plan.
+class KvmProbe::Busy {
+ public:
+  Busy(KvmProbe& probe, Vcpu& vcpu) : probe_(probe), vcpu_(vcpu) { vcpu.running = true; }
+  ~Busy() {
+    const int error = errno;
+    vcpu_.running = false;
+    if (vcpu_.generation.load(std::memory_order_relaxed) != probe_.generation_)
+      probe_.tell_progress();
+    errno = error;
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  KvmProbe& probe_;
+  Vcpu& vcpu_;
+};
+
 int KvmProbe::set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs) {
+  const Busy busy(*this, vcpu);
   const GuestDebug merged = merge(theirs, addresses_for(vcpu));
   if (merged.left_out > 0) {
     // Whoever debugs is told that there is no room, as by a processor with fewer breakpoints.
@@ -113,11 +133,17 @@ void KvmProbe::arm(Vcpu& vcpu) {
   tell_progress();
 }
 
+bool KvmProbe::all_armed() const {
+  const std::uint32_t generation = generation_;
+  for (std::size_t i = 0; i < vcpu_count(); ++i)
+    if (vcpus_[i]->running && vcpus_[i]->generation != generation) return false;
+  return true;
+}
+
 void KvmProbe::tell_progress() {
   if (!region_) return;
   const std::uint32_t generation = generation_;
-  for (std::size_t i = 0; i < vcpu_count(); ++i)
-    if (vcpus_[i]->running && vcpus_[i]->generation != generation) return;
+  if (!all_armed()) return;
   auto& done = region_->header().commits_done;
   done = generation;
   probe::futex_wake(done);
@@ -125,16 +151,12 @@ void KvmProbe::tell_progress() {
 
 int KvmProbe::run(Vcpu& vcpu, void* argument) {
   if (vcpu.thread.load(std::memory_order_relaxed) == 0) vcpu.thread = calls_.thread();
-  vcpu.running = true;
+  const Busy busy(*this, vcpu);
   int result = 0;
   do {
     if (vcpu.generation.load(std::memory_order_relaxed) != generation_) arm(vcpu);
     result = calls_.ioctl(vcpu.fd, KVM_RUN, argument);
   } while (result == 0 && vcpu.run->exit_reason == KVM_EXIT_DEBUG && handle_debug_exit(vcpu));
-  const int error = errno;
-  vcpu.running = false;
-  if (vcpu.generation.load(std::memory_order_relaxed) != generation_) tell_progress();
-  errno = error;
   return result;
 }
 

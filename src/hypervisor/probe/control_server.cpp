@@ -124,7 +124,8 @@ void serve(int connection, ControlTarget& target) {
       welcomed = send_message(connection, payload.bytes(), fds);
       continue;
     }
-    const auto reply = ControlServer::handle(message, target);
+    const auto reply = welcomed ? ControlServer::handle(message, target)
+                                : fail(ErrorCode::protocol, "the first request has to be hello");
     if (!send_message(connection, reply ? *reply : encode_failure(reply.error()), {})) break;
   }
   if (welcomed) target.detach();

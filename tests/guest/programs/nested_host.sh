@@ -75,8 +75,8 @@ if [ "$also" = run ]; then
   echo "== doctor"
   glasshook doctor
   glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
-    --append "console=ttyS0 quiet panic=-1 no5lvl workload=60" --behaviours process,file \
-    --json run.jsonl 2>run-said
+    --append "console=ttyS0 quiet panic=-1 no5lvl workload=1000" --behaviours process,file \
+    --timeout 15 --json run.jsonl 2>run-said
   echo "== run $?"
   cat run.jsonl
   echo "== run-said"

@@ -17,6 +17,7 @@
 #include "capture/builder.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
+#include "hypervisor/probe/seqpacket.h"
 #include "probe_memory.h"
 
 namespace glasshook::hypervisor {
@@ -187,6 +188,24 @@ class ProbeClientTest : public testing::Test {
   std::unique_ptr<ProbeClient> client_;
   std::uint8_t flags_ = 0;  ///< of all records seen
 };
+
+TEST_F(ProbeClientTest, BeforeTheHelloNothingIsDone) {
+  client_.reset();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path_.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  probe_.can_commit = true;
+  ByteWriter request;
+  request.put(static_cast<std::uint32_t>(probe::Request::commit));
+  ASSERT_TRUE(probe::send_message(fd, request.bytes(), {}));
+  std::vector<std::byte> reply;
+  ASSERT_TRUE(probe::receive_message(fd, reply, nullptr));
+  EXPECT_FALSE(probe::decode_reply(reply));
+  EXPECT_EQ(probe_.region.header().commits_asked, 0u);
+  close(fd);
+}
 
 TEST_F(ProbeClientTest, TellsWhatTheProbeCanDo) {
   const Capabilities capabilities = client_->capabilities();

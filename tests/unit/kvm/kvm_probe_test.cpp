@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -70,6 +71,11 @@ class FakeKvm final : public KvmCalls {
   void kick(int thread) override {
     EXPECT_EQ(thread, 4711);
     kicked.release();
+  }
+
+  void add_step(int vcpu, Step step) {
+    const std::lock_guard lock(mutex_);
+    script[static_cast<std::size_t>(vcpu)].push_back(std::move(step));
   }
 
   static std::size_t index(int fd) { return static_cast<std::size_t>(fd - kFirstVcpuFd); }
@@ -300,6 +306,31 @@ TEST_F(KvmProbeTest, AChangeOfHooksRearms) {
   kvm_.script[0] = {io_exit};
   EXPECT_EQ(run(), 0);
   EXPECT_EQ(kvm_.debug[0].control, 0u);
+}
+
+TEST_F(KvmProbeTest, ManyChangesWhileTheGuestRunsLeaveTheLast) {
+  add_vcpu();
+  attach();
+  ASSERT_TRUE(place(4));
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> vcpus;
+  for (int v = 0; v < 2; ++v)
+    vcpus.emplace_back([&, v] {
+      for (int runs = 0; !stop; ++runs) {
+        if (runs < 100) kvm_.add_step(v, debug_exit(1, kText));  // the ring holds so many
+        kvm_.add_step(v, io_exit);
+        EXPECT_EQ(run(v), 0);
+      }
+    });
+  for (std::size_t i = 0; i < 200; ++i) EXPECT_TRUE(place(1 + i % 4));
+  EXPECT_TRUE(place(2));
+  stop = true;
+  for (std::thread& vcpu : vcpus) vcpu.join();
+  for (int v = 0; v < 2; ++v) {
+    kvm_.add_step(v, io_exit);
+    EXPECT_EQ(run(v), 0);
+    EXPECT_EQ(kvm_.debug[static_cast<std::size_t>(v)].arch.debugreg[7] & 0xff, 0xau);
+  }
 }
 
 TEST_F(KvmProbeTest, WhenTheMonitorLeavesEverythingIsDisarmed) {
