@@ -1,6 +1,7 @@
 #include "machine/disguise.h"
 
 #include <fcntl.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -62,6 +63,13 @@ void rename(Bytes bytes, std::span<const Renaming> names) {
       std::memcpy(bytes.data() + *at, name.to.data(), name.to.size());
 }
 
+/// Where a table's anchor is, which is at a multiple of 16.
+std::optional<std::size_t> find_anchor(ConstBytes rom, std::string_view text) {
+  for (std::size_t at = 0; at < rom.size(); at += 16)
+    if (has(rom, at, text)) return at;
+  return std::nullopt;
+}
+
 /// Makes the sum of a table's bytes 0 with the byte at `at`.
 void fix_checksum(Bytes table, std::size_t at) {
   std::uint8_t sum = 0;
@@ -99,7 +107,11 @@ class State {
 
   Result<> rename_rom() {
     const Bytes rom = ram(kRomBegin, kRomEnd - kRomBegin);
-    rename(rom, kFirmwareNames.rom);
+    for (const Renaming& name : kFirmwareNames.rom)
+      for (std::size_t at = 0; at + name.from.size() <= rom.size(); ++at)
+        if (::strncasecmp(reinterpret_cast<const char*>(rom.data()) + at, name.from.data(),
+                          name.from.size()) == 0)
+          std::memcpy(rom.data() + at, name.to.data(), name.to.size());
     // The MP configuration table has a checksum.
     for (auto at = find(rom, "PCMP"); at; at = find(rom, "PCMP", *at + 4)) {
       const std::size_t size = load<std::uint16_t>(rom, *at + 4);
@@ -111,7 +123,7 @@ class State {
   /// Follows the system description tables from their root pointer.
   Result<> rename_acpi() {
     const Bytes rom = ram(kRomBegin, kRomEnd - kRomBegin);
-    const auto pointer = find(rom, "RSD PTR ");
+    const auto pointer = find_anchor(rom, "RSD PTR ");
     if (!pointer) return fail(ErrorCode::protocol, "the firmware has no ACPI tables");
     const Bytes root = table_at(load<std::uint32_t>(rom, *pointer + 16));
     if (!has(root, 0, "RSDT")) return fail(ErrorCode::protocol, "the firmware has no ACPI root");
@@ -134,7 +146,7 @@ class State {
   /// The tables of SMBIOS: that this is no virtual machine, and what it stands in.
   Result<> rename_smbios() {
     const Bytes rom = ram(kRomBegin, kRomEnd - kRomBegin);
-    const auto anchor = find(rom, "_SM_");
+    const auto anchor = find_anchor(rom, "_SM_");
     if (!anchor) return fail(ErrorCode::protocol, "the firmware has no SMBIOS tables");
     const Bytes tables =
         ram(load<std::uint32_t>(rom, *anchor + 24), load<std::uint16_t>(rom, *anchor + 22));

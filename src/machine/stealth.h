@@ -40,7 +40,7 @@ struct FirmwareNames {
   std::uint32_t acpi_creator_revision;
   std::string_view acpi_hidden;  ///< signature of a table that only virtual machines have
   std::array<Renaming, 3> acpi;  ///< in the byte code of DSDT and SSDT
-  std::array<Renaming, 8> rom;   ///< in what the BIOS left below 1 MiB
+  std::array<Renaming, 9> rom;   ///< in what the BIOS left below 1 MiB, in any case
   std::uint8_t chassis;          ///< SMBIOS 7.4.1
 };
 inline constexpr FirmwareNames kFirmwareNames{
@@ -55,11 +55,12 @@ inline constexpr FirmwareNames kFirmwareNames{
               {"CPU Hotplug resources", "Motherboard resources"},
               {"PCI Hotplug resources", "Motherboard resources"}}},
     .rom = {{{"SeaBIOS", "Phoenix"},
-             {"SEABIOS", "PHOENIX"},
-             {"BOCHSCPU", "DELL    "},
-             {"BOCHS ", "DELL  "},
              {"Bochs", "Dell "},
-             {"QEMU", "DELL"},
+             {"QEMU", "Dell"},
+             {"BXPC", "INTL"},
+             {"virtio", "floppy"},
+             {"pvpanic", "monitor"},
+             {"fw_cfg", "config"},
              {"KVMKVMKVM", "         "},
              {"Linux loader", "Intel Boot A"}}},
     .chassis = 6,  // mini tower

@@ -40,10 +40,10 @@ TEST_F(GuestOptionsTest, DefaultsAskForTheLinuxImage) {
 
 TEST_F(GuestOptionsTest, UnderKvmTheLibraryIsLoaded) {
   ::setenv("GLASSHOOK_KVM_LIBRARY", file("library.so", "x").c_str(), 1);
-  const auto request = make_guest_request(options_, "/run/p.sock", machine::Accelerator::kvm);
+  const auto request = make_guest_request(options_, machine::Accelerator::kvm);
   ::unsetenv("GLASSHOOK_KVM_LIBRARY");
   ASSERT_TRUE(request) << request.error().message;
-  EXPECT_EQ(request->accelerator, machine::Accelerator::kvm);
+  EXPECT_EQ(request->shape.accelerator, machine::Accelerator::kvm);
   EXPECT_EQ(request->plugin.filename(), "library.so");
 }
 
@@ -74,19 +74,19 @@ TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
 
 TEST_F(GuestOptionsTest, StealthHasTheMemoryAndProcessorsOfAPc) {
   options_.stealth = true;
-  const auto request = make_guest_request(options_, "s");
+  const auto request = make_guest_request(options_);
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_TRUE(request->shape.stealth);
   EXPECT_EQ(request->shape.smp, 2u);
   EXPECT_EQ(request->shape.memory_mib, 4096u);
   options_.memory = "512M";
-  EXPECT_FALSE(make_guest_request(options_, "s"));
+  EXPECT_FALSE(make_guest_request(options_));
   options_.memory = "2G";
   options_.smp = 3;
-  EXPECT_FALSE(make_guest_request(options_, "s"));
+  EXPECT_FALSE(make_guest_request(options_));
   options_.image = file("disk", "QFI\xfb....");
   options_.smp = 4;
-  const auto own = make_guest_request(options_, "s");
+  const auto own = make_guest_request(options_);
   ASSERT_TRUE(own && own->custom);
   EXPECT_TRUE(own->custom->stealth);
   EXPECT_EQ(own->custom->memory_mib, 2048u);

@@ -82,7 +82,7 @@ Bytes saved() {
   put(state, kRam + 0xf3018, std::string_view("a\0\0\x03\x16", 5));
   state[kRam + 0xf301b + 5] = 1;
   // what SeaBIOS calls itself
-  put(state, kRam + 0xf4000, std::string_view("SeaBIOS (version QEMU)"));
+  put(state, kRam + 0xf4000, std::string_view("SeaBIOS (version qemu)"));
   // PCI devices
   std::size_t at = kRam + 0x300000;
   for (const PciSubsystem& device : kFirmwareNames.pci) {
@@ -125,7 +125,7 @@ TEST(Disguise, NamesTheFirmwaresTables) {
   std::uint32_t second = 0;
   std::memcpy(&second, state.data() + kRam + kTables + 40, 4);
   EXPECT_EQ(second, kTables + 0x400);
-  EXPECT_EQ(text(state, kRam + 0xf4000, 22), "Phoenix (version DELL)");
+  EXPECT_EQ(text(state, kRam + 0xf4000, 22), "Phoenix (version Dell)");
 }
 
 TEST(Disguise, SmbiosSaysWhatAPcsDoes) {
