@@ -97,8 +97,9 @@ void KernelCode::patched(Gva address, std::uint64_t length) {
     patches_.clear();
     patch_count_ = 0;
   }
+  if (length > ~address.value) return;  // beyond the end of the address space
   const Gva end = address + length;
-  for (Gva page = address.page(); page < end; page = page + kPageSize) {
+  for (Gva page = address.page(); page < end && page >= address.page(); page = page + kPageSize) {
     patches_[page].push_back({.begin = address, .end = end, .look = look_});
     ++patch_count_;
   }
