@@ -24,6 +24,7 @@ _glasshook() {
     'run:--initrd') compopt -o default; COMPREPLY=(); return ;;
     'run:--append') COMPREPLY=(); return ;;
     'run:--smp') COMPREPLY=(); return ;;
+    'run:--accel') COMPREPLY=(); return ;;
     'run:--memory') COMPREPLY=(); return ;;
     'run:--copy') compopt -o default; COMPREPLY=(); return ;;
     'run:--directory') COMPREPLY=(); return ;;
@@ -48,6 +49,7 @@ _glasshook() {
     'trace:--initrd') compopt -o default; COMPREPLY=(); return ;;
     'trace:--append') COMPREPLY=(); return ;;
     'trace:--smp') COMPREPLY=(); return ;;
+    'trace:--accel') COMPREPLY=(); return ;;
     'trace:--memory') COMPREPLY=(); return ;;
     'trace:--copy') compopt -o default; COMPREPLY=(); return ;;
     'trace:--directory') COMPREPLY=(); return ;;
@@ -104,8 +106,8 @@ _glasshook() {
   esac
   case "$path" in
     '') words='run trace watch replay ps maps modules symbols apis image doctor demo completion version -h --help --color' ;;
-    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
-    'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
+    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --accel --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
+    'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --accel --memory --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
     'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
     'replay') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --timeout --json --live --show --quiet --hooks --utc --host-id --color' ;;
     'ps') words='-h --help --vm --json --color' ;;
