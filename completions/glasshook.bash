@@ -25,6 +25,7 @@ _glasshook() {
     'run:--append') COMPREPLY=(); return ;;
     'run:--smp') COMPREPLY=(); return ;;
     'run:--memory') COMPREPLY=(); return ;;
+    'run:--accel') COMPREPLY=(); return ;;
     'run:--copy') compopt -o default; COMPREPLY=(); return ;;
     'run:--directory') COMPREPLY=(); return ;;
     'run:--env') COMPREPLY=(); return ;;
@@ -49,6 +50,7 @@ _glasshook() {
     'trace:--append') COMPREPLY=(); return ;;
     'trace:--smp') COMPREPLY=(); return ;;
     'trace:--memory') COMPREPLY=(); return ;;
+    'trace:--accel') COMPREPLY=(); return ;;
     'trace:--copy') compopt -o default; COMPREPLY=(); return ;;
     'trace:--directory') COMPREPLY=(); return ;;
     'trace:--env') COMPREPLY=(); return ;;
@@ -104,8 +106,8 @@ _glasshook() {
   esac
   case "$path" in
     '') words='run trace watch replay ps maps modules symbols apis image doctor demo completion version -h --help --color' ;;
-    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
-    'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
+    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
+    'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
     'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
     'replay') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --timeout --json --live --show --quiet --hooks --utc --host-id --color' ;;
     'ps') words='-h --help --vm --json --color' ;;
