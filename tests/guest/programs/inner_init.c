@@ -119,7 +119,8 @@ static int step_traps(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc == 2) {
+  // The kernel gives the first program what it does not know of its command line.
+  if (argc == 2 && strcmp(argv[0], "child") == 0) {
     const char *number = strchr(argv[1], '-');
     return number == NULL ? 102 : atoi(number + 1) & 0x3f;
   }

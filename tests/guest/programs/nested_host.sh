@@ -76,11 +76,11 @@ if [ "$also" = run ]; then
   glasshook doctor
   glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
     --append "console=ttyS0 quiet panic=-1 no5lvl workload=1000" --behaviours process,file \
-    --timeout 15 --json run.jsonl 2>run-said
+    --console run-console --timeout 15 --json run.jsonl 2>run-said
   echo "== run $?"
   cat run.jsonl
   echo "== run-said"
-  cat run-said
+  cat run-said run-console
 fi
 echo "== console"
 cat console
