@@ -43,10 +43,12 @@ struct Plan {
 MachineNeeds needs_of(const WatchOptions& watch) {
   MachineNeeds needs;
   for (const std::string& api : watch.apis) needs.user_code |= !api.starts_with("kernel!");
-  // The families whose most telling functions fit into the breakpoints of a processor.
+  // The families whose most telling functions fit into the breakpoints of a processor. Calls that
+  // are named are shown with their results, which breakpoints do not see.
   const std::string& families = watch.behaviours;
-  needs.few_places = families == "process" || families == "process,file" ||
-                     families == "file,process" || (families == "none" && watch.apis.size() <= 4);
+  const bool fits =
+      families == "process" || families == "process,file" || families == "file,process";
+  needs.few_places = fits && watch.apis.empty() && watch.commands.empty() && watch.record.empty();
   return needs;
 }
 

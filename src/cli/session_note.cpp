@@ -73,6 +73,12 @@ Result<std::unique_ptr<hypervisor::Hypervisor>> recorded(
     std::unique_ptr<hypervisor::Hypervisor> inner, const std::string& file,
     const SessionNote& session) {
   if (file.empty()) return inner;
+  // A replay hooks what a backend without limits would.
+  const hypervisor::Capabilities capabilities = inner->capabilities();
+  if (capabilities.max_sites != 0)
+    return with_remedy(
+        fail(ErrorCode::unsupported, "a session of {} cannot be recorded", capabilities.backend),
+        "--accel tcg");
   auto recorder = hypervisor::replay::Recorder::create(std::move(inner), file);
   if (!recorder) return std::unexpected(recorder.error());
   if (auto noted = (*recorder)->note(kKey, encode_session(session)); !noted)

@@ -48,6 +48,8 @@ def run(command, *options, timeout=600, subcommand="run", keep=lambda event: Tru
     """Runs a command in a fresh VM under `glasshook run` and collects its events: those to keep."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as out:
         guest = [] if "--guest" in options else ["--guest", _guest]
+        if "--accel" not in options:
+            guest += ["--accel", "tcg"]  # wherever the tests run
         done = glasshook(subcommand, *guest, "--json", out.name, *options, "--", *command,
                          timeout=timeout)
         return Run(done.returncode, done.stdout, done.stderr.decode(errors="replace"),

@@ -18,7 +18,7 @@ class Session:
         self.commands, self.json = folder / "commands", folder / "events.jsonl"
         os.mkfifo(self.commands)
         self.process = subprocess.Popen(
-            [GLASSHOOK, "run", "--behaviours", behaviours, "--commands", self.commands, "--json",
+            [GLASSHOOK, "run", "--accel", "tcg", "--behaviours", behaviours, "--commands", self.commands, "--json",
              self.json, *map(str, options), "--", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said, self.alive = [], []
