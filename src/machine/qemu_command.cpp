@@ -29,7 +29,7 @@ std::string path_of(int fd, const std::filesystem::path& path) {
 }
 
 /// QEMU's own names for inherited files that it need not open again.
-enum FdSet : std::uint8_t { kDeliverySet = 1, kConsoleSet, kSnapshotSet, kKvmSet, kFirstDiskSet };
+enum FdSet : std::uint8_t { kDeliverySet = 1, kConsoleSet, kSnapshotSet, kFirstDiskSet };
 
 /// The name of an inherited file where QEMU looks for a file's name.
 std::string add_fd(std::vector<std::string>& args, int fd, std::size_t set) {
@@ -88,17 +88,13 @@ void add_channel(std::vector<std::string>& args, const MachineConfig& config, co
 }
 
 /// Processor, memory, board and what is on it.
-void add_machine(std::vector<std::string>& args, const MachineConfig& config, const MachineFds& fds,
+void add_machine(std::vector<std::string>& args, const MachineConfig& config,
                  const SerialNumbers& numbers) {
   const bool stealth = config.stealth;
-  std::string accelerator = "tcg,thread=multi";
-  if (config.accelerator == Accelerator::kvm) {
-    accelerator = "kvm";
-    if (fds.kvm >= 0) accelerator += ",device=" + add_fd(args, fds.kvm, kKvmSet);
-  }
   args.insert(
       args.end(),
-      {"-accel", accelerator, "-cpu", stealth ? stealth_cpu(config) : config.cpu, "-smp",
+      {"-accel", config.accelerator == Accelerator::kvm ? "kvm" : "tcg,thread=multi", "-cpu",
+       stealth ? stealth_cpu(config) : config.cpu, "-smp",
        stealth ? stealth_smp(config) : std::to_string(config.smp), "-m",
        fmt::format("{}M", config.memory_mib),
        // Shared memory in a file without a name, so that RAM can be mapped from outside.
@@ -127,7 +123,7 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
       // What runs inside QEMU is the guest's to attack: it may start nothing and gain nothing.
       "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"};
   const SerialNumbers numbers = config.stealth ? numbers_of_this_system() : SerialNumbers{};
-  add_machine(args, config, fds, numbers);
+  add_machine(args, config, numbers);
   add_boot(args, config, fds);
   add_disks(args, config, fds, numbers);
   if (config.channel) add_channel(args, config, fds, numbers);

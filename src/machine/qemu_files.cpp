@@ -107,7 +107,6 @@ Result<QemuFiles> QemuFiles::open(const MachineConfig& config,
       {&files.plugin, open_again_file(config.plugin)},
       {&files.console, open_file(config.console_log, O_WRONLY | O_CREAT | O_TRUNC)},
       {&files.snapshot, open_file(snapshot.value_or(fs::path()))},
-      {&files.kvm, open_file(config.accelerator == Accelerator::kvm ? "/dev/kvm" : "", O_RDWR)},
   };
   for (Wanted& file : wanted) {
     if (!file.opened) return std::unexpected(file.opened.error());
@@ -135,6 +134,14 @@ CageNeeds cage_needs(const MachineConfig& config, const QemuFiles& files, const 
                  {scratch, FileRights::scratch}};
   add_installation(needs.paths, config.qemu);
   needs.keeps_user = !is_public(find_program(config.qemu));
+  if (config.accelerator == Accelerator::kvm) {
+    // By its name: QEMU takes a descriptor of it only from 8.2 on.
+    constexpr const char* kKvm = "/dev/kvm";
+    constexpr fs::perms kAll = fs::perms::others_read | fs::perms::others_write;
+    std::error_code error;
+    needs.paths.push_back({kKvm, FileRights::read_write});
+    needs.keeps_user |= (fs::status(kKvm, error).permissions() & kAll) != kAll;
+  }
   for (std::size_t i = 0; i < config.disks.size(); ++i) {
     if (files.disks[i].valid()) continue;
     const Disk& disk = config.disks[i];

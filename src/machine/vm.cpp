@@ -104,16 +104,15 @@ MachineFds inherited(const Connections& connections, const QemuFiles& files) {
                  .initrd = files.initrd.get(),
                  .plugin = files.plugin.get(),
                  .console = files.console.get(),
-                 .snapshot = files.snapshot.get(),
-                 .kvm = files.kvm.get()};
+                 .snapshot = files.snapshot.get()};
   for (std::size_t i = 0; i < kPorts; ++i) fds.ports[i] = connections.ports[i].theirs.get();
   for (const UniqueFd& disk : files.disks) fds.disks.push_back(disk.get());
   return fds;
 }
 
 std::vector<int> all_of(const MachineFds& fds) {
-  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,    fds.kernel, fds.initrd,
-                       fds.plugin, fds.console,  fds.snapshot, fds.kvm};
+  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,   fds.kernel,
+                       fds.initrd, fds.plugin,   fds.console, fds.snapshot};
   all.insert(all.end(), fds.ports.begin(), fds.ports.end());
   all.insert(all.end(), fds.disks.begin(), fds.disks.end());
   std::erase(all, -1);

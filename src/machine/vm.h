@@ -60,7 +60,7 @@ struct MachineFds {
   int delivery = -1;
   std::array<int, kPorts> ports{-1, -1, -1};
   int probe = -1;
-  int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1, kvm = -1;
+  int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1;
   std::vector<int> disks = {};
 };
 

@@ -59,7 +59,7 @@ TEST_F(QemuCageTest, ReadsNoFileButItsOwn) {
   EXPECT_THAT(open_disk(secret_, true), HasSubstr("Permission denied"));
   EXPECT_THAT(open_disk("/etc/passwd", true), HasSubstr("Permission denied"));
   EXPECT_THAT(open_disk(config_.disks[0].file, false), HasSubstr("Permission denied"));
-  EXPECT_EQ(open_disk("/dev/fdset/5", true), "");
+  EXPECT_EQ(open_disk("/dev/fdset/4", true), "");
 }
 
 TEST_F(QemuCageTest, WritesNoFile) {

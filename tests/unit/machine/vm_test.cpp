@@ -80,8 +80,8 @@ TEST(QemuArguments, FollowTheConfiguration) {
   EXPECT_THAT(args, Contains("file,id=console,path=/dev/fdset/2"));
   EXPECT_THAT(args, Contains("fd=25,set=3"));
   EXPECT_EQ(incoming_uri(), "file:/dev/fdset/3");
-  EXPECT_THAT(args, Contains("fd=26,set=5"));
-  EXPECT_THAT(value_of(args, "-drive"), HasSubstr("file=/dev/fdset/5,"));
+  EXPECT_THAT(args, Contains("fd=26,set=4"));
+  EXPECT_THAT(value_of(args, "-drive"), HasSubstr("file=/dev/fdset/4,"));
   EXPECT_THAT(args, Contains("virtio-rng-pci"));
   EXPECT_THAT(args, Not(Contains("socket,id=stderr,fd=-1")));
 }
@@ -92,17 +92,12 @@ TEST(QemuArguments, UnderKvmTheLibraryIsInTheEnvironment) {
   MachineFds fds{.qmp = 3, .probe = 9};
   EXPECT_TRUE(qemu_environment(config, fds).empty());
   config.accelerator = Accelerator::kvm;
-  auto args = qemu_arguments(config, fds, false);
+  const auto args = qemu_arguments(config, fds, false);
   EXPECT_EQ(value_of(args, "-accel"), "kvm");
   EXPECT_THAT(args, Not(Contains("-plugin")));
   EXPECT_THAT(qemu_environment(config, fds),
               ElementsAre("LD_PRELOAD=/lib/library.so", "GLASSHOOK_KVM=fd=9"));
-  // As who may not open either.
   fds.plugin = 11;
-  fds.kvm = 12;
-  args = qemu_arguments(config, fds, false);
-  EXPECT_THAT(args, Contains("fd=12,set=4"));
-  EXPECT_EQ(value_of(args, "-accel"), "kvm,device=/dev/fdset/4");
   EXPECT_THAT(qemu_environment(config, fds), Contains("LD_PRELOAD=/proc/self/fd/11"));
 }
 
