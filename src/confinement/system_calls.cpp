@@ -168,9 +168,9 @@ Result<> allow_in_part(scmp_filter_ctx filter, pid_t child) {
       {SCMP_SYS(mmap), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
       {SCMP_SYS(mprotect), SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)},
       {SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
-      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5401)},  // TCGETS: is it a terminal?
-      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5413)},  // TIOCGWINSZ: how wide is it?
-      {SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0)},   // reading limits
+      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5401, 0)},  // TCGETS: is it a terminal?
+      {SCMP_SYS(ioctl), SCMP_A1(SCMP_CMP_EQ, 0x5413, 0)},  // TIOCGWINSZ: how wide is it?
+      {SCMP_SYS(prlimit64), SCMP_A2(SCMP_CMP_EQ, 0, 0)},   // reading limits
   };
   for (const Rule& rule : rules)
     if (auto ok = check(seccomp_rule_add_array(filter, rule.action, rule.call, 1, &rule.argument),
