@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from harness import GLASSHOOK, GuestTest, ROOT, compile_c, glasshook, image_directory, read_events
-from test_watch import cpio
+from running_guest import cpio
 
 LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
 PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"

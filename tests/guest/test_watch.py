@@ -1,100 +1,14 @@
 """Watching a VM that somebody else started: attach late, lose the monitor, attach again."""
 
-import json
 import os
 import pathlib
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 
-from harness import GLASSHOOK, GuestTest, ROOT, compile_c, end, glasshook, image_directory
-
-PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
-
+from harness import glasshook
+from running_guest import RunningGuest
 
 PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
-
-
-def cpio(files):
-    """An initrd with these files, executable (Documentation/driver-api/early-userspace)."""
-    archive = b""
-    for name, content in [*files.items(), ("TRAILER!!!", b"")]:
-        name = name.encode() + b"\0"
-        fields = (0, 0o100755, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
-        header = b"070701" + b"".join(b"%08x" % field for field in fields) + name
-        archive += header + bytes(-len(header) % 4) + content + bytes(-len(content) % 4)
-    return archive
-
-
-class RunningGuest(GuestTest):
-    """QEMU is started as a user would; its init restarts programs all the time."""
-
-    memory, smp, cpu, append = "512M", "1", "max", "pti=on"
-
-    def setUp(self):
-        image = image_directory()
-        self.folder = tempfile.TemporaryDirectory()
-        self.socket = f"{self.folder.name}/probe.sock"
-        self.qmp = f"{self.folder.name}/qmp.sock"
-        self.qemu = subprocess.Popen(
-            ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot",
-             "-accel", "tcg", "-cpu", self.cpu, "-smp", self.smp, "-m", self.memory,
-             "-object", f"memory-backend-memfd,id=ram,size={self.memory},share=on",
-             "-machine", "q35,memory-backend=ram", "-nic", "none",
-             "-kernel", image / "vmlinuz", *self.boot_arguments(image),
-             "-append", f"console=ttyS0 quiet panic=-1 {self.append}", "-qmp", f"unix:{self.qmp},server=on,wait=off",
-             "-plugin", f"{PLUGIN},socket={self.socket}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.addCleanup(self.folder.cleanup)
-        self.addCleanup(self.qemu.stderr.close)
-        self.addCleanup(end, self.qemu)
-        self.wait_for_processes()
-
-    def boot_arguments(self, image):
-        return ["-initrd", image / "initrd",
-                "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on"]
-
-    def wait_for_processes(self):
-        """Until the guest has loaded its modules and its init runs from the disk."""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            self.assertIsNone(self.qemu.poll(), "QEMU ended")
-            modules = glasshook("modules", "--vm", self.socket)
-            done = glasshook("ps", "--vm", self.socket)
-            if b"virtio_blk" in modules.stdout and b"init" in done.stdout:
-                return
-            time.sleep(1)
-        self.fail("the guest did not come up: " + done.stderr.decode())
-
-    def is_running(self):
-        with socket.socket(socket.AF_UNIX) as qmp:
-            qmp.settimeout(10)
-            qmp.connect(self.qmp)
-            stream = qmp.makefile("rw")
-            stream.readline()
-            for command in ("qmp_capabilities", "query-status"):
-                stream.write(json.dumps({"execute": command}) + "\n")
-                stream.flush()
-                reply = json.loads(stream.readline())
-            return reply["return"]["running"]
-
-    def watch_until_events(self, count, *options):
-        """Starts `watch` and waits for that many events; the process still watches."""
-        path = f"{self.folder.name}/{time.monotonic()}.jsonl"
-        process = subprocess.Popen([GLASSHOOK, "watch", self.socket, "--json", path, *options],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        self.addCleanup(end, process)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            file = pathlib.Path(path)
-            if file.exists() and file.read_bytes().count(b"\n") >= count:
-                return process
-            self.assertIsNone(process.poll(), "watch ended")
-            time.sleep(0.2)
-        self.fail("no events")
 
 
 class MonitorsComeAndGo(RunningGuest):
@@ -161,21 +75,10 @@ class BusyWithOneThing(WatchedByHand):
     """A guest whose only program spins: no processor halts, and no new code runs."""
 
     def boot_arguments(self, image):
-        program = f"{self.folder.name}/init"
-        compile_c(PROGRAMS / "spin.c", program, "-static")
-        initrd = pathlib.Path(self.folder.name, "spin.cpio")
-        initrd.write_bytes(cpio({"init": pathlib.Path(program).read_bytes()}))
-        return ["-initrd", initrd]
+        return self.own_initrd(PROGRAMS / "spin.c")
 
     def wait_for_processes(self):
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            self.assertIsNone(self.qemu.poll(), "QEMU ended")
-            done = glasshook("ps", "--vm", self.socket)
-            if b"/init" in done.stdout:
-                return
-            time.sleep(1)
-        self.fail("the guest did not come up: " + done.stderr.decode())
+        self.wait_for_process("/init")
 
     def test_attach_kill_the_monitor_and_attach_again(self):
         for _ in range(2):

@@ -1,7 +1,6 @@
 """Hooks on exports of Windows modules, against a program that counts its own calls of them."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -9,9 +8,9 @@ import tempfile
 import time
 
 from harness import GLASSHOOK, ROOT, GuestTest, compile_windows, end, glasshook, image_directory, run
+from running_guest import boot_from, qemu_command
 
 SOURCES = pathlib.Path(__file__).resolve().parent / "programs" / "windows"
-PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-qemu.so"))
 MARK = 0x5EED
 MARK_AS_TIME = "[1601-01-01T00:00:00.0024301Z]"  # MARK * 100 ns
 # With sections at page boundaries of the file, Wine maps code from it; else it copies code.
@@ -195,14 +194,8 @@ class WindowsProcessesOfARunningGuest(GuestTest):
         self.addCleanup(folder.cleanup)
         self.socket = f"{folder.name}/probe.sock"
         self.qemu = subprocess.Popen(
-            ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot",
-             "-accel", "tcg", "-cpu", "max", "-m", "512M", "-nic", "none",
-             "-object", "memory-backend-memfd,id=ram,size=512M,share=on",
-             "-machine", "q35,memory-backend=ram",
-             "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
-             "-append", (ROOT / "guests/windows-api/append").read_text().strip(),
-             "-drive", f"file={image / 'disk.raw'},format=raw,if=virtio,snapshot=on",
-             "-plugin", f"{PLUGIN},socket={self.socket}"],
+            qemu_command(image, self.socket, *boot_from(image)) +
+            ["-append", (ROOT / "guests/windows-api/append").read_text().strip()],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(end, self.qemu)
 

@@ -10,21 +10,15 @@ import socket
 import struct
 import time
 
-from harness import compile_c, glasshook
-import test_watch
+from harness import glasshook
+from running_guest import RunningGuest
 
 PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 LARGE_PAGE = 1 << 21
 
 
-class Rootkit(test_watch.WatchedByHand):
+class Rootkit(RunningGuest):
     """A guest whose kernel is changed while it is watched."""
-
-    # Those of the base class are run there.
-    test_attach_kill_the_monitor_and_attach_again = None
-    test_qemu_killed_under_the_monitor = None
-    test_looks_into_a_running_guest = None
-    test_the_monitor_is_confined = None
 
     def address(self, symbol):
         lines = glasshook("symbols", "--vm", self.socket, "--json", symbol).stdout.splitlines()
@@ -101,21 +95,10 @@ class WithOwnInit(Rootkit):
     append = "pti=off"
 
     def boot_arguments(self, image):
-        program = f"{self.folder.name}/init"
-        compile_c(PROGRAMS / "rooted_init.c", program, "-static")
-        initrd = pathlib.Path(self.folder.name, "own.cpio")
-        initrd.write_bytes(test_watch.cpio({"init": pathlib.Path(program).read_bytes()}))
-        return ["-initrd", initrd]
+        return self.own_initrd(PROGRAMS / "rooted_init.c")
 
     def wait_for_processes(self):
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            self.assertIsNone(self.qemu.poll(), "QEMU ended")
-            done = glasshook("ps", "--vm", self.socket)
-            if b"loiterer" in done.stdout:
-                return
-            time.sleep(1)
-        self.fail("the guest did not come up: " + done.stderr.decode())
+        self.wait_for_process("loiterer")
 
     def give_the_sign(self, ram):
         """Makes init call kexec_load, which it never did before."""
