@@ -48,6 +48,7 @@ struct ModifiedCode {
 struct TableChange {
   std::string_view table;  ///< the kernel's name of it; static storage
   std::uint64_t index = 0;
+  std::uint64_t address = 0;  ///< of the place
   std::string before, after;  ///< function, or address
 };
 
@@ -174,6 +175,8 @@ class Context {
   virtual void kernel_code_patched(std::uint64_t address, std::uint64_t length) = 0;
   /// A module (its struct module) was loaded.
   virtual void kernel_module_loaded(std::uint64_t module) = 0;
+  /// LSTAR of the processor `cpu` is about to be set.
+  virtual void kernel_entry_set(std::uint64_t lstar, std::uint64_t cpu) = 0;
 };
 
 /// Whose programs a family, or a guest, is about.

@@ -75,6 +75,13 @@ hook::HookSpec at_exit(std::vector<std::string> functions, std::vector<std::stri
   return spec;
 }
 
+hook::HookSpec at_instruction(hypervisor::PrivilegedInstruction instruction, std::string name,
+                              std::vector<std::string> when, std::vector<hook::Capture> captures) {
+  hook::HookSpec spec = at_entry({std::move(name)}, std::move(when), std::move(captures));
+  spec.instruction = instruction;
+  return spec;
+}
+
 hook::HookSpec optional(hook::HookSpec spec) {
   spec.optional = true;
   return spec;

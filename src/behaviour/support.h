@@ -45,6 +45,10 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
                                      std::vector<std::string> before,
                                      std::vector<std::string> after,
                                      std::vector<hook::Capture> captures);
+/// A record before a privileged instruction; `name` is for tables and messages.
+[[nodiscard]] hook::HookSpec at_instruction(hypervisor::PrivilegedInstruction instruction,
+                                            std::string name, std::vector<std::string> when,
+                                            std::vector<hook::Capture> captures);
 /// Marks a spec whose function not every kernel has.
 [[nodiscard]] hook::HookSpec optional(hook::HookSpec spec);
 

@@ -36,6 +36,8 @@ std::uint64_t cpu_value(const CpuState& cpu, std::uint64_t number) {
       return cpu.lstar;
     case CpuRegister::idt_base:
       return cpu.idt_base;
+    case CpuRegister::operand:
+      return cpu.operand;
     default:
       return 0;
   }

@@ -31,6 +31,7 @@ struct CpuState {
   std::uint64_t kernel_gs = 0;
   std::uint64_t lstar = 0;     ///< 0: not known
   std::uint64_t idt_base = 0;  ///< 0: not known
+  std::uint64_t operand = 0;   ///< of a privileged instruction
   std::uint32_t vcpu = 0;
   bool user_mode = false;
 };

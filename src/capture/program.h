@@ -55,6 +55,7 @@ enum class CpuRegister : std::uint8_t {
   user_mode,  ///< 1 when CPL is 3
   lstar,      ///< where `syscall` enters the kernel; 0 when the backend cannot tell
   idt_base,   ///< of the interrupt table in use; 0 when the backend cannot tell
+  operand,    ///< at a privileged instruction: what it is about to write; else 0
   count_
 };
 

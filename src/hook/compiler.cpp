@@ -159,6 +159,7 @@ class SpecCompiler {
     scope_.symbols = target.symbols;
     scope_.arguments = kernel_arguments(prototype, scope_.types);
     scope_.current = kTaskRegister;
+    scope_.has_operand = spec.instruction.has_value();
     const linux_guest::TypeId void_type{};
     exit_scope_ = scope_;
     if (prototype == nullptr)

@@ -217,6 +217,10 @@ Result<ExpressionCompiler::Value> ExpressionCompiler::name(const Node& node, std
       narrow(Reg{at}, scope_.types.size(type), scope_.types.is_signed(type));
     return Value{.kind = Value::Kind::reg, .type = type, .base = Reg{at}};
   }
+  if (node.text == "operand" && scope_.has_operand) {
+    builder_.load_cpu(Reg{at}, capture::CpuRegister::operand);
+    return Value{.kind = Value::Kind::reg, .type = kWord, .base = Reg{at}};
+  }
   const linux_guest::KernelTypes* types = scope_.types.kernel_types();
   if (node.text == "current") {
     const auto task = types ? types->find_struct("task_struct") : std::nullopt;

@@ -42,6 +42,7 @@ struct Scope {
   const linux_guest::KernelSymbols* symbols = nullptr;  ///< for `@symbol`; may be null
   std::vector<Argument> arguments;
   std::optional<ValueType> result;  ///< type of `ret`; empty at entry, where there is none
+  bool has_operand = false;         ///< `operand` is known: at a privileged instruction
   capture::Reg current;             ///< register that holds the task
   /// Space of strings: user pointers are valid in it.
   capture::Space string_space = capture::Space::current;

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "hypervisor/hypervisor.h"
 
 namespace glasshook::hook {
 
@@ -44,9 +47,13 @@ struct Moment {
   bool enabled = false;
 };
 
-/// A kernel function and what to capture when it is entered and when it returns.
+/// A kernel function and what to capture when it is entered and when it returns; or a privileged
+/// instruction.
 struct HookSpec {
   std::vector<std::string> functions;  ///< the first that the kernel has is used
+  /// Instead of a function; `functions` has its name. In expressions, `operand` is what it writes,
+  /// and `arg0` ... are the registers that hold a function's arguments (`arg3` is rcx).
+  std::optional<hypervisor::PrivilegedInstruction> instruction = {};
   Moment entry;                        ///< a record at entry when enabled
   Moment exit;                         ///< a record at return when enabled
   bool in_scope_only = true;           ///< apply the user's process filter

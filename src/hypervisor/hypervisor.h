@@ -25,6 +25,16 @@ struct HookId {
   auto operator<=>(const HookId&) const = default;
 };
 
+/// Instructions that only a kernel may execute, and by which its own protection is changed
+/// (Intel SDM volume 2). A hook on one is hit before each of them that the kernel or a module
+/// executes, wherever it lies. CpuRegister::operand is what it writes.
+enum class PrivilegedInstruction : std::uint8_t {
+  write_msr,  ///< wrmsr: the register's number is in ecx
+  load_idt,   ///< lidt: without operand
+  write_cr0,  ///< mov to CR0
+  count_
+};
+
 /// Where processors enter the kernel, in a guest nobody has tampered with.
 struct KernelEntries {
   Gva system_call;      ///< LSTAR
@@ -84,6 +94,7 @@ struct Capabilities {
   std::uint32_t vcpus = 1;
   bool user_pages = false;         ///< page questions for user-mode code
   bool returns = false;            ///< return programs
+  bool instructions = false;       ///< hooks on privileged instructions
   std::uint32_t max_sites = 0;     ///< addresses that can be hooked at once; 0: no limit
   bool hidden_from_reads = false;  ///< the guest cannot read a trace of a hook
 };
@@ -152,11 +163,15 @@ class Hypervisor {
   virtual Result<> load(const HookPrograms& hook) = 0;
   /// Watches a kernel page at a fixed physical place (replaces earlier sites of that page).
   virtual Result<> place(Gpa page, const PageSites& sites) = 0;
+  /// Hooks an instruction (replaces the hook it has). Unsupported by default.
+  virtual Result<> place_at(PrivilegedInstruction, HookId) {
+    return fail(ErrorCode::unsupported, "this hypervisor does not hook instructions");
+  }
   /// Starts asking about user-mode code pages. Forgets all earlier answers.
   virtual Result<> watch_user_pages(PageOracle oracle) = 0;
   /// Stops a hook for good; its sites go dead at once.
   virtual Result<> unload(HookId id) = 0;
-  /// Makes place/watch_user_pages effective for code the guest has already run.
+  /// Makes place()/watch_user_pages() effective for code the guest has already run.
   virtual Result<> commit() = 0;
 
   /// Sets are named by small numbers that programs use; see capture::SetTable.

@@ -38,6 +38,7 @@ void HookSet::remember(HookId id, HookMeaning meaning) {
 }
 
 bool HookSet::is_possible(const hook::HookSpec& spec) const {
+  if (spec.instruction) return capabilities_.instructions;
   if (capabilities_.max_sites != 0 && !spec.choke_point) return false;
   return capabilities_.returns || !spec.exit.enabled;
 }
@@ -103,7 +104,18 @@ Result<> HookSet::add_entries(const hypervisor::KernelEntries& entries) {
   return {};
 }
 
+Result<> HookSet::add_instruction(const hook::HookSpec& spec, HookMeaning meaning) {
+  const HookId id = next_id();
+  const auto programs = hook::compile(spec, nullptr, *target_, id);
+  if (!programs) return std::unexpected(programs.error());
+  if (auto loaded = hypervisor_->load(*programs); !loaded) return loaded;
+  meaning.name = spec.functions.front();
+  remember(id, std::move(meaning));
+  return hypervisor_->place_at(*spec.instruction, id);
+}
+
 Result<> HookSet::add_spec(const hook::HookSpec& spec, HookMeaning meaning) {
+  if (spec.instruction) return add_instruction(spec, std::move(meaning));
   const auto function = choose(kernel_->symbols(), spec.functions);
   if (!function)
     return fail(ErrorCode::not_found, "this kernel has no function {}", spec.functions.front());

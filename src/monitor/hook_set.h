@@ -102,6 +102,7 @@ class HookSet {
 
  private:
   void remember(hypervisor::HookId id, HookMeaning meaning);
+  Result<> add_instruction(const hook::HookSpec& spec, HookMeaning meaning);
   Result<> add_spec(const hook::HookSpec& spec, HookMeaning meaning);
   /// Whether the hypervisor can do that, and has room for it.
   [[nodiscard]] bool is_possible(const hook::HookSpec& spec) const;

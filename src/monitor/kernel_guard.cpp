@@ -92,6 +92,7 @@ void KernelGuard::compare_tables(Found& found) {
   for (const auto& change : linux_guest::changes_between(tables_, now, kMost))
     found.emplace_back(behaviour::TableChange{.table = change.table,
                                               .index = change.index,
+                                              .address = change.address.value,
                                               .before = name(change.before),
                                               .after = name(change.after)});
   tables_ = std::move(now);

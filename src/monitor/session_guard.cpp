@@ -78,6 +78,10 @@ void Session::Impl::kernel_code_patched(std::uint64_t address, std::uint64_t len
   if (guard_) guard_->code_patched(Gva{address}, length);
 }
 
+void Session::Impl::kernel_entry_set(std::uint64_t lstar, std::uint64_t cpu) {
+  if (guard_) tell(guard_->entered(Gva{lstar}, {}, cpu));
+}
+
 void Session::Impl::kernel_module_loaded(std::uint64_t module) {
   if (guard_) guard_->module_loaded(Gva{module});
 }

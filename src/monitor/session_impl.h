@@ -56,6 +56,7 @@ class Session::Impl final : public behaviour::Context {
   void process_exited(const behaviour::Call& call) override;
   void kernel_code_patched(std::uint64_t address, std::uint64_t length) override;
   void kernel_module_loaded(std::uint64_t module) override;
+  void kernel_entry_set(std::uint64_t lstar, std::uint64_t cpu) override;
 
  private:
   Result<linux_guest::LinuxKernel> open_kernel();

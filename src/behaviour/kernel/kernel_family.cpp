@@ -1,14 +1,18 @@
 #include "behaviour/kernel/kernel_family.h"
 
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 #include <variant>
 
 #include "behaviour/kernel/bpf_types.h"
+#include "behaviour/kernel/suspects.h"
 #include "behaviour/support.h"
 
 namespace glasshook::behaviour {
 namespace {
+
+using hypervisor::PrivilegedInstruction;
 
 /// x86-64 number of init_module, which takes the module from memory instead of a file.
 constexpr std::uint64_t kSysInitModule = 175;
@@ -16,6 +20,8 @@ constexpr std::uint64_t kSysInitModule = 175;
 enum ModuleRead { kReadPath };
 enum ModuleInit { kModuleName, kModuleTaints, kModuleVersion, kModuleAddress };
 enum Patch { kPatchAddress, kPatchLength };
+enum MsrWrite { kMsrValue };
+enum Writable { kWritableBegin, kWritablePages };
 enum Bpf { kBpfName, kBpfType, kBpfId };
 
 /// Why a module taints the kernel (include/linux/panic.h, TAINT_*).
@@ -45,7 +51,7 @@ class KernelFamily final : public TableFamily<KernelFamily> {
   [[nodiscard]] bool wants_kernel_checks() const override { return true; }
   void on_kernel_tampered(const KernelTampering& tampering,
                           std::chrono::system_clock::time_point time, Context& context) override {
-    Event event = std::visit([this](const auto& what) { return tell(what); }, tampering);
+    Event event = std::visit([&](const auto& what) { return tell(what, time); }, tampering);
     event.time = time;
     context.emit(std::move(event));
   }
@@ -68,6 +74,32 @@ class KernelFamily final : public TableFamily<KernelFamily> {
         {everywhere(optional(
              at_entry({"text_poke_early"}, {}, {word("address", "addr"), word("length", "len")}))),
          &KernelFamily::on_patch},
+        // What tampering takes, and Linux itself does while it starts, or never.
+        {everywhere(at_instruction(PrivilegedInstruction::write_msr, "wrmsr",
+                                   {"(unsigned int)arg3 == 0xc0000082"},  // MSR_LSTAR
+                                   {word("value", "operand")})),
+         &KernelFamily::on_entry_set},
+        {everywhere(at_instruction(PrivilegedInstruction::load_idt, "lidt", {}, {})),
+         &KernelFamily::on_idt_loaded},
+        {everywhere(at_instruction(PrivilegedInstruction::write_cr0, "mov cr0",
+                                   {"!(operand & 0x10000)"}, {})),  // CR0.WP
+         &KernelFamily::on_unprotected},
+        {everywhere(optional(at_entry({"set_memory_rw"}, {},
+                                      {word("address", "addr"), word("pages", "numpages")}))),
+         &KernelFamily::on_made_writable},
+        // What tampering takes; Linux itself does it while processors start, if at all.
+        {everywhere(at_instruction(PrivilegedInstruction::write_msr, "wrmsr",
+                                   {"(unsigned int)arg3 == 0xc0000082"},  // MSR_LSTAR
+                                   {word("value", "operand")})),
+         &KernelFamily::on_entry_set},
+        {everywhere(at_instruction(PrivilegedInstruction::load_idt, "lidt", {}, {})),
+         &KernelFamily::on_idt_loaded},
+        {everywhere(at_instruction(PrivilegedInstruction::write_cr0, "mov cr0",
+                                   {"!(operand & 0x10000)"}, {})),  // CR0.WP
+         &KernelFamily::on_unprotected},
+        {everywhere(optional(at_entry({"set_memory_rw"}, {},
+                                      {word("address", "addr"), word("pages", "numpages")}))),
+         &KernelFamily::on_made_writable},
         // Called for every program when it is ready, and before that for the functions it is made
         // of, which have no id.
         {at_entry({"bpf_prog_kallsyms_add"}, {"fp->aux->id != 0"},
@@ -80,8 +112,19 @@ class KernelFamily final : public TableFamily<KernelFamily> {
  private:
   static constexpr std::size_t kMaxReads = 256, kMaxLoaders = 1024;
 
-  [[nodiscard]] Event tell(const TableChange& change) const {
+  using Time = std::chrono::system_clock::time_point;
+
+  /// Names who could write there.
+  void accuse(Event& event, std::uint64_t address, Time time) {
+    const Suspect* suspect = suspects_.of(address, time);
+    if (suspect == nullptr) return;
+    event.process = suspect->process;
+    add(event, "glasshook.evidence", std::string{name_of(suspect->means)});
+  }
+
+  [[nodiscard]] Event tell(const TableChange& change, Time time) {
     Event event = make_event("kernel_table_changed");
+    accuse(event, change.address, time);
     add(event, "glasshook.table.name", std::string{change.table});
     add_number(event, "glasshook.table.index", change.index);
     add(event, "glasshook.table.before", change.before);
@@ -89,8 +132,11 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     return event;
   }
 
-  [[nodiscard]] Event tell(const EntryChange& change) const {
+  [[nodiscard]] Event tell(const EntryChange& change, Time) const {
     Event event = make_event("kernel_entry_changed");
+    const bool lstar = change.name == "LSTAR";
+    event.process = lstar ? entry_setter_ : idt_loader_;
+    if (event.process) add(event, "glasshook.evidence", std::string{lstar ? "wrmsr" : "lidt"});
     add(event, "glasshook.entry.register", std::string{change.name});
     add_number(event, "glasshook.entry.cpu", change.cpu);
     add(event, "glasshook.entry.before", change.before);
@@ -98,8 +144,9 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     return event;
   }
 
-  [[nodiscard]] Event tell(const KernelCodeChange& change) const {
+  [[nodiscard]] Event tell(const KernelCodeChange& change, Time time) {
     Event event = make_event("kernel_code_modified");
+    accuse(event, change.address, time);
     add(event, "glasshook.address", hex(change.address));
     add_number(event, "glasshook.code.changed_bytes", change.bytes);
     if (!change.functions.empty()) add(event, "glasshook.code.functions", change.functions);
@@ -107,7 +154,7 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     return event;
   }
 
-  [[nodiscard]] Event tell(const HiddenProcess& hidden) const {
+  [[nodiscard]] Event tell(const HiddenProcess& hidden, Time) const {
     Event event = make_event("process_hidden");
     event.process = hidden.process;
     add_number(event, "glasshook.hidden.pid", hidden.pid);
@@ -115,7 +162,7 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     return event;
   }
 
-  [[nodiscard]] Event tell(const HiddenModule& hidden) const {
+  [[nodiscard]] Event tell(const HiddenModule& hidden, Time) const {
     Event event = make_event("kernel_module_hidden");
     const auto loader = loaders_.find(hidden.name);
     if (loader != loaders_.end()) event.process = loader->second;
@@ -134,8 +181,32 @@ class KernelFamily final : public TableFamily<KernelFamily> {
     context.kernel_code_patched(call.word(kPatchAddress), call.word(kPatchLength));
   }
 
+  void on_entry_set(const Call& call, Context& context) {
+    entry_setter_ = call.process();
+    context.kernel_entry_set(call.word(kMsrValue), call.record().header().vcpu);
+  }
+
+  void on_idt_loaded(const Call& call, Context&) { idt_loader_ = call.process(); }
+
+  void on_unprotected(const Call& call, Context&) {
+    suspects_.note(
+        {.means = Means::write_protect, .process = call.process(), .time = call.time()});
+  }
+
+  void on_made_writable(const Call& call, Context&) {
+    constexpr std::uint64_t kMostPages = 1 << 20;
+    const std::uint64_t begin = call.word(kWritableBegin);
+    const std::uint64_t pages = std::min(call.word(kWritablePages), kMostPages);
+    suspects_.note({.means = Means::page_attributes,
+                    .process = call.process(),
+                    .begin = begin,
+                    .end = begin + pages * kPageSize,
+                    .time = call.time()});
+  }
+
   void on_module(const Call& call, Context& context) {
     context.kernel_module_loaded(call.word(kModuleAddress));
+    suspects_.note({.means = Means::module_load, .process = call.process(), .time = call.time()});
     if (loaders_.size() >= kMaxLoaders) loaders_.clear();
     loaders_[std::string{call.text(kModuleName)}] = call.process();
     const auto file = reads_.extract(call.context(hook::kContextTask));
@@ -160,6 +231,8 @@ class KernelFamily final : public TableFamily<KernelFamily> {
 
   /// By name of a module: who loaded it.
   std::map<std::string, std::shared_ptr<const Process>> loaders_;
+  std::shared_ptr<const Process> entry_setter_, idt_loader_;
+  Suspects suspects_;
   /// By task: the file its module is read from.
   std::unordered_map<std::uint64_t, std::string> reads_;
 };

@@ -18,7 +18,7 @@ std::optional<DispatchTable> call_table(const LinuxKernel& kernel, std::string_v
   std::vector<std::uint64_t> entries(std::min<std::uint64_t>(size / 8, kMaxCalls));
   if (!kernel.virtual_memory().read(symbol->address, std::as_writable_bytes(std::span{entries})))
     return std::nullopt;
-  DispatchTable table{.name = name, .targets = {}};
+  DispatchTable table{.name = name, .address = symbol->address, .entry_size = 8, .targets = {}};
   for (const std::uint64_t entry : entries) table.targets.push_back(Gva{entry});
   return table;
 }
@@ -39,7 +39,8 @@ std::optional<DispatchTable> interrupt_table(const LinuxKernel& kernel) {
   if (!symbol ||
       !kernel.virtual_memory().read(symbol->address, std::as_writable_bytes(std::span{gates})))
     return std::nullopt;
-  DispatchTable table{.name = kName, .targets = {}};
+  DispatchTable table{
+      .name = kName, .address = symbol->address, .entry_size = sizeof(Gate), .targets = {}};
   for (const Gate& gate : gates)
     table.targets.push_back(
         Gva{std::uint64_t{gate.high} << 32 | std::uint64_t{gate.middle} << 16 | gate.low});
@@ -66,8 +67,11 @@ std::vector<DispatchChange> changes_between(std::span<const DispatchTable> befor
     const std::size_t size = std::min(old.targets.size(), now->targets.size());
     for (std::size_t i = 0; i < size && changes.size() < limit; ++i)
       if (old.targets[i] != now->targets[i])
-        changes.push_back(
-            {.table = old.name, .index = i, .before = old.targets[i], .after = now->targets[i]});
+        changes.push_back({.table = old.name,
+                           .index = i,
+                           .address = old.address + i * old.entry_size,
+                           .before = old.targets[i],
+                           .after = now->targets[i]});
   }
   return changes;
 }

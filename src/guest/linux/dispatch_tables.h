@@ -14,6 +14,8 @@ namespace glasshook::linux_guest {
 /// One of them, as it was when it was read.
 struct DispatchTable {
   std::string_view name;     ///< of its symbol
+  Gva address;               ///< of its first entry
+  std::size_t entry_size;    ///< in bytes
   std::vector<Gva> targets;  ///< by number of the call or vector; whatever the guest holds
 };
 
@@ -21,6 +23,7 @@ struct DispatchTable {
 struct DispatchChange {
   std::string_view table;
   std::size_t index = 0;
+  Gva address;  ///< of the place
   Gva before, after;
 };
 

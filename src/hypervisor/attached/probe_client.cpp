@@ -273,6 +273,13 @@ Result<> ProbeClient::place(Gpa page, const PageSites& sites) {
   return command(out.bytes());
 }
 
+Result<> ProbeClient::place_at(PrivilegedInstruction instruction, HookId hook) {
+  ByteWriter out = begin_request(Request::place_at);
+  out.put(static_cast<std::uint8_t>(instruction));
+  out.put(hook.value);
+  return command(out.bytes());
+}
+
 Result<> ProbeClient::watch_user_pages(PageOracle oracle) {
   {
     const std::lock_guard lock(oracle_mutex_);

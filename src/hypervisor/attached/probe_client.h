@@ -32,6 +32,7 @@ class ProbeClient final : public Hypervisor {
   Result<> set_context_program(capture::Program program) override;
   Result<> load(const HookPrograms& hook) override;
   Result<> place(Gpa page, const PageSites& sites) override;
+  Result<> place_at(PrivilegedInstruction instruction, HookId hook) override;
   Result<> watch_user_pages(PageOracle oracle) override;
   Result<> unload(HookId id) override;
   Result<> commit() override;

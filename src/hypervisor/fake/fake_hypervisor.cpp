@@ -32,6 +32,7 @@ Capabilities FakeHypervisor::capabilities() const {
           .vcpus = 1,
           .user_pages = true,
           .returns = true,
+          .instructions = true,
           .max_sites = 0,
           .hidden_from_reads = true};
 }
@@ -61,6 +62,8 @@ Result<> FakeHypervisor::place(Gpa page, const PageSites& sites) {
   places_[page] = sites;
   return {};
 }
+
+Result<> FakeHypervisor::place_at(PrivilegedInstruction, HookId) { return enter("place_at"); }
 
 Result<> FakeHypervisor::watch_user_pages(PageOracle oracle) {
   if (auto ok = enter("watch_user_pages"); !ok) return ok;

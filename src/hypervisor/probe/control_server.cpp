@@ -74,6 +74,12 @@ Result<> handle_simple(Request request, ByteReader& reader, ControlTarget& targe
       return target.set_kernel_entries(
           {.system_call = system_call, .interrupt_table = Gva{quad()}});
     }
+    case Request::place_at: {
+      const auto instruction = reader.get<std::uint8_t>();
+      if (instruction >= static_cast<std::uint8_t>(PrivilegedInstruction::count_))
+        return fail(ErrorCode::protocol, "there is no privileged instruction {}", instruction);
+      return target.place_at(static_cast<PrivilegedInstruction>(instruction), HookId{word()});
+    }
     case Request::unload_hook:
       return target.unload(HookId{word()});
     case Request::watch_user_pages:
@@ -227,6 +233,7 @@ void encode_capabilities(const Capabilities& capabilities, ByteWriter& out) {
   out.put_text(capabilities.backend);
   out.put(static_cast<std::uint8_t>(capabilities.user_pages));
   out.put(static_cast<std::uint8_t>(capabilities.returns));
+  out.put(static_cast<std::uint8_t>(capabilities.instructions));
   out.put(capabilities.max_sites);
   out.put(static_cast<std::uint8_t>(capabilities.hidden_from_reads));
 }
@@ -236,6 +243,7 @@ Capabilities decode_capabilities(ByteReader& reader) {
   capabilities.backend = reader.get_text();
   capabilities.user_pages = reader.get<std::uint8_t>() != 0;
   capabilities.returns = reader.get<std::uint8_t>() != 0;
+  capabilities.instructions = reader.get<std::uint8_t>() != 0;
   capabilities.max_sites = reader.get<std::uint32_t>();
   capabilities.hidden_from_reads = reader.get<std::uint8_t>() != 0;
   return capabilities;

@@ -38,6 +38,10 @@ class ControlTarget {
   virtual Result<> load(HookPrograms hook) = 0;
   virtual Result<> unload(HookId id) = 0;
   virtual Result<> place(Gpa page, const PageSites& sites) = 0;
+  /// See Hypervisor::place_at().
+  virtual Result<> place_at(PrivilegedInstruction, HookId) {
+    return fail(ErrorCode::unsupported, "this hypervisor does not hook instructions");
+  }
   virtual Result<> watch_user_pages(bool on) = 0;
   virtual Result<> commit() = 0;
   virtual Result<> set_add(std::uint32_t set, std::uint64_t key) = 0;

@@ -11,7 +11,7 @@
 
 namespace glasshook::hypervisor::probe {
 
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
@@ -30,6 +30,7 @@ enum class Request : std::uint32_t {
   set_remove,      ///< u32 set, u64 key
   set_rate,        ///< u32 limiter, u32 per_second, u32 burst
   kernel_entries,  ///< u64 system call, u64 interrupt table
+  place_at,        ///< u8 privileged instruction, u32 hook
 };
 
 /// Reply: u32 status (0 or 1 + ErrorCode), then text on failure or the payload.

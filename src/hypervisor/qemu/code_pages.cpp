@@ -32,6 +32,19 @@ const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   return it == kernel_.end() ? nullptr : it->second.get();
 }
 
+void CodePages::place_at(PrivilegedInstruction instruction,
+                         std::unique_ptr<probe::WatchedPage> watched) {
+  const std::lock_guard lock(mutex_);
+  std::swap(instructions_[instruction], watched);
+  if (watched) retired_pages_.push_back(std::move(watched));
+}
+
+const probe::WatchedPage* CodePages::at(PrivilegedInstruction instruction) const {
+  const std::shared_lock lock(mutex_);
+  const auto it = instructions_.find(instruction);
+  return it == instructions_.end() ? nullptr : it->second.get();
+}
+
 PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
                              std::uint64_t now, std::uint64_t ticks_per_ms) {
   const std::uint64_t hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed_);
@@ -132,6 +145,8 @@ void CodePages::clear() {
   const std::lock_guard lock(mutex_);
   for (auto& [page, watched] : kernel_) retired_pages_.push_back(std::move(watched));
   kernel_.clear();
+  for (auto& [instruction, watched] : instructions_) retired_pages_.push_back(std::move(watched));
+  instructions_.clear();
 }
 
 void CodePages::clear_user() {

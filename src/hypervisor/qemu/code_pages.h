@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -53,6 +54,9 @@ class CodePages {
 
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
+  /// A page that stands for all of an instruction: its hook is at offset 0.
+  void place_at(PrivilegedInstruction instruction, std::unique_ptr<probe::WatchedPage> watched);
+  [[nodiscard]] const probe::WatchedPage* at(PrivilegedInstruction instruction) const;
 
   /// What is known of a user page that holds `bytes` and is translated for the virtual address
   /// `mapped` at the time `now`, in ticks.
@@ -98,6 +102,7 @@ class CodePages {
   std::uint64_t seed_;
   mutable std::shared_mutex mutex_;
   std::unordered_map<Gpa, std::unique_ptr<probe::WatchedPage>> kernel_;
+  std::map<PrivilegedInstruction, std::unique_ptr<probe::WatchedPage>> instructions_;
   std::unordered_map<Gpa, Placement> placements_;
   // What translated code may still point to.
   std::vector<std::unique_ptr<probe::WatchedPage>> retired_pages_;

@@ -63,6 +63,7 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
   return Welcome{.capabilities = {.backend = "qemu-tcg",
                                   .user_pages = true,
                                   .returns = true,
+                                  .instructions = true,
                                   .hidden_from_reads = true},
                  .ram = host_ram_->pieces,
                  .region_fd = region_fd_,
@@ -109,6 +110,14 @@ Result<> QemuProbe::place(Gpa page, const PageSites& sites) {
   if (page.page_offset() != 0 || ram_.at(page, kPageSize) == nullptr)
     return fail(ErrorCode::invalid_argument, "{:#x} is not a page of guest RAM", page.value);
   pages_.place_kernel(page, std::make_unique<probe::WatchedPage>(sites, hooks_, false));
+  watch_kernel_ = true;
+  return {};
+}
+
+Result<> QemuProbe::place_at(PrivilegedInstruction instruction, HookId hook) {
+  PageSites sites;
+  sites.entries = {{.offset = 0, .hook = hook}};
+  pages_.place_at(instruction, std::make_unique<probe::WatchedPage>(sites, hooks_, false));
   watch_kernel_ = true;
   return {};
 }
@@ -272,6 +281,17 @@ void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64
   const capture::CpuState cpu = cpu_state(vcpu, site, env);
   if (enters) enter(vcpu, site, *page, cpu);
   if (returns) runner_.leave(cpu);
+}
+
+void QemuProbe::on_instruction(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  constexpr auto kRax = static_cast<std::size_t>(capture::CpuRegister::rax);
+  constexpr auto kRdx = static_cast<std::size_t>(capture::CpuRegister::rdx);
+  capture::CpuState cpu = cpu_state(vcpu, site, env);
+  if (site.instruction == PrivilegedInstruction::write_msr)
+    cpu.operand = cpu.gpr[kRdx] << 32 | (cpu.gpr[kRax] & 0xffffffff);
+  else if (site.instruction == PrivilegedInstruction::write_cr0)
+    cpu.operand = cpu.gpr[site.source];
+  site.page->for_each_hook(0, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, false); });
 }
 
 void QemuProbe::report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {

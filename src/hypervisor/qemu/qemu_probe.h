@@ -38,10 +38,12 @@ struct Site {
   bool user = false;
   bool is_return = false;
   bool can_restart = false;  ///< a fault here is told from a new run by what runs next
+  PrivilegedInstruction instruction = PrivilegedInstruction::count_;  ///< none, or hooked as such
+  std::uint8_t source = 0;  ///< general register that write_cr0 reads
 
   auto key() const {
     return std::tuple(page, content, gpa.value, offset, block_offset, second_page, user, is_return,
-                      can_restart);
+                      can_restart, instruction, source);
   }
 };
 
@@ -62,6 +64,7 @@ class QemuProbe final : public probe::ControlTarget {
   void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_maybe_site(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  void on_instruction(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_reset_done();
 
   // ControlTarget, on the control thread.
@@ -74,6 +77,7 @@ class QemuProbe final : public probe::ControlTarget {
   Result<> load(HookPrograms hook) override;
   Result<> unload(HookId id) override;
   Result<> place(Gpa page, const PageSites& sites) override;
+  Result<> place_at(PrivilegedInstruction instruction, HookId hook) override;
   Result<> watch_user_pages(bool on) override;
   Result<> commit() override;
   Result<> set_add(std::uint32_t set, std::uint64_t key) override;
@@ -87,6 +91,7 @@ class QemuProbe final : public probe::ControlTarget {
   void instrument_known(const Block& block, std::size_t index, const probe::WatchedPage& page);
   void instrument_unknown(const Block& block, std::size_t index, PageContent& content,
                           bool first_on_page);
+  void instrument_privileged(const Block& block, std::size_t index);
   [[nodiscard]] bool is_return(const qemu_plugin_insn* instruction, bool user) const;
   const Site* intern(const Site& site);
 

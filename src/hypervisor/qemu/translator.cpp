@@ -2,6 +2,7 @@
 #include <array>
 #include <cstring>
 
+#include "hypervisor/qemu/privileged.h"
 #include "hypervisor/qemu/qemu_probe.h"
 
 extern "C" {
@@ -15,6 +16,7 @@ GLASSHOOK_STUB(entry)
 GLASSHOOK_STUB(return)
 GLASSHOOK_STUB(first_run)
 GLASSHOOK_STUB(maybe_site)
+GLASSHOOK_STUB(instruction)
 #undef GLASSHOOK_STUB
 }
 
@@ -135,7 +137,22 @@ void QemuProbe::instrument_kernel(qemu_plugin_tb* tb) {
       if (gpa.page() != page) watched = pages_.kernel(page = gpa.page());
     }
     if (watched != nullptr) instrument_known(block, i, *watched);
+    instrument_privileged(block, i);
   }
+}
+
+void QemuProbe::instrument_privileged(const Block& block, std::size_t index) {
+  std::uint8_t code[kMaxInstructionBytes];
+  const std::size_t size =
+      qemu_plugin_insn_data(block.instruction(index), code, sizeof code);
+  const auto found = find_privileged({code, size});
+  if (!found) return;
+  Site site = block.site(index);
+  site.page = pages_.at(found->instruction);
+  if (site.page == nullptr) return;
+  site.instruction = found->instruction;
+  site.source = found->source;
+  call_at(block.instruction(index), glasshook_stub_instruction, intern(site));
 }
 
 void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
@@ -243,6 +260,10 @@ extern "C" {
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_first_run(unsigned v, void* site,
                                                                       const std::uint64_t* env) {
   g_probe->on_first_run(v, site_of(site), env);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_instruction(unsigned v, void* site,
+                                                                        const std::uint64_t* env) {
+  g_probe->on_instruction(v, site_of(site), env);
 }
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_maybe_site(unsigned v, void* site,
                                                                        const std::uint64_t* env) {

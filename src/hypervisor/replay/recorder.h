@@ -42,6 +42,9 @@ class Recorder final : public Hypervisor {
   }
   Result<> load(const HookPrograms& hook) override { return inner_->load(hook); }
   Result<> place(Gpa page, const PageSites& sites) override { return inner_->place(page, sites); }
+  Result<> place_at(PrivilegedInstruction instruction, HookId hook) override {
+    return inner_->place_at(instruction, hook);
+  }
   Result<> watch_user_pages(PageOracle oracle) override;
   Result<> unload(HookId id) override { return inner_->unload(id); }
   Result<> commit() override { return inner_->commit(); }

@@ -106,6 +106,7 @@ Capabilities Replayer::capabilities() const {
           .vcpus = 1,
           .user_pages = true,
           .returns = true,
+          .instructions = true,
           .max_sites = 0,
           .hidden_from_reads = true};
 }

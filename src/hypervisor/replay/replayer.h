@@ -29,6 +29,7 @@ class Replayer final : public Hypervisor {
   Result<> set_context_program(capture::Program) override { return {}; }
   Result<> load(const HookPrograms&) override { return {}; }
   Result<> place(Gpa, const PageSites&) override { return {}; }
+  Result<> place_at(PrivilegedInstruction, HookId) override { return {}; }
   Result<> watch_user_pages(PageOracle oracle) override;
   Result<> unload(HookId) override { return {}; }
   Result<> commit() override { return {}; }

@@ -48,10 +48,41 @@ class Entries(WithOwnInit):
         self.assertEqual(entries["LSTAR"]["before"], "entry_SYSCALL_64")
         self.assertEqual(entries["LSTAR"]["after"], f"__x64_sys_kexec_load+{jump_at:#x}")
         self.assertEqual(entries["IDTR"]["after"], "idt_table")
+        # Init did it, by its system call.
+        self.assertEqual([(e["process"]["pid"], e["glasshook"]["evidence"]) for e in moved],
+                         [(1, {"LSTAR": "wrmsr", "IDTR": "lidt"}[r]) for r in entries])
         self.finish(watching)
         self.assertTrue(self.is_running())
         self.assertEqual(self.told("kernel_table_changed", "process_hidden"), [])
         self.assert_fits_schema(changed + moved)
+
+
+class WriteProtection(WithOwnInit):
+
+    def code(self, place, value):
+        """Machine code for the beginning of a system call: writes to read-only memory."""
+        return (b"\x0f\x20\xc0\x48\x89\xc2"                     # mov %cr0,%rax; mov %rax,%rdx
+                b"\x48\x25\xff\xff\xfe\xff\x0f\x22\xc0"          # and $~WP,%rax; mov %rax,%cr0
+                b"\x48\xb9" + struct.pack("<Q", place) +           # mov $place,%rcx
+                b"\x48\xb8" + struct.pack("<Q", value) +           # mov $value,%rax
+                b"\x48\x89\x01\x0f\x22\xc2"                       # mov %rax,(%rcx); mov %rdx,%cr0
+                b"\x31\xc0\xc3")                                  # xor %eax,%eax; ret
+
+    def test_who_redirected_a_system_call(self):
+        ram = self.ram()
+        other = self.address("__x64_sys_getcwd")
+        # 134 is uselib, which nobody calls.
+        code = self.code(self.address("sys_call_table") + 134 * 8, other)
+        os.pwrite(ram, code, self.address("__x64_sys_kexec_load") - self.image(ram))
+        watching = self.watch_until_events(20)
+        self.give_the_sign(ram)
+        changed = self.wait_until_told(watching, 1, "kernel_table_changed")
+        self.finish(watching)
+        self.assertTrue(self.is_running())
+        self.assertEqual([(e["glasshook"]["table"]["index"], e["glasshook"]["table"]["after"],
+                           e["process"]["pid"], e["glasshook"]["evidence"]) for e in changed],
+                         [(134, "__x64_sys_getcwd", 1, "cr0_write_protect")])
+        self.assert_fits_schema(changed)
 
 
 class HiddenProcess(WithOwnInit):

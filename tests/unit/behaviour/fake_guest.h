@@ -328,7 +328,11 @@ class FakeGuest : public Context {
   void kernel_code_patched(std::uint64_t address, std::uint64_t length) override {
     patched = fmt::format("{:#x} {}", address, length);
   }
+  void kernel_entry_set(std::uint64_t lstar, std::uint64_t) override {
+    notes.push_back(fmt::format("entry set to {:#x}", lstar));
+  }
   void kernel_module_loaded(std::uint64_t module) override { loaded_module = module; }
+  void kernel_entry_set(std::uint64_t lstar, std::uint64_t) override { entry = lstar; }
   void process_exited(const Call& call) override {
     exited = call.process();
     family_->on_process_exit(call.process(), *this);
@@ -338,6 +342,7 @@ class FakeGuest : public Context {
   std::map<std::uint64_t, std::string> files;
   std::map<std::uint32_t, std::shared_ptr<const Process>> processes;
   std::map<std::uint64_t, std::string> containers;  ///< by css_set
+  std::uint64_t entry = 0;                          ///< the last kernel_entry_set()
   std::string patched;                              ///< the last kernel_code_patched()
   std::uint64_t loaded_module = 0;
   std::string moved;  ///< the last process_moved()

@@ -134,6 +134,53 @@ TEST(KernelFamily, SaysWhereATableLeadsNow) {
   EXPECT_EQ(text_of(event, "glasshook.table.after"), "0xffffffffc0123456");
 }
 
+TEST(KernelFamily, NamesWhoSetAnEntry) {
+  FakeGuest guest("kernel");
+  guest.call("wrmsr", false, {.process = make_process(7)}, {{"value", 0xffff'ffff'c000'1000}});
+  EXPECT_EQ(guest.entry, 0xffff'ffff'c000'1000);
+  guest.family().on_kernel_tampered(EntryChange{.name = "LSTAR", .before = "a", .after = "b"},
+                                    at_second(1), guest);
+  Event event = guest.only();
+  EXPECT_EQ(event.process->pid, 7u);
+  EXPECT_EQ(text_of(event, "glasshook.evidence"), "wrmsr");
+  guest.family().on_kernel_tampered(EntryChange{.name = "IDTR", .before = "a", .after = "b"},
+                                    at_second(1), guest);
+  event = guest.only();
+  EXPECT_EQ(event.process, nullptr);
+  EXPECT_EQ(text_of(event, "glasshook.evidence"), "");
+  guest.call("lidt", false, {.process = make_process(8)}, {});
+  guest.family().on_kernel_tampered(EntryChange{.name = "IDTR", .before = "a", .after = "b"},
+                                    at_second(1), guest);
+  EXPECT_EQ(guest.only().process->pid, 8u);
+}
+
+TEST(KernelFamily, NamesWhoCouldWriteThere) {
+  FakeGuest guest("kernel");
+  const auto tampered = [&](std::uint64_t address, int second) {
+    guest.family().on_kernel_tampered(TableChange{.table = "t", .address = address},
+                                      at_second(second), guest);
+    return guest.only();
+  };
+  EXPECT_EQ(tampered(0x1000, 0).process, nullptr);
+  guest.call("do_init_module", true, {.process = make_process(1), .seconds = 1},
+             {{"name", "x"}, {"taints", 0}, {"version", ""}, {"module", 0}});
+  guest.events.clear();
+  EXPECT_EQ(text_of(tampered(0x1000, 2), "glasshook.evidence"), "module_load");
+  guest.call("mov cr0", false, {.process = make_process(2), .seconds = 3}, {});
+  guest.call("set_memory_rw", false, {.process = make_process(3), .seconds = 4},
+             {{"address", 0x1000}, {"pages", 2}});
+  guest.call("mov cr0", false, {.process = make_process(4), .seconds = 5}, {});
+  EXPECT_EQ(tampered(0x2fff, 6).process->pid, 3u);
+  const Event other = tampered(0x3000, 6);
+  EXPECT_EQ(other.process->pid, 4u);
+  EXPECT_EQ(text_of(other, "glasshook.evidence"), "cr0_write_protect");
+  EXPECT_EQ(tampered(0x3000, 66).process, nullptr) << "too long ago";
+  for (int i = 0; i < 1000; ++i)
+    guest.call("set_memory_rw", false, {.process = make_process(9), .seconds = 70},
+               {{"address", ~0ull - 100}, {"pages", ~0ull}});
+  EXPECT_EQ(tampered(0x3000, 70).process, nullptr);
+}
+
 TEST(MemoryFamily, EachChangedPageOfAFileUpToALimit) {
   FakeGuest guest("memory");
   const auto process = make_process(10);

@@ -15,6 +15,7 @@ TEST_F(MachineValueTest, LoadsProcessorState) {
   cpu.user_mode = true;
   cpu.lstar = 0x5555;
   cpu.idt_base = 0x6666;
+  cpu.operand = 0x7777;
   EXPECT_EQ(value_of("load_cpu r0, rax"), 0x1000u);
   EXPECT_EQ(value_of("load_cpu r0, r15"), 0x100fu);
   EXPECT_EQ(value_of("load_cpu r0, rip"), 0x1111u);
@@ -26,6 +27,7 @@ TEST_F(MachineValueTest, LoadsProcessorState) {
   EXPECT_EQ(value_of("load_cpu r0, user_mode"), 1u);
   EXPECT_EQ(value_of("load_cpu r0, lstar"), 0x5555u);
   EXPECT_EQ(value_of("load_cpu r0, idt_base"), 0x6666u);
+  EXPECT_EQ(value_of("load_cpu r0, operand"), 0x7777u);
 }
 
 TEST_F(MachineValueTest, RegistersStartAtZero) { EXPECT_EQ(value_of(""), 0u); }

@@ -34,6 +34,7 @@ TEST(DispatchTables, ReadsCallsAndGates) {
   ASSERT_THAT(changes, SizeIs(1));
   EXPECT_EQ(changes[0].table, "sys_call_table");
   EXPECT_EQ(changes[0].index, 3u);
+  EXPECT_EQ(changes[0].address, calls + 24);
   EXPECT_EQ(changes[0].after, Gva{0xbad});
 }
 
@@ -45,8 +46,10 @@ TEST(DispatchTables, AKernelWithoutThemHasNone) {
 }
 
 TEST(ChangesBetween, AreBoundedAndOnlyOfTablesThatAreInBoth) {
-  const std::vector<DispatchTable> before{{"a", std::vector<Gva>(100)}, {"b", {Gva{1}}}};
-  const std::vector<DispatchTable> after{{"a", std::vector<Gva>(90, Gva{7})}, {"c", {Gva{2}}}};
+  const std::vector<DispatchTable> before{{"a", {}, 8, std::vector<Gva>(100)},
+                                         {"b", {}, 8, {Gva{1}}}};
+  const std::vector<DispatchTable> after{{"a", {}, 8, std::vector<Gva>(90, Gva{7})},
+                                        {"c", {}, 8, {Gva{2}}}};
   EXPECT_THAT(changes_between(before, after, 10), SizeIs(10));
   EXPECT_THAT(changes_between(before, after, 1000), SizeIs(90));
   EXPECT_THAT(changes_between(before, before, 1000), IsEmpty());

@@ -112,6 +112,19 @@ TEST_F(Compiler, FollowsPointersAndMembers) {
   EXPECT_EQ(value("@init_task + 1"), 0xffffffff81000001u);
 }
 
+TEST_F(Compiler, KnowsTheOperandOfAnInstructionOnly) {
+  HookSpec spec = entry_spec("wrmsr", {{.name = "value", .expression = "operand"}},
+                             {"(unsigned int)arg3 == 0xc0000082"});
+  EXPECT_THAT(error(spec), HasSubstr("operand"));
+  spec.instruction = hypervisor::PrivilegedInstruction::write_msr;
+  kernel.cpu.operand = 0xffff'ffff'8120'0040;
+  kernel.cpu.gpr[1] = 0xdead'0000'c000'0082;  // the processor looks at the lower half
+  ASSERT_EQ(enter(spec), Outcome::sent);
+  EXPECT_EQ(kernel.word(kFirstCapture), 0xffff'ffff'8120'0040);
+  kernel.cpu.gpr[1] = 0xc000'0083;
+  EXPECT_EQ(enter(spec), Outcome::stopped);
+}
+
 TEST_F(Compiler, ReadsBitFields) {
   const std::uint64_t file = kernel.make_file(kernel.root_mount, kernel.root);
   // f_low = 5 (3 bits), f_signed = -3 (5 bits), f_wide = 0xabcde (20 bits from bit 12)

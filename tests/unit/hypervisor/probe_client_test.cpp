@@ -80,6 +80,10 @@ class BareProbe : public probe::ControlTarget {
     placed[page] = sites;
     return {};
   }
+  Result<> place_at(PrivilegedInstruction instruction, HookId hook) override {
+    instructions[instruction] = hook;
+    return {};
+  }
   Result<> watch_user_pages(bool on) override {
     watching = on;
     return {};
@@ -135,6 +139,7 @@ class BareProbe : public probe::ControlTarget {
   capture::Environment environment;
   probe::HookTable hooks;
   std::unique_ptr<probe::HitRunner> runner;
+  std::map<PrivilegedInstruction, HookId> instructions;
   std::map<Gpa, PageSites> placed;
   std::vector<Gva> thunks;
   std::atomic<bool> watching{false};
@@ -338,6 +343,14 @@ TEST_F(ProbeClientTest, SitesArriveAsSent) {
   ASSERT_EQ(probe_.placed.count(Gpa{0x3000}), 1u);
   EXPECT_EQ(probe_.placed[Gpa{0x3000}].entries[1].offset, 4095);
   EXPECT_EQ(probe_.placed[Gpa{0x3000}].returns[0].end, 4096);
+}
+
+TEST_F(ProbeClientTest, InstructionsArriveAsSent) {
+  EXPECT_TRUE(client_->capabilities().instructions);
+  ASSERT_TRUE(client_->place_at(PrivilegedInstruction::load_idt, {9}));
+  EXPECT_EQ(probe_.instructions.at(PrivilegedInstruction::load_idt), HookId{9});
+  EXPECT_FALSE(client_->place_at(PrivilegedInstruction::count_, {9}));
+  EXPECT_EQ(probe_.instructions.size(), 1u);
 }
 
 TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
