@@ -19,6 +19,9 @@
 
 namespace glasshook::behaviour {
 
+/// Whose programs a family, or a guest, is about.
+enum class Platform : std::uint8_t { linux, windows };
+
 /// What kind of code made a system call.
 enum class CodeOrigin : std::uint8_t {
   unknown,          ///< not in user mode, or the guest did not say
@@ -68,13 +71,14 @@ struct KernelCodeChange {
   std::string target;  ///< where a jump that was put there leads: function, module or address
 };
 
-/// A slot of the import address table of a module of a Windows process that leads elsewhere than
-/// the loader made it lead.
+/// A slot of a module's import address table (Windows) or global offset table (Linux) that leads
+/// elsewhere than the loader made it lead.
 struct ReplacedImport {
-  std::string importer;    ///< module the slot is in
-  std::string function;    ///< that belongs there: "kernel32!CreateFileW"
-  std::uint64_t slot = 0;  ///< its address
-  std::string target;      ///< where it leads: "module+0x10"; an address where no module is
+  std::string importer;       ///< module the slot is in
+  std::string function;       ///< that belongs there: "kernel32!CreateFileW"; "getpid"
+  std::uint64_t slot = 0;     ///< its address
+  std::uint64_t address = 0;  ///< where it leads
+  std::string target;         ///< the same: "module+0x10"; an address where no module is
 };
 
 /// A process that the kernel has, or that runs, and that one of its ways to find processes does
@@ -179,9 +183,6 @@ class Context {
   virtual void kernel_entry_set(std::uint64_t lstar, std::uint64_t cpu) = 0;
 };
 
-/// Whose programs a family, or a guest, is about.
-enum class Platform : std::uint8_t { linux, windows };
-
 /// A family of behaviours. Adding one: a folder with a class like this and one line in
 /// registry.cpp.
 class Family {
@@ -223,8 +224,8 @@ class Family {
   [[nodiscard]] virtual bool wants_kernel_checks() const { return false; }
   virtual void on_kernel_tampered(const KernelTampering&, std::chrono::system_clock::time_point,
                                   Context&) {}
-  /// True when on_import_replaced() is to be called: then the imports of processes that call what
-  /// families asked for are compared from time to time.
+  /// True when on_import_replaced() is to be called: then the imports of the family's platform's
+  /// processes are compared from time to time, if they make calls that are hooked.
   [[nodiscard]] virtual bool wants_import_checks() const { return false; }
   virtual void on_import_replaced(const std::shared_ptr<const Process>&, const ReplacedImport&,
                                   std::chrono::system_clock::time_point, Context&) {}

@@ -10,6 +10,9 @@
 namespace glasshook::monitor {
 namespace {
 
+using behaviour::Platform;
+using behaviour::ReplacedImport;
+
 std::string name_of(const windows::ExportName& import) {
   return import.name.empty() ? fmt::format("{}!#{}", import.module, import.ordinal)
                              : fmt::format("{}!{}", import.module, import.name);
@@ -19,6 +22,19 @@ std::string target_of(const windows::ReplacedImport& replaced) {
   return replaced.target_module.empty()
              ? fmt::format("{:#x}", replaced.target.value)
              : fmt::format("{}+{:#x}", replaced.target_module, replaced.target_offset);
+}
+
+std::vector<ReplacedImport> windows_imports(const linux_guest::LinuxKernel& kernel,
+                                            const linux_guest::ProcessInfo& process,
+                                            const windows::Peb& peb) {
+  std::vector<ReplacedImport> replaced;
+  for (const windows::ReplacedImport& import : windows_replaced_imports(kernel, process, peb))
+    replaced.push_back({.importer = import.importer,
+                        .function = name_of(import.import),
+                        .slot = import.slot.value,
+                        .address = import.target.value,
+                        .target = target_of(import)});
+  return replaced;
 }
 
 }  // namespace
@@ -55,20 +71,17 @@ void ImportGuard::look_at(Known& known, std::vector<Found>& found) {
   const auto process = linux_guest::find_process(*kernel_, known.process->pid);
   if (!process || process->start_time != known.process->start_time) return;
   const auto windows = windows_process(*kernel_, *process);
-  if (!windows) return;
+  const Platform platform = windows ? Platform::windows : Platform::linux;
+  if (!platforms_.contains(platform)) return;
   std::set<Slot> wrong;
-  for (const windows::ReplacedImport& import :
-       windows_replaced_imports(*kernel_, *process, windows->peb)) {
-    const Slot slot{import.slot, import.target};
+  for (ReplacedImport& import :
+       windows ? windows_imports(*kernel_, *process, windows->peb) : elf_.replaced_in(*process)) {
+    const Slot slot{import.slot, import.address};
     wrong.insert(slot);
     if (!known.wrong.contains(slot) || known.told.size() >= kMost ||
         !known.told.insert(slot).second)
       continue;
-    found.push_back({.process = known.process,
-                     .import = {.importer = import.importer,
-                                .function = name_of(import.import),
-                                .slot = import.slot.value,
-                                .target = target_of(import)}});
+    found.push_back({.process = known.process, .platform = platform, .import = std::move(import)});
   }
   // Those that were told need no further look.
   std::erase_if(wrong, [&](const Slot& slot) { return known.told.contains(slot); });

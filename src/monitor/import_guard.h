@@ -1,4 +1,4 @@
-// Watches the import address tables of Windows processes.
+// Watches the imports of processes.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,7 @@
 #include "base/guest_address.h"
 #include "behaviour/family.h"
 #include "guest/linux/kernel.h"
+#include "monitor/elf_imports.h"
 #include "monitor/process_table.h"
 
 namespace glasshook::monitor {
@@ -26,20 +27,23 @@ class ImportGuard {
   /// Told of one process.
   static constexpr std::size_t kMost = 256;
 
-  explicit ImportGuard(const linux_guest::LinuxKernel& kernel) : kernel_(&kernel) {}
+  /// Processes of these platforms are looked at.
+  ImportGuard(const linux_guest::LinuxKernel& kernel, std::set<behaviour::Platform> platforms)
+      : kernel_(&kernel), platforms_(std::move(platforms)), elf_(kernel) {}
 
   void acts(const ProcessPtr& process);
   void forget(const behaviour::Process& process) { known_.erase(process.entity_id); }
 
   struct Found {
     ProcessPtr process;
+    behaviour::Platform platform;
     behaviour::ReplacedImport import;
   };
   /// Looks at those that acted and were not looked at for the longest time.
   [[nodiscard]] std::vector<Found> look();
 
  private:
-  using Slot = std::pair<Gva, Gva>;  ///< where it is and where it leads
+  using Slot = std::pair<std::uint64_t, std::uint64_t>;  ///< where it is and where it leads
   struct Known {
     ProcessPtr process;
     bool acted = false;
@@ -50,6 +54,8 @@ class ImportGuard {
   void look_at(Known& known, std::vector<Found>& found);
 
   const linux_guest::LinuxKernel* kernel_;
+  std::set<behaviour::Platform> platforms_;
+  ElfImports elf_;
   std::uint64_t looks_ = 0;
   ProcessPtr last_;                     ///< that acted
   std::map<std::string, Known> known_;  ///< by entity id

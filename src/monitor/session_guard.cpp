@@ -43,8 +43,10 @@ void Session::Impl::on_entries(const capture::RecordView& record) {
 }
 
 void Session::Impl::guard_kernel() {
-  if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_import_checks(); }))
-    imports_.emplace(*kernel_);
+  std::set<behaviour::Platform> platforms;
+  for (const auto& family : families_)
+    if (family->wants_import_checks()) platforms.insert(family->platform());
+  if (!platforms.empty()) imports_.emplace(*kernel_, std::move(platforms));
   if (!guards_kernel()) return;
   const auto patching = kernel_->symbols().find("__text_poke");
   const auto functions = hooks_->functions();
@@ -65,7 +67,7 @@ void Session::Impl::check_guest(std::size_t handled) {
   if (!imports_) return;
   for (const ImportGuard::Found& found : imports_->look())
     for (auto& family : families_)
-      if (family->wants_import_checks())
+      if (family->wants_import_checks() && family->platform() == found.platform)
         family->on_import_replaced(found.process, found.import, last_record_, *this);
 }
 

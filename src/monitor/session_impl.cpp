@@ -402,6 +402,7 @@ void Session::Impl::on_family_record(const FamilyHook& hook, const RecordView& r
   if (guard_) guard_->acts(actor);
   const Call call(record, hook.spec, hook.spec_index,
                   hypervisor_->wall_time(record.header().timestamp), processes_->resolve(actor));
+  if (imports_) imports_->acts(call.process());
   for (auto& family : families_) family->on_any_call(call, *this);
   hook.family->on_call(call, *this);
 }

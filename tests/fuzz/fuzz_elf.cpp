@@ -6,6 +6,7 @@
 #include "guest/elf/elf_module.h"
 #include "guest/elf/errno_location.h"
 #include "guest/elf/function_extents.h"
+#include "guest/elf/import_check.h"
 
 using namespace glasshook::elf;  // NOLINT
 
@@ -52,6 +53,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     found += module->function_at(module->entry_point() + i * 64).has_value();
     found += module->function_at(i * 128).has_value();
   }
+  const std::vector<Import> imports = module->imports();
+  const LoadedModule loaded{
+      .name = "fuzzed", .bias = loaded_at, .module = &*module, .imports = &imports};
+  const auto read_zeros_and_ones = [](std::uint64_t, std::span<std::byte> out) {
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = std::byte(i / 8 % 2);
+    return true;
+  };
+  found += replaced_imports({&loaded, 1}, read_zeros_and_ones, [](std::uint64_t) {
+             return false;
+           }).size();
   found += find_errno(*module).has_value();
   found += find_return_extents(code, module->entry_point()).ranges.size();
   found += module->all_symbols().find("main") != nullptr;

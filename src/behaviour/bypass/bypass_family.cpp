@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "behaviour/bypass/import_event.h"
 #include "behaviour/per_image.h"
 #include "behaviour/support.h"
 
@@ -30,7 +31,7 @@ class BypassFamily final : public Family {
  public:
   [[nodiscard]] std::string_view name() const override { return "bypass"; }
   [[nodiscard]] std::string_view description() const override {
-    return "system calls made without the C library";
+    return "system calls made without the C library; imports that lead elsewhere";
   }
 
   [[nodiscard]] std::vector<hook::HookSpec> hooks() const override {
@@ -42,6 +43,13 @@ class BypassFamily final : public Family {
   void on_any_call(const Call& call, Context& context) override {
     const std::uint64_t syscall = call.context(hook::kContextSyscall);
     if (syscall != kSysExecve && syscall != kSysExecveat) look(call, context);
+  }
+
+  [[nodiscard]] bool wants_import_checks() const override { return true; }
+  void on_import_replaced(const std::shared_ptr<const Process>& process,
+                          const ReplacedImport& replaced,
+                          std::chrono::system_clock::time_point time, Context& context) override {
+    context.emit(import_event(process, replaced, time));
   }
 
   void on_process_exit(const std::shared_ptr<const Process>& process, Context&) override {

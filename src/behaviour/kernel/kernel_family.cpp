@@ -189,8 +189,7 @@ class KernelFamily final : public TableFamily<KernelFamily> {
   void on_idt_loaded(const Call& call, Context&) { idt_loader_ = call.process(); }
 
   void on_unprotected(const Call& call, Context&) {
-    suspects_.note(
-        {.means = Means::write_protect, .process = call.process(), .time = call.time()});
+    suspects_.note({.means = Means::write_protect, .process = call.process(), .time = call.time()});
   }
 
   void on_made_writable(const Call& call, Context&) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/guest_address.h"
+#include "behaviour/bypass/import_event.h"
 #include "behaviour/windows/windows_family.h"
 
 namespace glasshook::behaviour::windows {
@@ -25,14 +26,7 @@ class BypassFamily final : public WindowsFamily {
   void on_import_replaced(const std::shared_ptr<const Process>& process,
                           const ReplacedImport& replaced,
                           std::chrono::system_clock::time_point time, Context& context) override {
-    Event event = make_event("import_replaced");
-    event.time = time;
-    event.process = process;
-    add(event, "glasshook.import.importer", replaced.importer);
-    add(event, "glasshook.import.function", replaced.function);
-    add(event, "glasshook.import.target", replaced.target);
-    add(event, "glasshook.address", hex(replaced.slot));
-    context.emit(std::move(event));
+    context.emit(import_event(process, replaced, time));
   }
 
   /// What programs do anything by.

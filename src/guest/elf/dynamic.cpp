@@ -15,6 +15,12 @@ std::uint64_t own_address(const Image& image, std::uint64_t pointer, std::uint64
   return image.bounds().contains(pointer - bias) ? pointer - bias : 0;
 }
 
+/// Cut at the end of the module; empty when it begins nowhere.
+Extent within(const Image& image, std::uint64_t begin, std::uint64_t size) {
+  if (!image.bounds().contains(begin) || begin == 0) return {};
+  return {begin, begin + std::min(size, image.bounds().end - begin)};
+}
+
 std::optional<std::uint64_t> count_from_hash(const Image& image, std::uint64_t hash) {
   const auto chains = image.read_value<std::uint32_t>(hash + 4);
   return chains ? std::optional<std::uint64_t>{*chains} : std::nullopt;
@@ -61,6 +67,7 @@ std::optional<std::uint64_t> count_from_gnu_hash(const Image& image, std::uint64
 
 Dynamic read_dynamic(const Image& image, Extent extent, std::uint64_t bias) {
   Dynamic dynamic;
+  std::uint64_t jump_slot_bytes = 0, relocation_bytes = 0;
   const std::uint64_t count =
       std::min((extent.end - extent.begin) / sizeof(Elf64_Dyn), kMaxDynamic);
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -73,7 +80,8 @@ Dynamic read_dynamic(const Image& image, Extent extent, std::uint64_t bias) {
     const std::uint64_t address = own_address(image, value, bias);
     switch (entry->d_tag) {
       case DT_NULL:
-        return dynamic;
+        i = count;
+        break;
       case DT_SYMTAB:
         dynamic.symbols = address;
         break;
@@ -98,6 +106,18 @@ Dynamic read_dynamic(const Image& image, Extent extent, std::uint64_t bias) {
       case DT_VERDEFNUM:
         dynamic.version_definition_count = value;
         break;
+      case DT_JMPREL:
+        dynamic.jump_slots.begin = address;
+        break;
+      case DT_PLTRELSZ:
+        jump_slot_bytes = value;
+        break;
+      case DT_RELA:
+        dynamic.relocations.begin = address;
+        break;
+      case DT_RELASZ:
+        relocation_bytes = value;
+        break;
       case DT_SONAME:
         dynamic.soname = value;
         break;
@@ -108,6 +128,8 @@ Dynamic read_dynamic(const Image& image, Extent extent, std::uint64_t bias) {
         break;
     }
   }
+  dynamic.jump_slots = within(image, dynamic.jump_slots.begin, jump_slot_bytes);
+  dynamic.relocations = within(image, dynamic.relocations.begin, relocation_bytes);
   return dynamic;
 }
 

@@ -18,6 +18,8 @@ struct Dynamic {
   std::uint64_t versions = 0;  ///< DT_VERSYM
   std::uint64_t version_definitions = 0;
   std::uint64_t version_definition_count = 0;
+  Extent jump_slots;                    ///< DT_JMPREL; empty when absent
+  Extent relocations;                   ///< DT_RELA; empty when absent
   std::optional<std::uint64_t> soname;  ///< offset in the strings
   bool is_program = false;              ///< DF_1_PIE
   bool complete = true;                 ///< false: cut by a missing page

@@ -59,7 +59,8 @@ Result<ElfModule> ElfModule::parse(std::shared_ptr<const ByteSource> source, Lay
   const std::uint64_t first_page = module.bounds().begin & ~std::uint64_t{4095};
   const std::uint64_t bias = load_address == 0 ? 0 : load_address - first_page;
   if (module.dynamic_ != Extent{}) {
-    const Dynamic dynamic = read_dynamic(module.image_, module.dynamic_, bias);
+    const Dynamic& dynamic = module.dynamic_section_ =
+        read_dynamic(module.image_, module.dynamic_, bias);
     const std::size_t noted = module.incomplete_.size();
     module.exports_ = SymbolTable::exports(module.image_, dynamic, module.incomplete_);
     module.exports_complete_ = module.incomplete_.size() == noted;

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "guest/elf/eh_frame.h"
 #include "guest/elf/image.h"
+#include "guest/elf/imports.h"
 #include "guest/elf/symbol_table.h"
 
 namespace glasshook::elf {
@@ -38,6 +39,10 @@ class ElfModule {
   [[nodiscard]] Extent bounds() const { return image_.bounds(); }
 
   [[nodiscard]] const SymbolTable& exports() const { return exports_; }
+  /// Slots for functions of other modules, read anew at each call.
+  [[nodiscard]] std::vector<Import> imports() const {
+    return read_imports(image_, dynamic_section_, exports_);
+  }
   /// .symtab of an unstripped file, read anew at each call; empty for Layout::memory.
   [[nodiscard]] SymbolTable all_symbols() const { return SymbolTable::all(image_); }
 
@@ -73,6 +78,7 @@ class ElfModule {
   std::uint64_t entry_point_ = 0;
   std::string soname_, interpreter_, build_id_;
   Extent dynamic_, unwind_header_;
+  Dynamic dynamic_section_;
   SymbolTable exports_;
   std::optional<UnwindTable> unwind_;
   std::vector<std::string> incomplete_;

@@ -10,6 +10,7 @@ inline constexpr std::uint64_t kMaxSegments = 64;
 inline constexpr std::uint64_t kMaxProgramHeaders = 128;
 inline constexpr std::uint64_t kMaxDynamic = 1024;
 inline constexpr std::uint64_t kMaxSymbols = 1u << 18;
+inline constexpr std::size_t kMaxImports = 16384;
 inline constexpr std::uint64_t kMaxStringBytes = 32u << 20;
 inline constexpr std::uint64_t kMaxVersions = 4096;
 inline constexpr std::size_t kMaxNameBytes = 512;  ///< longer symbol names are left out

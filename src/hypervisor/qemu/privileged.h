@@ -52,9 +52,8 @@ struct FoundPrivileged {
     return FoundPrivileged{PrivilegedInstruction::load_idt};
   // Always the form with a register, whatever its mode bits say. REX.R makes it CR8.
   if (opcode == 0x22 && reg == 0 && (rex & kRexR) == 0)
-    return FoundPrivileged{
-        PrivilegedInstruction::write_cr0,
-        static_cast<std::uint8_t>((mod_rm & 7) | ((rex & kRexB) != 0 ? 8 : 0))};
+    return FoundPrivileged{PrivilegedInstruction::write_cr0,
+                           static_cast<std::uint8_t>((mod_rm & 7) | ((rex & kRexB) != 0 ? 8 : 0))};
   return std::nullopt;
 }
 

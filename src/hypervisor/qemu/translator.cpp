@@ -143,8 +143,7 @@ void QemuProbe::instrument_kernel(qemu_plugin_tb* tb) {
 
 void QemuProbe::instrument_privileged(const Block& block, std::size_t index) {
   std::uint8_t code[kMaxInstructionBytes];
-  const std::size_t size =
-      qemu_plugin_insn_data(block.instruction(index), code, sizeof code);
+  const std::size_t size = qemu_plugin_insn_data(block.instruction(index), code, sizeof code);
   const auto found = find_privileged({code, size});
   if (!found) return;
   Site site = block.site(index);

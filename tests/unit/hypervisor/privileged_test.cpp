@@ -24,30 +24,31 @@ void expect(std::initializer_list<std::uint8_t> code, PrivilegedInstruction inst
 TEST(Privileged, KnowsThem) {
   using enum PrivilegedInstruction;
   expect({0x0f, 0x30}, write_msr);
-  expect({0x0f, 0x01, 0x1c, 0x24}, load_idt);                    // lidt (%rsp)
-  expect({0x0f, 0x01, 0x1d, 0, 0, 0, 0}, load_idt);              // lidt 0(%rip)
-  expect({0x41, 0x0f, 0x01, 0x5c, 0x24, 0x08}, load_idt);        // lidt 8(%r12)
-  expect({0x0f, 0x22, 0xc0}, write_cr0, 0);                      // mov %rax,%cr0
-  expect({0x0f, 0x22, 0xc7}, write_cr0, 7);                      // mov %rdi,%cr0
-  expect({0x41, 0x0f, 0x22, 0xc1}, write_cr0, 9);                // mov %r9,%cr0
+  expect({0x0f, 0x01, 0x1c, 0x24}, load_idt);              // lidt (%rsp)
+  expect({0x0f, 0x01, 0x1d, 0, 0, 0, 0}, load_idt);        // lidt 0(%rip)
+  expect({0x41, 0x0f, 0x01, 0x5c, 0x24, 0x08}, load_idt);  // lidt 8(%r12)
+  expect({0x0f, 0x22, 0xc0}, write_cr0, 0);                // mov %rax,%cr0
+  expect({0x0f, 0x22, 0xc7}, write_cr0, 7);                // mov %rdi,%cr0
+  expect({0x41, 0x0f, 0x22, 0xc1}, write_cr0, 9);          // mov %r9,%cr0
 }
 
 TEST(Privileged, PrefixesAndModeBitsDoNotHideThem) {
   using enum PrivilegedInstruction;
   expect({0x2e, 0x66, 0x0f, 0x30}, write_msr);
   expect({0xf3, 0x48, 0x0f, 0x22, 0xc2}, write_cr0, 2);
-  expect({0x0f, 0x22, 0x06}, write_cr0, 6);  // as if from memory: the processor takes it as register
+  expect({0x0f, 0x22, 0x06}, write_cr0,
+         6);  // as if from memory: the processor takes it as register
 }
 
 TEST(Privileged, KnowsOthersFromThem) {
-  EXPECT_FALSE(find({0x0f, 0x32}));                    // rdmsr
-  EXPECT_FALSE(find({0x0f, 0x22, 0xd8}));              // mov %rax,%cr3
-  EXPECT_FALSE(find({0x44, 0x0f, 0x22, 0xc0}));        // mov %rax,%cr8
-  EXPECT_FALSE(find({0x0f, 0x20, 0xc0}));              // mov %cr0,%rax
-  EXPECT_FALSE(find({0x0f, 0x01, 0x14, 0x24}));        // lgdt
-  EXPECT_FALSE(find({0x0f, 0x01, 0xd8}));              // vmrun
+  EXPECT_FALSE(find({0x0f, 0x32}));              // rdmsr
+  EXPECT_FALSE(find({0x0f, 0x22, 0xd8}));        // mov %rax,%cr3
+  EXPECT_FALSE(find({0x44, 0x0f, 0x22, 0xc0}));  // mov %rax,%cr8
+  EXPECT_FALSE(find({0x0f, 0x20, 0xc0}));        // mov %cr0,%rax
+  EXPECT_FALSE(find({0x0f, 0x01, 0x14, 0x24}));  // lgdt
+  EXPECT_FALSE(find({0x0f, 0x01, 0xd8}));        // vmrun
   EXPECT_FALSE(find({0x90}));
-  EXPECT_FALSE(find({0xb8, 0x0f, 0x30, 0, 0}));        // mov $0x300f,%eax
+  EXPECT_FALSE(find({0xb8, 0x0f, 0x30, 0, 0}));  // mov $0x300f,%eax
 }
 
 TEST(Privileged, CutShortIsNone) {
