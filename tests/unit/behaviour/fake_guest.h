@@ -328,9 +328,6 @@ class FakeGuest : public Context {
   void kernel_code_patched(std::uint64_t address, std::uint64_t length) override {
     patched = fmt::format("{:#x} {}", address, length);
   }
-  void kernel_entry_set(std::uint64_t lstar, std::uint64_t) override {
-    notes.push_back(fmt::format("entry set to {:#x}", lstar));
-  }
   void kernel_module_loaded(std::uint64_t module) override { loaded_module = module; }
   void kernel_entry_set(std::uint64_t lstar, std::uint64_t) override { entry = lstar; }
   void process_exited(const Call& call) override {

@@ -157,8 +157,9 @@ TEST(KernelFamily, NamesWhoSetAnEntry) {
 TEST(KernelFamily, NamesWhoCouldWriteThere) {
   FakeGuest guest("kernel");
   const auto tampered = [&](std::uint64_t address, int second) {
-    guest.family().on_kernel_tampered(TableChange{.table = "t", .address = address},
-                                      at_second(second), guest);
+    guest.family().on_kernel_tampered(
+        TableChange{.table = "t", .address = address, .before = "a", .after = "b"},
+        at_second(second), guest);
     return guest.only();
   };
   EXPECT_EQ(tampered(0x1000, 0).process, nullptr);

@@ -92,7 +92,7 @@ TEST(Verifier, RefusesRegistersThatDoNotExist) {
               HasSubstr(kFault));
   EXPECT_THAT(verdict(Instruction{.op = Op::emit_string, .dst = 16, .offset = 1}),
               HasSubstr(kFault));
-  EXPECT_THAT(verdict(Instruction{.op = Op::load_cpu, .imm = 25}), HasSubstr("processor register"));
+  EXPECT_THAT(verdict(Instruction{.op = Op::load_cpu, .imm = 26}), HasSubstr("processor register"));
 }
 
 TEST(Verifier, RefusesOperandsOutOfRange) {

@@ -55,7 +55,10 @@ class BareProbe : public probe::ControlTarget {
 
   Result<Welcome> attach() override {
     runner->set_enabled(true);
-    return Welcome{.capabilities = {.backend = "bare", .user_pages = true, .max_sites = 7},
+    return Welcome{.capabilities = {.backend = "bare",
+                                    .user_pages = true,
+                                    .instructions = true,
+                                    .max_sites = 7},
                    .ram = {{.gpa = 0, .size = 1 << 20, .file_offset = 0}},
                    .region_fd = region_fd,
                    .ram_fd = ram_fd};
