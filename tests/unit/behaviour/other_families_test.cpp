@@ -147,7 +147,7 @@ TEST(KernelFamily, NamesWhoSetAnEntry) {
                                     at_second(1), guest);
   event = guest.only();
   EXPECT_EQ(event.process, nullptr);
-  EXPECT_EQ(text_of(event, "glasshook.evidence"), "");
+  EXPECT_EQ(text_of(event, "glasshook.evidence"), "(none)");
   guest.call("lidt", false, {.process = make_process(8)}, {});
   guest.family().on_kernel_tampered(EntryChange{.name = "IDTR", .before = "a", .after = "b"},
                                     at_second(1), guest);
