@@ -44,13 +44,14 @@ Workload dynamic(std::string name, const char* what, std::uint32_t count) {
 
 // Programs as people run them.
 
-Workload compiling() {
+Workload compiling(std::uint32_t divisor) {
   return {"python compiles",
           {"python3", "-S", "-c",
            "import glob, sys\n"
-           "for f in sorted(glob.glob('/usr/lib/python3*/json/*.py')) +"
-           " ['/usr/lib/python3.11/argparse.py']:\n"
-           "  compile(open(f).read(), f, 'exec')\n"}};
+           "for f in sorted(glob.glob('/usr/lib/python3*/json/*.py') +"
+           " glob.glob('/usr/lib/python3*/argparse.py'))[:int(sys.argv[1])]:\n"
+           "  compile(open(f).read(), f, 'exec')\n",
+           std::to_string(std::max(6 / divisor, 1U))}};
 }
 Workload archive() {
   return {"archive",
@@ -107,7 +108,7 @@ Suite files_suite(std::uint32_t divisor) {
       .workloads = {counted("storm", "storm", 3000, divisor),
                     counted("pipes", "pipes", 6000, divisor), archive()}};
   if (divisor == 1) {
-    suite.workloads.push_back(compiling());
+    suite.workloads.push_back(compiling(divisor));
     suite.workloads.push_back(web_server(divisor));
   }
   return suite;
@@ -115,8 +116,8 @@ Suite files_suite(std::uint32_t divisor) {
 
 Suite single_suite(std::uint32_t divisor) {
   Suite suite{.cases = {unwatched(), empty_plugin(), one_hook("one hook", "libc!open64")},
-              .workloads = {dynamic("opens", "opens", 20'000 / divisor), compiling(), archive(),
-                            web_server(divisor)}};
+              .workloads = {dynamic("opens", "opens", 20'000 / divisor), compiling(divisor),
+                            archive(), web_server(divisor)}};
   if (divisor == 1)
     for (const std::uint32_t rate : kRates)
       suite.workloads.push_back(dynamic(rate_name(rate), "paced", rate));
