@@ -3,9 +3,11 @@
 import json
 import pathlib
 import re
+import sys
 
 import figures
 import goals
+import places
 import plots
 import tables
 from rows import WITHOUT, Part
@@ -74,6 +76,15 @@ def scale(rows):
     return lines
 
 
+def peers(rows):
+    """The tables that belong to bench/peers.py, which made the rows."""
+    if not rows:
+        return []
+    sys.path.append(str(places.DATA / "bench"))
+    from peer.table import table
+    return table(rows)
+
+
 def section(name, runs, judged):
     """What the template's @name@ stands for."""
     rows = measured(runs)
@@ -92,6 +103,8 @@ def section(name, runs, judged):
             lines += ["", *plots_of(name, rows)]
     elif name == "scale":
         lines += scale(rows)
+    elif name == "peers":
+        lines += peers([row for row in rows if row["part"] == name])
     elif any(row["part"] == name for row in rows):
         lines += ["", *tables.plain(rows, name)]
     lines += ["", *(f"- {verdict.line()}" for verdict in judged.get(name, []))]
