@@ -97,6 +97,8 @@ def section(name, runs, judged):
         for metric in tables.UNITS:
             table = tables.overheads(rows, name, metric)
             lines += ["", *table] if table else []
+            if name in ("single", "registry") and table:
+                lines += ["", *tables.hits(rows, name, metric)]
             if name == "files" and table:
                 lines += ["", *tables.less(rows, name, metric, goals.OURS, (goals.ALL_CALLS, goals.FILE_CALLS))]
         if Part(rows, name, "vcpu_seconds") or Part(rows, name, "host_instructions"):

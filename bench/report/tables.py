@@ -75,6 +75,29 @@ def less(rows, part, metric, ours, others):
     return table(["work", "", *(f"{ours} add less than {other} by" for other in others)], lines) if lines else []
 
 
+def hits(rows, part, metric, case="one hook"):
+    """What each hit of one hook adds, and how many there were."""
+    measured, factor = Part(rows, part, metric), 1 if metric in figures.COUNTED else 1e9
+    events, walls = Part(rows, part, UNITS[metric][2]), Part(rows, part, "wall_seconds")
+    lines = []
+    for work in measured.works():
+        told = list(events.column(work, case).values())
+        if not told or min(told) == 0:
+            continue
+        count = figures.quantile(told, 0.5)
+        cells = [work, f"{count:,.0f}"]
+        seconds_ = list(walls.column(work, case).values()) if metric not in figures.COUNTED else []
+        cells.append(f"{count / figures.quantile(seconds_, 0.5):,.0f}" if seconds_ else "")
+        for base in (WITHOUT, EMPTY):
+            extra = figures.added(measured, [work], case, base)
+            cells.append("{:,.0f} ({:,.0f} to {:,.0f})".format(*(value * factor / count for value in (
+                extra.value, extra.low, extra.high))))
+        lines.append(cells)
+    unit = "instructions" if metric in figures.COUNTED else "ns"
+    return table(["work", "hits", "hits a second", f"{unit} a hit, to {WITHOUT}", f"{unit} a hit, to the empty plugin"],
+                 lines) if lines else []
+
+
 def spread(values, write="{:,.4g}".format):
     return f"{write(figures.quantile(values, 0.5))} ({write(min(values))} to {write(max(values))})"
 

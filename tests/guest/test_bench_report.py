@@ -12,6 +12,7 @@ import goals  # noqa: E402
 import plots  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
+import tables  # noqa: E402
 import verdict  # noqa: E402
 
 
@@ -152,6 +153,12 @@ class Reports(unittest.TestCase):
         self.assertIn("**met**: all works, timed: to without, file behaviours add at least 90% less", text)
         self.assertIn("performance/files-timed.svg", text)
         self.assertEqual(list(report.drawn(report.measured(kept))), ["files-timed.svg"])
+
+    def test_what_a_hit_adds(self):
+        kept = (made("single", "vcpu_seconds", {"without": [1.0] * 5, rows.EMPTY: [1.1] * 5, "one hook": [1.2] * 5})
+                + made("single", "wall_seconds", {"one hook": [2.0] * 5}) + made("single", "events", {"one hook": [1000] * 5}))
+        self.assertEqual(tables.hits(kept, "single", "vcpu_seconds")[2],
+                         "| storm | 1,000 | 500 | 200,000 (200,000 to 200,000) | 100,000 (100,000 to 100,000) |")
 
     def test_plots_escape_names(self):
         drawing = plots.bars("a < b & c", "s", {"x<y": figures.Estimate(1, 0.5, 2, 5)})
