@@ -33,7 +33,14 @@ def scale_to(top):
     return lambda value: bottom - max(value, 0) / (top or 1) * (bottom - TOP)
 
 
-def value_axis(top, unit):
+def round_top(most):
+    """The least top of an axis of four even steps that `most` fits under."""
+    step = (most or 1) / 4
+    power = 10 ** math.floor(math.log10(step))
+    return 4 * next(power * factor for factor in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if power * factor >= step)
+
+
+def value_axis(top):
     place = scale_to(top)
     body = []
     for step in range(5):
@@ -41,36 +48,35 @@ def value_axis(top, unit):
         y = place(value)
         body.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         body.append(text(LEFT - 6, y + 4, short(value), "end"))
-    body.append(text(6, TOP - 4, unit, "start", colour=GREY))
     return body
 
 
 def lines(title, axis, unit, series):
-    """`series`: name -> [(x, y)], x on a logarithmic axis."""
+    """`series`: name -> [(x, y)], x on a logarithmic axis; there is at least one point."""
     points = [point for line in series.values() for point in line]
-    top = max((y for _, y in points), default=1) * 1.1
+    top = round_top(max(y for _, y in points))
     xs = sorted({x for x, _ in points})
     span = math.log10(xs[-1] / xs[0]) or 1
     across = {x: LEFT + 20 + math.log10(x / xs[0]) / span * (WIDTH - LEFT - 60) for x in xs}
     place = scale_to(top)
-    body = value_axis(top, unit)
+    body = value_axis(top)
     body += [text(across[x], HEIGHT - BOTTOM + 16, short(x)) for x in xs]
-    body.append(text(WIDTH / 2, HEIGHT - 6, axis, colour=GREY))
+    body.append(text(LEFT, HEIGHT - 6, f"{unit}, by {axis}", "start", colour=GREY))
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         joined = " ".join(f"{across[x]:.1f},{place(y):.1f}" for x, y in sorted(line))
         body.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>')
         body += [f'<circle cx="{across[x]:.1f}" cy="{place(y):.1f}" r="3" fill="{colour}"/>' for x, y in line]
-        body.append(text(WIDTH - 14, TOP + 14 + 14 * number, name, "end", colour=colour))
+        body.append(text(WIDTH - 14 - 70 * number, HEIGHT - 6, name, "end", colour=colour))
     return frame(title, body)
 
 
 def bars(title, unit, values):
-    """`values`: name -> figures.Estimate; the whisker is where it lies when the rounds are drawn again."""
-    top = max((found.high for found in values.values()), default=1) * 1.1
+    """`values`, not empty: name -> figures.Estimate; the whisker is where it lies when the rounds are drawn again."""
+    top = round_top(max(max(found.high, 0) for found in values.values()))
     place = scale_to(top)
-    wide = (WIDTH - LEFT - 20) / max(len(values), 1)
-    body = value_axis(top, unit)
+    wide = (WIDTH - LEFT - 20) / len(values)
+    body = [*value_axis(top), text(LEFT, HEIGHT - 6, unit, "start", colour=GREY)]
     for number, (name, found) in enumerate(values.items()):
         x, y = LEFT + 10 + number * wide, place(found.value)
         middle = x + wide * 0.4
@@ -78,5 +84,5 @@ def bars(title, unit, values):
                     f'fill="{COLOURS[0]}" opacity="0.8"/>')
         body.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{place(found.low):.1f}" '
                     f'y2="{place(found.high):.1f}" stroke="#222"/>')
-        body.append(text(middle, HEIGHT - BOTTOM + 14, name, size=10))
+        body.append(text(middle, HEIGHT - BOTTOM + 14, name, size=9))
     return frame(title, body)
