@@ -51,12 +51,12 @@ def peers(rounds):
 
 PARTS = {
     "hit": Part("one hooked call in the probe: nanoseconds, median and 99th percentile", lambda: hit(25)),
-    "guest": Part("a guest with the probe idle, and with the default behaviours", lambda: overhead("guest", 20)),
+    "guest": Part("a guest with the probe idle, and with the default behaviours", lambda: overhead("guest", 12)),
     "files": Part("file behaviours, against the same rebuilt from intercepted system calls",
-                  lambda: overhead("files", 12)),
+                  lambda: overhead("files", 8)),
     "single": Part("one function of the C library hooked: at several rates, and in applications",
-                   lambda: overhead("single", 10)),
-    "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 6)),
+                   lambda: overhead("single", 6)),
+    "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 5)),
     "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 2)),
     "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 2)),
     "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 2)),
