@@ -22,7 +22,7 @@ TOOLS = ("/bin/sh", "/bin/mount", "/bin/touch")
 SHARED = ("/usr/share/qemu", "/usr/share/seabios", "/etc/os-release", "/etc/passwd", "/etc/group",
           "/etc/ld.so.cache")
 MEMORY = "3G"  # of the outer machine; an inner one has 512 MiB, and touches a third of it
-DIVISORS = {"guest": 10, "files": 3, "single": 10}  # of the works' counts
+DIVISORS = {"guest": 10, "files": 5, "single": 10}  # of the works' counts
 CPU = "max,la57=off,-erms,-fsrm"
 
 

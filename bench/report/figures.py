@@ -38,8 +38,8 @@ class Estimate:
     counted: bool = False
 
     def enough(self):
-        """Whether a verdict may rest on it: instructions are the same each time, times are not."""
-        return self.rounds >= (2 if self.counted else 5)
+        """Whether a verdict may rest on it: instructions are nearly the same each time, times are not."""
+        return self.rounds >= (3 if self.counted else 5)
 
 
 def estimate(function, columns, metric):

@@ -118,21 +118,21 @@ class Verdicts(unittest.TestCase):
 
     def test_few_rounds_give_no_verdict(self):
         self.assertEqual(self.judge(0.001, 0.002, rounds=4).word, verdict.NONE)
-        self.assertEqual(self.judge(0.001, 0.002, rounds=2, counted=True).word, verdict.MET)
-        self.assertEqual(self.judge(0.001, 0.002, rounds=1, counted=True).word, verdict.NONE)
+        self.assertEqual(self.judge(0.001, 0.002, rounds=3, counted=True).word, verdict.MET)
+        self.assertEqual(self.judge(0.001, 0.002, rounds=2, counted=True).word, verdict.NONE)
 
     def test_what_was_not_measured_gives_none(self):
         self.assertEqual(verdict.judge("goal", None, 1, True, percent).word, verdict.NONE)
 
     def test_one_hook_in_applications(self):
-        cases = {"without": [1000, 1000], rows.EMPTY: [1010, 1010], "one hook": [1012, 1012]}
+        cases = {"without": [1000] * 3, rows.EMPTY: [1010] * 3, "one hook": [1012] * 3}
         judged = goals.single_verdicts([row for work in goals.APPLICATIONS
                                         for row in made("single", "host_instructions", cases, work)])
         self.assertEqual([v.word for v in judged], [verdict.MISSED, verdict.MET])  # over without, over the empty plugin
 
     def test_files(self):
-        cases = {"without": [100, 100], rows.EMPTY: [100, 100], goals.ALL_CALLS: [200, 200],
-                 goals.FILE_CALLS: [120, 120], goals.OURS: [105, 105]}
+        cases = {"without": [100] * 3, rows.EMPTY: [100] * 3, goals.ALL_CALLS: [200] * 3,
+                 goals.FILE_CALLS: [120] * 3, goals.OURS: [105] * 3}
         judged = goals.file_verdicts(made("files", "host_instructions", cases))
         self.assertEqual({v.word for v in judged}, {verdict.MET})
 
