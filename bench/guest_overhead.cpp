@@ -87,6 +87,8 @@ int main(int argc, char** argv) {
   }
   const auto done = measure(argv[1], static_cast<int>(rounds), divisor);
   if (done) return 0;
-  fmt::print(stderr, "guest_overhead: {}\n", done.error().message);
+  const Error& error = done.error();
+  fmt::print(stderr, "{}{}{}\n", error.message,
+             error.remedy.empty() ? "" : "; try: ", error.remedy);
   return 1;
 }

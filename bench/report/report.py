@@ -34,8 +34,8 @@ def machine(runs):
     if not facts:
         return []
     kind = "virtual, " if facts["virtual"] else ""
-    lines = [f"- {facts['processor']} ({kind}{facts['processors']} processors), {facts['kernel']}", f"- {facts['qemu']}",
-             f"- {facts['glasshook']}"]
+    lines = [f"- {facts['processor']} ({kind}{facts['processors']} processors), {facts['kernel']}",
+             f"- {facts['qemu']}", f"- {facts['glasshook']}"]
     return lines + [f"- guest {image}" for image in facts["images"].values()]
 
 
@@ -69,8 +69,9 @@ def scale(rows):
                 by_case.setdefault(row["case"], {})[row["metric"]] = row["value"]
         lines += ["", *tables.table([SCALES.get(work, work), "vCPU, ns an event", "monitor, ns an event",
                                      "monitor's own memory"],
-                                    [[f"{case:,}", f"{of['vcpu_ns_an_event']:,.0f}", f"{of['monitor_ns_an_event']:,.0f}",
-                                      f"{of['bytes'] / 2**20:,.1f} MiB"] for case, of in by_case.items()])]
+                                    [[f"{case:,}", f"{of['vcpu_ns_an_event']:,.0f}",
+                                      f"{of['monitor_ns_an_event']:,.0f}", f"{of['bytes'] / 2**20:,.1f} MiB"]
+                                     for case, of in by_case.items()])]
         lines += ["", f"![{work}](performance/scale-{work.lower()}.svg)",
                   f"![{work}: memory](performance/scale-{work.lower()}-memory.svg)"]
     return lines

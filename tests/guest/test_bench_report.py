@@ -156,7 +156,8 @@ class Reports(unittest.TestCase):
 
     def test_what_a_hit_adds(self):
         kept = (made("single", "vcpu_seconds", {"without": [1.0] * 5, rows.EMPTY: [1.1] * 5, "one hook": [1.2] * 5})
-                + made("single", "wall_seconds", {"one hook": [2.0] * 5}) + made("single", "events", {"one hook": [1000] * 5}))
+                + made("single", "wall_seconds", {"one hook": [2.0] * 5})
+                + made("single", "events", {"one hook": [1000] * 5}))
         self.assertEqual(tables.hits(kept, "single", "vcpu_seconds")[2],
                          "| storm | 1,000 | 500 | 200,000 (200,000 to 200,000) | 100,000 (100,000 to 100,000) |")
 
