@@ -98,7 +98,12 @@ def hits(rows, part, metric, case="one hook"):
                  lines) if lines else []
 
 
-def spread(values, write="{:,.4g}".format):
+def number(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def spread(values, write=number):
+    """Median, least and most."""
     return f"{write(figures.quantile(values, 0.5))} ({write(min(values))} to {write(max(values))})"
 
 
