@@ -26,11 +26,22 @@ double own_seconds() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
+/// What the build made beside this program.
+std::filesystem::path program(const char* name) {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Subject>> Subject::start(const Case& c, const api::ApiCatalogue& catalogue) {
+Result<std::unique_ptr<Subject>> Subject::start(const char* name, const Case& c,
+                                                const api::GuestApis& apis) {
+  const auto store = machine::ImageStore::open();
+  if (!store) return std::unexpected(store.error());
+  auto profile = store->profile(name);
+  if (!profile) return std::unexpected(profile.error());
   machine::GuestRequest request;
-  if (c.plugin == Plugin::empty) request.plugin = GLASSHOOK_EMPTY_PLUGIN;
+  request.name = name;
+  if (c.plugin == Plugin::empty) request.plugin = program("libempty_plugin.so");
   if (c.plugin == Plugin::probe) {
     const auto plugin = machine::plugin_file();
     if (!plugin) return std::unexpected(plugin.error());
@@ -39,9 +50,9 @@ Result<std::unique_ptr<Subject>> Subject::start(const Case& c, const api::ApiCat
   }
   auto guest = machine::start_guest(request, [](std::string_view) {});
   if (!guest) return std::unexpected(guest.error());
-  std::unique_ptr<Subject> subject(new Subject(std::move(*guest)));
+  std::unique_ptr<Subject> subject(new Subject(std::move(*guest), std::move(*profile)));
   if (c.behaviours)
-    if (auto ok = subject->watch(c, catalogue); !ok) return std::unexpected(ok.error());
+    if (auto ok = subject->watch(c, apis); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->find_vcpu(); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->guest_.machine->resume(in(10)); !ok) return std::unexpected(ok.error());
   return subject;
@@ -50,21 +61,27 @@ Result<std::unique_ptr<Subject>> Subject::start(const Case& c, const api::ApiCat
 Result<Taken> Subject::run(const Workload& workload) {
   machine::GuestCommand command;
   command.argv = workload.command;
-  command.copies = {GLASSHOOK_WORKLOAD, GLASSHOOK_WORKLOAD_DYNAMIC};
+  command.directory = profile_.home;
+  if (profile_.runs_windows_programs)
+    command.copies = {program("registry.exe")};
+  else
+    command.copies = {program("workload"), program("workload-dynamic")};
   if (auto ok = guest_.shell->deliver(command); !ok) return std::unexpected(ok.error());
   if (auto pid = guest_.shell->prepare(in(30)); !pid) return std::unexpected(pid.error());
   const double cpu = vcpu_seconds(), own = own_seconds();
-  const std::uint64_t events = events_;
+  events_ = 0;
+  actions_.clear();
   const auto begin = machine::Clock::now();
   if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
   if (auto done = wait(); !done) return std::unexpected(done.error());
   return Taken{.cpu_seconds = vcpu_seconds() - cpu,
                .monitor_seconds = own_seconds() - own,
                .wall_seconds = std::chrono::duration<double>(machine::Clock::now() - begin).count(),
-               .events = events_ - events};
+               .events = events_,
+               .actions = actions_};
 }
 
-Result<> Subject::watch(const Case& c, const api::ApiCatalogue& catalogue) {
+Result<> Subject::watch(const Case& c, const api::GuestApis& apis) {
   auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release());
   if (!probe) return std::unexpected(probe.error());
   monitor::SessionOptions options;
@@ -72,11 +89,17 @@ Result<> Subject::watch(const Case& c, const api::ApiCatalogue& catalogue) {
   options.more_families = c.more_families;
   options.apis = c.apis;
   options.host_id = "bench";
-  auto started = monitor::Session::start(std::move(*probe), catalogue, options,
-                                         [this](const behaviour::Event&) { ++events_; });
+  if (profile_.runs_windows_programs) options.platform = behaviour::Platform::windows;
+  auto started = monitor::Session::start(std::move(*probe), apis, options,
+                                         [this](const behaviour::Event& event) { count(event); });
   if (!started) return std::unexpected(started.error());
   session_ = std::move(*started);
   return {};
+}
+
+void Subject::count(const behaviour::Event& event) {
+  ++events_;
+  ++actions_[std::string(event.action)];
 }
 
 Result<> Subject::find_vcpu() {

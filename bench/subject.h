@@ -3,12 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "api/signature.h"
+#include "api/guest_apis.h"
 #include "behaviour/family.h"
 #include "machine/guest.h"
 #include "monitor/session.h"
@@ -27,8 +28,8 @@ struct Case {
 };
 
 struct Workload {
-  const char* name;
-  std::vector<std::string> command;  ///< in the guest; ./workload and ./workload-dynamic are there
+  std::string name;
+  std::vector<std::string> command;  ///< in the guest; the programs of bench/programs are beside
 };
 
 /// What one run of a workload took.
@@ -37,27 +38,34 @@ struct Taken {
   double monitor_seconds = 0;  ///< processor time of this process, which is the monitor
   double wall_seconds = 0;
   std::uint64_t events = 0;
+  std::map<std::string, std::uint64_t> actions = {};  ///< event.action of those
 };
 
 /// A VM of one case. It lives through all rounds, idle while the others work.
 class Subject {
  public:
-  static Result<std::unique_ptr<Subject>> start(const Case& c, const api::ApiCatalogue& catalogue);
+  /// In that guest; the signatures are borrowed.
+  static Result<std::unique_ptr<Subject>> start(const char* guest, const Case& c,
+                                                const api::GuestApis& apis);
 
   Result<Taken> run(const Workload& workload);
 
  private:
-  explicit Subject(machine::Guest guest) : guest_(std::move(guest)) {}
+  Subject(machine::Guest guest, machine::GuestProfile profile)
+      : guest_(std::move(guest)), profile_(std::move(profile)) {}
 
-  Result<> watch(const Case& c, const api::ApiCatalogue& catalogue);
+  Result<> watch(const Case& c, const api::GuestApis& apis);
+  void count(const behaviour::Event& event);
   Result<> find_vcpu();
   [[nodiscard]] double vcpu_seconds() const;
   Result<> wait();
 
   machine::Guest guest_;
+  machine::GuestProfile profile_;
   std::unique_ptr<monitor::Session> session_;
   std::string statistics_;
   std::uint64_t events_ = 0;
+  std::map<std::string, std::uint64_t> actions_;
 };
 
 }  // namespace glasshook::bench

@@ -1,5 +1,7 @@
 #include "syscall_files.h"
 
+#include <fcntl.h>
+
 #include <array>
 #include <map>
 #include <string>
@@ -14,41 +16,55 @@ namespace {
 using namespace behaviour;  // NOLINT
 
 /// What a system call means to a file monitor.
-enum class Kind : std::uint8_t { open, read, write, close, change };
+enum class Kind : std::uint8_t { open, read, write, close, change, change_open };
+
+// Captures of every hook here.
+enum Word { kNumber, kFirst, kSecond, kThird, kResult, kName };
 
 struct SystemCall {
   std::uint64_t number;  ///< arch/x86/entry/syscalls/syscall_64.tbl
   const char* name;
   Kind kind;
-  const char* path;         ///< register of the name, or null
-  const char* action = "";  ///< of changes
+  const char* path = nullptr;  ///< register of the name, or null
+  const char* action = "";     ///< of changes
+  Word flags = kNumber;        ///< argument with the flags of an open; kNumber: has none
 };
 
+constexpr const char* kMode = "file_permissions_changed";
+constexpr const char* kOwner = "file_owner_changed";
+
 constexpr auto kFileCalls = std::to_array<SystemCall>({
-    {0, "read", Kind::read, nullptr},
-    {1, "write", Kind::write, nullptr},
-    {2, "open", Kind::open, "di"},
-    {3, "close", Kind::close, nullptr},
-    {17, "pread64", Kind::read, nullptr},
-    {18, "pwrite64", Kind::write, nullptr},
-    {19, "readv", Kind::read, nullptr},
-    {20, "writev", Kind::write, nullptr},
+    {0, "read", Kind::read},
+    {1, "write", Kind::write},
+    {2, "open", Kind::open, "di", "", kSecond},
+    {3, "close", Kind::close},
+    {17, "pread64", Kind::read},
+    {18, "pwrite64", Kind::write},
+    {19, "readv", Kind::read},
+    {20, "writev", Kind::write},
     {76, "truncate", Kind::change, "di", "file_truncated"},
+    {77, "ftruncate", Kind::change_open, nullptr, "file_truncated"},
     {82, "rename", Kind::change, "di", "file_renamed"},
     {83, "mkdir", Kind::change, "di", "directory_created"},
     {84, "rmdir", Kind::change, "di", "directory_deleted"},
     {85, "creat", Kind::open, "di"},
     {86, "link", Kind::change, "di", "file_linked"},
     {87, "unlink", Kind::change, "di", "file_deleted"},
-    {88, "symlink", Kind::change, "di", "file_linked"},
-    {90, "chmod", Kind::change, "di", "file_mode_changed"},
-    {92, "chown", Kind::change, "di", "file_owner_changed"},
-    {257, "openat", Kind::open, "si"},
+    {88, "symlink", Kind::change, "si", "file_symlinked"},
+    {90, "chmod", Kind::change, "di", kMode},
+    {91, "fchmod", Kind::change_open, nullptr, kMode},
+    {92, "chown", Kind::change, "di", kOwner},
+    {93, "fchown", Kind::change_open, nullptr, kOwner},
+    {94, "lchown", Kind::change, "di", kOwner},
+    {165, "mount", Kind::change, "si", "filesystem_mounted"},
+    {257, "openat", Kind::open, "si", "", kThird},
     {258, "mkdirat", Kind::change, "si", "directory_created"},
-    {260, "fchownat", Kind::change, "si", "file_owner_changed"},
+    {260, "fchownat", Kind::change, "si", kOwner},
     {263, "unlinkat", Kind::change, "si", "file_deleted"},
     {264, "renameat", Kind::change, "si", "file_renamed"},
-    {268, "fchmodat", Kind::change, "si", "file_mode_changed"},
+    {265, "linkat", Kind::change, "si", "file_linked"},
+    {266, "symlinkat", Kind::change, "dx", "file_symlinked"},
+    {268, "fchmodat", Kind::change, "si", kMode},
     {316, "renameat2", Kind::change, "si", "file_renamed"},
     {437, "openat2", Kind::open, "si"},
 });
@@ -59,11 +75,9 @@ const SystemCall* find(std::uint64_t number) {
   return nullptr;
 }
 
-// Captures of every hook here.
-enum Word { kNumber, kFirst, kResult, kName };
-
 std::vector<hook::Capture> captures(const char* path_register) {
   std::vector<hook::Capture> all = {word("number", "regs->orig_ax"), word("first", "regs->di"),
+                                    word("second", "regs->si"), word("third", "regs->dx"),
                                     word("result", "regs->ax")};
   if (path_register != nullptr)
     all.push_back(string("name", std::string("(char *)regs->") + path_register));
@@ -128,7 +142,9 @@ class SyscallFiles final : public TimedFamily {
     switch (known.kind) {
       case Kind::open: {
         open_[{key, descriptor}] = {++next_file_, name};
-        Event event = make_event("file_opened");
+        // Whether it was there before, the call does not say.
+        const bool creates = (known.flags != kNumber && (call.word(known.flags) & O_CREAT) != 0);
+        Event event = make_event(creates ? "file_created" : "file_opened");
         add_known(event, "file.path", name);
         context.emit(call, std::move(event));
         return;
@@ -155,9 +171,11 @@ class SyscallFiles final : public TimedFamily {
           open_.erase(found);
         }
         return;
-      case Kind::change: {
+      case Kind::change:
+      case Kind::change_open: {
         Event event = make_event(known.action);
-        add_known(event, "file.path", name);
+        add_known(event, "file.path",
+                  known.kind == Kind::change ? name : open_[{key, descriptor}].path);
         context.emit(call, std::move(event));
       }
     }

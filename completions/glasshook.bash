@@ -4,7 +4,7 @@ _glasshook() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     [[ ${COMP_WORDS[i]} == -- ]] && { compopt -o default; return; }
     next="${path:+$path }${COMP_WORDS[i]}"
-    case "$next" in 'run'|'trace'|'watch'|'replay'|'ps'|'maps'|'modules'|'symbols'|'apis'|'apis list'|'apis show'|'apis search'|'image'|'image build'|'image list'|'image rm'|'doctor'|'demo'|'completion'|'version') path=$next ;; esac
+    case "$next" in 'run'|'trace'|'watch'|'replay'|'ps'|'maps'|'modules'|'symbols'|'apis'|'apis list'|'apis show'|'apis search'|'image'|'image build'|'image list'|'image rm'|'doctor'|'demo'|'bench'|'completion'|'version') path=$next ;; esac
   done
   # "--name=value" comes as three words.
   [[ $cur == = ]] && cur= && prev=${COMP_WORDS[COMP_CWORD-1]}
@@ -101,11 +101,14 @@ _glasshook() {
     'doctor:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'demo:--json') compopt -o default; COMPREPLY=(); return ;;
     'demo:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
+    'bench:--out') COMPREPLY=(); return ;;
+    'bench:--docs') compopt -o default; COMPREPLY=(); return ;;
+    'bench:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'completion:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     'version:--color') COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
   esac
   case "$path" in
-    '') words='run trace watch replay ps maps modules symbols apis image doctor demo completion version -h --help --color' ;;
+    '') words='run trace watch replay ps maps modules symbols apis image doctor demo bench completion version -h --help --color' ;;
     'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
     'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
     'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
@@ -124,6 +127,7 @@ _glasshook() {
     'image rm') words='-h --help --color' ;;
     'doctor') words='-h --help --json --color' ;;
     'demo') words='-h --help --json --color linux windows' ;;
+    'bench') words='-h --help --out --docs --report-only --color hit guest files single registry counted-guest counted-files counted-single replay memory start windows scale peers' ;;
     'completion') words='-h --help --color bash zsh fish' ;;
     'version') words='-h --help --color' ;;
   esac

@@ -1,4 +1,4 @@
-// Work to measure inside a guest: workload storm|pipes|cpu|paced COUNT; prints the nanoseconds it took.
+// Work to measure inside a guest: workload storm|pipes|cpu|opens|paced COUNT; prints the nanoseconds it took.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +34,11 @@ static void pipes(long count) {
     if (write(ends[1], &byte, 1) != 1 || read(ends[0], &byte, 1) != 1 || getppid() < 0) abort();
 }
 
+static void open_once(void) {
+  const int fd = open("/etc/passwd", O_RDONLY);
+  if (fd < 0 || close(fd) != 0) abort();
+}
+
 // Opens a file COUNT times a second, for one second; as often as it can when that is less.
 static void paced(long count) {
   const long long begin = now(), end = begin + 1000000000;
@@ -41,8 +46,7 @@ static void paced(long count) {
     const long long due = begin + i * (1000000000 / count), wait = due - now();
     const struct timespec pause = {wait / 1000000000, wait % 1000000000};
     if (wait > 0) nanosleep(&pause, NULL);
-    const int fd = open("/etc/passwd", O_RDONLY);
-    if (fd < 0 || close(fd) != 0) abort();
+    open_once();
   }
 }
 
@@ -77,6 +81,8 @@ int main(int argc, char **argv) {
     storm(count);
   else if (strcmp(argv[1], "pipes") == 0)
     pipes(count);
+  else if (strcmp(argv[1], "opens") == 0)
+    for (long i = 0; i < count; ++i) open_once();
   else if (strcmp(argv[1], "paced") == 0)
     paced(count);
   else

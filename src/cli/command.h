@@ -20,6 +20,7 @@ struct CommandEntry {
 [[nodiscard]] std::span<const CommandEntry> commands();
 
 void add_apis(CommandBuilder program);
+void add_bench(CommandBuilder program);
 void add_completion(CommandBuilder program);
 void add_demo(CommandBuilder program);
 void add_doctor(CommandBuilder program);

@@ -45,7 +45,8 @@ OptionRef CommandBuilder::value(const char* names, std::uint32_t& into, const ch
 
 OptionRef CommandBuilder::values(const char* names, std::vector<std::string>& into,
                                  const char* help, const char* type) const {
-  return OptionRef(*option(names, into, help, type).allow_extra_args(false));
+  const bool positional = names[0] != '-';  // takes words as long as there are any
+  return OptionRef(*option(names, into, help, type).allow_extra_args(positional));
 }
 
 OptionRef CommandBuilder::values(const char* names, std::vector<std::uint32_t>& into,

@@ -57,7 +57,7 @@ class CommandBuilder {
                   const char* type = "TEXT") const;
   OptionRef value(const char* names, std::uint32_t& into, const char* help,
                   const char* type = "N") const;
-  /// An option that may come several times.
+  /// An option that may come several times, or positional words.
   OptionRef values(const char* names, std::vector<std::string>& into, const char* help,
                    const char* type) const;
   OptionRef values(const char* names, std::vector<std::uint32_t>& into, const char* help,

@@ -16,6 +16,7 @@ std::span<const CommandEntry> commands() {
       {"image", add_image},
       {"doctor", add_doctor},
       {"demo", add_demo, kOwnFailure, kOwnFailure},
+      {"bench", add_bench},
       {"completion", add_completion},
       {"version", add_version},
   };
