@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "capture/assembler.h"
+#include "capture/executable.h"
 #include "capture/machine.h"
 #include "capture/program_codec.h"
 #include "capture/random_program.h"
@@ -48,7 +49,7 @@ void run_once(World& world, const Program& program) {
   alignas(8) static std::array<std::byte, kMaxRecordBytes> buffer;
   SavedSlots saved{};
   const RunResult result =
-      run(program, world.cpu, world.environment, saved, RecordHeader{}, buffer);
+      run(Executable(program), world.cpu, world.environment, saved, RecordHeader{}, buffer);
   require(result.record_size <= buffer.size());
   RecordView view;
   if (result.outcome == Outcome::sent || result.outcome == Outcome::budget)
