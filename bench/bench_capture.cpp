@@ -4,6 +4,7 @@
 #include <array>
 
 #include "capture/assembler.h"
+#include "capture/executable.h"
 #include "capture/machine.h"
 #include "capture/merger.h"
 #include "capture/rate_limiter.h"
@@ -42,8 +43,9 @@ class World {
 
 void run_program(benchmark::State& state, std::string_view text) {
   World world;
-  const Program program = assemble(text).value();
-  if (!verify(program, ProgramRole::entry)) return state.SkipWithError("refused");
+  const Program verified = assemble(text).value();
+  if (!verify(verified, ProgramRole::entry)) return state.SkipWithError("refused");
+  const Executable program(verified);
   const RecordHeader header;
   RunResult result;
   for (auto _ : state) {

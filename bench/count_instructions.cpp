@@ -1,4 +1,5 @@
-// One hot path, over and over, for callgrind to count: count_instructions hit|filtered|json TIMES.
+// One hot path, over and over, for callgrind to count: count_instructions hit|filtered|decode|json
+// TIMES.
 // Only the repetitions are counted: valgrind --tool=callgrind --collect-atstart=no.
 #include <fmt/format.h>
 #include <valgrind/callgrind.h>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <string_view>
 
+#include "decoded_call.h"
 #include "hooked_probe.h"
 #include "output/json_line.h"
 #include "output/sample_events.h"
@@ -35,6 +37,14 @@ std::function<void()> path_called(std::string_view name) {
                                                              : hypervisor::probe::filtered());
     return [probe] { probe->call(); };
   }
+  if (name == "decode") {
+    auto call = std::make_shared<monitor::DecodedCall>();
+    return [call] {
+      const std::uint64_t before = call->fields_seen();
+      call->decode();
+      if (call->fields_seen() == before) std::abort();
+    };
+  }
   if (name == "json") {
     auto lines = std::make_shared<output::JsonLines>(output::JsonOptions{});
     return [lines, event = opened_file()] {
@@ -52,7 +62,7 @@ int main(int argc, char** argv) {
   std::from_chars(wanted.data(), wanted.data() + wanted.size(), times);
   const auto path = argc > 1 ? path_called(argv[1]) : nullptr;
   if (!path || times == 0) {
-    fmt::print(stderr, "usage: count_instructions hit|filtered|json TIMES\n");
+    fmt::print(stderr, "usage: count_instructions hit|filtered|decode|json TIMES\n");
     return 2;
   }
   for (unsigned i = 0; i < 100; ++i) path();  // caches and buffers are as they stay

@@ -20,11 +20,11 @@ class HookedProbe {
     for (const char* name : {"home", "user", "documents", "letters", "to-whom-it-may-concern.txt"})
       dentry = kernel_.make_dentry(name, dentry);
     kernel_.arguments({kernel_.make_path(kernel_.root_mount, dentry), 1, 2});
-    auto programs = kernel_.compile(spec);
+    const auto programs = kernel_.compile(spec);
     kernel_.run(programs->entry);  // puts the process's address space into `cpu`
     hook_.id = programs->id;
-    hook_.entry = std::move(programs->entry);
-    hook_.on_return = std::move(programs->on_return);
+    hook_.entry = capture::Executable(programs->entry);
+    if (programs->on_return) hook_.on_return.emplace(*programs->on_return);
     runner_.set_enabled(true);
   }
 

@@ -259,6 +259,7 @@ void Decoder::decode_arguments() {
   else if (known < signature_.parameters.size())
     call_.incomplete.push_back(
         fmt::format("only {} of {} arguments were captured", known, signature_.parameters.size()));
+  call_.arguments.reserve(signature_.parameters.size());
   // Conditions look at the raw values of earlier arguments, so these come first.
   for (std::size_t i = 0; i < signature_.parameters.size(); ++i)
     call_.arguments.push_back(argument(i, i < known ? words : nullptr));
@@ -287,8 +288,9 @@ bool Decoder::is_relevant(const Parameter& parameter) const {
   if (parameter.only_if.parameter.empty()) return true;
   for (std::size_t i = 0; i < call_.arguments.size(); ++i) {
     const Parameter& other = signature_.parameters[i];
+    if (other.name != parameter.only_if.parameter) continue;
     const ValueSet* set = vocabulary_.find_set(other.type.name);
-    if (other.name != parameter.only_if.parameter || !set) continue;
+    if (!set) continue;
     const std::uint64_t value = narrow(other.type, call_.arguments[i].raw);
     return std::ranges::any_of(set->values, [&](const NamedValue& named) {
       return (value & named.mask) == named.value &&

@@ -4,6 +4,7 @@
 
 #include "api/errno.h"
 #include "api/windows_values.h"
+#include "base/plain_text.h"
 #include "base/text.h"
 
 namespace glasshook::api {
@@ -148,10 +149,14 @@ std::string_view enumerator(const ValueSet& set, std::uint64_t value) {
 
 std::string quote(std::string_view bytes, bool cut) {
   std::string text = "\"";
-  while (!bytes.empty()) {
-    const std::size_t plain = std::min(bytes.find_first_of("\"\\"), bytes.size());
-    text += to_printable(bytes.substr(0, plain));
+  while (true) {
+    const std::size_t plain = plain_length(bytes);
+    text += bytes.substr(0, plain);
     bytes.remove_prefix(plain);
+    if (bytes.empty()) break;
+    const std::size_t odd = std::min(bytes.find_first_of("\"\\"), bytes.size());
+    text += to_printable(bytes.substr(0, odd));
+    bytes.remove_prefix(odd);
     if (bytes.empty()) break;
     text += '\\';
     text += bytes.front();

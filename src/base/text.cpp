@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/plain_text.h"
+
 namespace glasshook {
 namespace {
 
@@ -62,12 +64,13 @@ void append_escaped(std::string& out, char32_t c) {
 }  // namespace
 
 bool is_valid_utf8(std::string_view bytes) noexcept {
-  while (!bytes.empty()) {
+  while (true) {
+    bytes.remove_prefix(plain_length(bytes));
+    if (bytes.empty()) return true;
     const std::size_t length = decode_utf8(bytes).length;
     if (length == 0) return false;
     bytes.remove_prefix(length);
   }
-  return true;
 }
 
 std::string to_valid_utf8(std::string_view bytes) {
@@ -87,7 +90,11 @@ std::string to_valid_utf8(std::string_view bytes) {
 std::string to_printable(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size());
-  while (!bytes.empty()) {
+  while (true) {
+    const std::size_t plain = plain_length(bytes);
+    out += bytes.substr(0, plain);
+    bytes.remove_prefix(plain);
+    if (bytes.empty()) return out;
     const Scalar c = decode_utf8(bytes);
     if (c.length == 0)
       append_escaped(out, static_cast<std::uint8_t>(bytes[0]));
@@ -97,7 +104,6 @@ std::string to_printable(std::string_view bytes) {
       out += bytes.substr(0, c.length);
     bytes.remove_prefix(std::max<std::size_t>(c.length, 1));
   }
-  return out;
 }
 
 bool glob_match(std::string_view pattern, std::string_view text) noexcept {

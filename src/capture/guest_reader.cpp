@@ -1,45 +1,61 @@
 #include "capture/guest_reader.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
-#include <bit>
 #include <optional>
 
 namespace glasshook::capture {
 namespace {
 
-std::size_t left_in_page(Gva address) { return kPageSize - address.page_offset(); }
+constexpr std::uint64_t kTableEntries = 512;
 
-/// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`. Whole blocks
-/// are searched in the register that carries them over.
-std::size_t copy_to_nul(std::byte* to, const std::byte* from, std::size_t size) {
-  constexpr std::size_t kBlock = sizeof(__m128i);
-  std::size_t done = 0;
-  for (; done + kBlock <= size; done += kBlock) {
-    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + done));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + done), block);
-    const int nuls = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
-    if (nuls != 0) return done + static_cast<std::size_t>(std::countr_zero(unsigned(nuls)));
-  }
-  for (; done < size; ++done) {
-    to[done] = from[done];
-    if (to[done] == std::byte{0}) break;
-  }
-  return done;
+/// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
+std::uint64_t load_entry(const std::byte* entry) {
+  return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(entry), __ATOMIC_RELAXED);
 }
 
 }  // namespace
 
-const std::byte* GuestReader::translate(Gva page, Space space) const noexcept {
-  // Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
-  const auto read_entry = [this](Gpa entry) -> std::optional<std::uint64_t> {
+bool GuestReader::translate(Gva page, Space space) noexcept {
+  const auto number = static_cast<std::size_t>(space);
+  Region& region = regions_[number][page.value / kRegionSize % kCachedRegions];
+  const bool known = region.begin == (page.value & ~(kRegionSize - 1));
+  const std::byte* host = known ? region.find(ram_, page) : walk(page, number, region);
+  if (host == nullptr) return false;
+  const std::size_t slot = slot_of(page);
+  keys_[number][slot] = page.value;
+  distances_[number][slot] = reinterpret_cast<std::uintptr_t>(host) - page.value;
+  return true;
+}
+
+const std::byte* GuestReader::Region::find(const GuestRam& ram, Gva page) const noexcept {
+  constexpr std::uint64_t kPresent = 1;
+  if (table == nullptr) return reinterpret_cast<const std::byte*>(page.value + distance);
+  const std::uint64_t entry =
+      load_entry(table + page.value / kPageSize % kTableEntries * sizeof entry);
+  return (entry & kPresent) == 0 ? nullptr : ram.at(Gpa{entry & kCr3RootMask}, kPageSize);
+}
+
+const std::byte* GuestReader::walk(Gva page, std::size_t space, Region& region) const noexcept {
+  Gpa last;  // entry that was read
+  const auto read_entry = [&](Gpa entry) -> std::optional<std::uint64_t> {
+    last = entry;
     const std::byte* host = ram_.at(entry, sizeof(std::uint64_t));
     if (host == nullptr) return std::nullopt;
-    return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(host), __ATOMIC_RELAXED);
+    return load_entry(host);
   };
-  const auto found = walk_page_tables(spaces_[static_cast<std::size_t>(space)], page, read_entry);
-  return found ? ram_.at(found->gpa, kPageSize) : nullptr;
+  const auto found = walk_page_tables(spaces_[space], page, read_entry);
+  if (!found) return nullptr;
+  const std::byte* host = ram_.at(found->gpa, kPageSize);
+  const std::uint64_t in_region = page.value % kRegionSize;
+  if (found->page_size == kPageSize) {
+    region.table = ram_.at(last.page(), kPageSize);
+    region.begin = page.value - in_region;
+  } else if (ram_.at(Gpa{found->gpa.value - in_region}, kRegionSize) != nullptr) {
+    region.table = nullptr;
+    region.distance = reinterpret_cast<std::uintptr_t>(host) - page.value;
+    region.begin = page.value - in_region;
+  }
+  return host;
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

@@ -1,7 +1,11 @@
 // Reads of guest virtual memory for one run of a capture program.
 #pragma once
 
+#include <emmintrin.h>
+
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -20,7 +24,11 @@ namespace glasshook::capture {
 class GuestReader {
  public:
   GuestReader(const GuestRam& ram, AddressSpace current, AddressSpace kernel) noexcept
-      : ram_(ram), spaces_{current, kernel} {}
+      : ram_(ram), spaces_{current, kernel} {
+    for (auto& keys : keys_) keys.fill(kUnused);
+    for (auto& regions : regions_)
+      for (Region& region : regions) region.begin = kUnused;
+  }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
   [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
@@ -30,6 +38,18 @@ class GuestReader {
     const std::byte* host = host_address(from, space);
     if (host == nullptr) return false;
     copy_small(&out, host, size);
+    return true;
+  }
+
+  /// Eight bytes of a page that was looked at before; false when it was not, and then load() tells.
+  [[nodiscard]] bool load_known_word(Gva from, Space space, std::uint64_t& out) const noexcept {
+    const auto number = static_cast<std::size_t>(space);
+    const std::size_t slot = slot_of(from);
+    // A word that reaches into the next page asks for that page's key, which never lies in this
+    // slot.
+    if (keys_[number][slot] != (from + (sizeof out - 1)).page().value) return false;
+    std::memcpy(&out, reinterpret_cast<const std::byte*>(from.value + distances_[number][slot]),
+                sizeof out);
     return true;
   }
 
@@ -43,6 +63,19 @@ class GuestReader {
     bool faulted = false;     ///< ended by an unreadable page
   };
 
+  /// Copies a string of at most `max` bytes and its NUL when it lies in a page that was looked at
+  /// before. False when it does not, or has no NUL in that many bytes; then copy_string() tells.
+  [[nodiscard]] bool copy_known_string(Gva from, Space space, std::byte* out, std::size_t max,
+                                       std::size_t& length) const noexcept {
+    const auto number = static_cast<std::size_t>(space);
+    const std::size_t slot = slot_of(from);
+    if (keys_[number][slot] != from.page().value) return false;
+    const auto* host = reinterpret_cast<const std::byte*>(from.value + distances_[number][slot]);
+    const std::size_t piece = std::min<std::size_t>(max + 1, left_in_page(from));
+    length = copy_to_nul(out, host, piece);
+    return length < piece;
+  }
+
   /// Copies until a NUL is in `out`, `out` is full or memory ends. Bytes of `out` after the text
   /// may be overwritten.
   [[nodiscard]] Text copy_string(Gva from, Space space, std::span<std::byte> out) noexcept;
@@ -51,7 +84,19 @@ class GuestReader {
   [[nodiscard]] Text copy_utf16(Gva from, Space space, std::span<std::byte> out) noexcept;
 
  private:
-  static constexpr std::size_t kCachedPages = 16;
+  static constexpr std::size_t kCachedPages = 8;  ///< of each space
+  static constexpr std::size_t kCachedRegions = 4;
+  static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
+  static constexpr std::uint64_t kUnused = 1;                    ///< no page's address
+
+  /// What is known about a run of addresses that one table, or one entry of the next, maps.
+  struct Region {
+    std::uint64_t begin;
+    const std::byte* table;   ///< of its pages; nullptr when they lie side by side, then
+    std::uintptr_t distance;  ///< from guest to host addresses, modulo 2^64
+
+    [[nodiscard]] const std::byte* find(const GuestRam& ram, Gva page) const noexcept;
+  };
 
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
@@ -69,26 +114,53 @@ class GuestReader {
     }
   }
 
-  /// Where the byte lies in this process; the rest of its page follows. nullptr on a fault.
-  [[nodiscard]] const std::byte* host_address(Gva address, Space space) noexcept {
-    const auto number = static_cast<std::uint64_t>(space);
-    const std::uint64_t key = address.page().value | number << 1 | 1;
-    const std::size_t slot = (address.value / kPageSize + number * kCachedPages / 2) % kCachedPages;
-    if (keys_[slot] != key) {
-      const std::byte* page = translate(address.page(), space);
-      if (page == nullptr) return nullptr;
-      keys_[slot] = key;
-      pages_[slot] = page;
-    }
-    return pages_[slot] + address.page_offset();
+  [[nodiscard]] static std::size_t left_in_page(Gva address) noexcept {
+    return kPageSize - address.page_offset();
   }
 
-  [[nodiscard]] const std::byte* translate(Gva page, Space space) const noexcept;
+  /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`. Whole blocks
+  /// are searched in the register that carries them over.
+  static std::size_t copy_to_nul(std::byte* to, const std::byte* from, std::size_t size) noexcept {
+    constexpr std::size_t kBlock = sizeof(__m128i);
+    std::size_t done = 0;
+    for (; done + kBlock <= size; done += kBlock) {
+      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + done));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + done), block);
+      const int nuls = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
+      if (nuls != 0) return done + static_cast<std::size_t>(std::countr_zero(unsigned(nuls)));
+    }
+    for (; done < size; ++done) {
+      to[done] = from[done];
+      if (to[done] == std::byte{0}) break;
+    }
+    return done;
+  }
+
+  /// Neighbouring pages have different slots.
+  [[nodiscard]] static std::size_t slot_of(Gva address) noexcept {
+    return address.value / kPageSize % kCachedPages;
+  }
+
+  /// Where the byte lies in this process; the rest of its page follows. nullptr on a fault.
+  [[nodiscard]] const std::byte* host_address(Gva address, Space space) noexcept {
+    const auto number = static_cast<std::size_t>(space);
+    const std::size_t slot = slot_of(address);
+    if (keys_[number][slot] != address.page().value && !translate(address.page(), space))
+      return nullptr;
+    return reinterpret_cast<const std::byte*>(address.value + distances_[number][slot]);
+  }
+
+  /// Remembers where the page is; false on a fault.
+  [[nodiscard]] bool translate(Gva page, Space space) noexcept;
+  /// Where a page is, from the root; fills `region` when that can be.
+  [[nodiscard]] const std::byte* walk(Gva page, std::size_t space, Region& region) const noexcept;
 
   const GuestRam& ram_;
   std::array<AddressSpace, 2> spaces_;
-  std::array<std::uint64_t, kCachedPages> keys_{};  ///< page address, space and a 1; 0: unused
-  std::array<const std::byte*, kCachedPages> pages_;
+  std::array<std::array<std::uint64_t, kCachedPages>, 2> keys_;  ///< addresses of pages
+  /// From guest to host addresses, modulo 2^64.
+  std::array<std::array<std::uintptr_t, kCachedPages>, 2> distances_;
+  std::array<std::array<Region, kCachedRegions>, 2> regions_;
 };
 
 }  // namespace glasshook::capture

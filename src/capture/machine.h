@@ -1,4 +1,4 @@
-// The interpreter that runs verified capture programs inside a probe. It never allocates, locks
+// Runs verified capture programs (see executable.h) inside a probe. It never allocates, locks
 // or throws, and it ends after at most (back_jumps + 1) * code.size() instructions.
 #pragma once
 
@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxMatchBytes = 4096;  ///< longest text a suffix 
 /// Bytes that match_string may look at in one run; beyond it the run ends as `budget`.
 inline constexpr std::size_t kMaxMatchWork = 65536;
 
+class Executable;
 class SetTable;
 class RateLimiterTable;
 
@@ -61,11 +62,12 @@ struct RunResult {
   std::uint32_t record_size = 0;  ///< bytes in the buffer when sent or budget
 };
 
-/// Runs `program` (which must have passed verify()). `buffer` (>= kMaxRecordBytes, 8-aligned)
+/// Runs `program`. `buffer` (>= kMaxRecordBytes, 8-aligned)
 /// receives header and fields; the caller has filled kind, hook, vcpu, timestamp and call of
-/// `header` and sets the sequence when it commits. `saved` is read by return programs and written
-/// by entry programs.
-RunResult run(const Program& program, const CpuState& cpu, const Environment& environment,
+/// `header` and sets the sequence when it commits (the timestamp may be missing when the program
+/// does not use it, see Executable::uses_time). `saved` is read by return programs and written by
+/// entry programs.
+RunResult run(const Executable& program, const CpuState& cpu, const Environment& environment,
               SavedSlots& saved, const RecordHeader& header, std::span<std::byte> buffer) noexcept;
 
 }  // namespace glasshook::capture

@@ -50,7 +50,8 @@ bool RingProducer::push(std::span<std::byte> record) noexcept {
   const std::uint64_t at = head_ & (data_size_ - 1);
   const std::size_t before_wrap = std::min<std::uint64_t>(record.size(), data_size_ - at);
   std::memcpy(data_ + at, record.data(), before_wrap);
-  std::memcpy(data_, record.data() + before_wrap, record.size() - before_wrap);
+  if (before_wrap < record.size()) [[unlikely]]
+    std::memcpy(data_, record.data() + before_wrap, record.size() - before_wrap);
   head_ += record.size();
   header_->head.store(head_, std::memory_order_release);
   header_->pushed.store(++pushed_, std::memory_order_relaxed);

@@ -19,7 +19,9 @@ Event ApiEvents::make(const TracedCall& traced) {
   const api::ApiCall& call = made.api;
   const api::Signature& shown = *traced.hook.shown;
   const auto& names = argument_names(*call.signature);
+  constexpr std::size_t kOtherFields = 10;
   Event event;
+  event.fields.reserve(names.size() + kOtherFields);
   event.action = "api_called";
   event.category = "api";
   event.time = made.began;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/base64.h"
+#include "base/plain_text.h"
 #include "base/text.h"
 
 namespace glasshook::output {
@@ -23,13 +24,22 @@ class JsonWriter : public rapidjson::Writer<rapidjson::StringBuffer> {
  public:
   using Base::Base;
 
-  void key(std::string_view name) { Base::Key(name.data(), size(name)); }
-  void text(std::string_view valid_utf8) { Base::String(valid_utf8.data(), size(valid_utf8)); }
+  void key(std::string_view name) { text(name); }
+  void text(std::string_view valid_utf8) {
+    if (is_plain_text(valid_utf8))
+      plain(valid_utf8);
+    else
+      Base::String(valid_utf8.data(), size(valid_utf8));
+  }
 
   /// A string of any bytes; what is not UTF-8 becomes U+FFFD. False when that was needed.
   bool bytes(std::string_view any) {
-    if (is_ascii(any) || is_valid_utf8(any)) {
-      text(any);
+    if (is_plain_text(any)) {
+      plain(any);
+      return true;
+    }
+    if (is_valid_utf8(any)) {
+      Base::String(any.data(), size(any));
       return true;
     }
     text(to_valid_utf8(any));
@@ -65,16 +75,13 @@ class JsonWriter : public rapidjson::Writer<rapidjson::StringBuffer> {
     return static_cast<rapidjson::SizeType>(text.size());
   }
 
-  static bool is_ascii(std::string_view text) {
-    std::uint64_t seen = 0;
-    std::size_t i = 0;
-    for (; i + 8 <= text.size(); i += 8) {
-      std::uint64_t eight;
-      std::memcpy(&eight, text.data() + i, 8);
-      seen |= eight;
-    }
-    for (; i < text.size(); ++i) seen |= static_cast<unsigned char>(text[i]);
-    return (seen & 0x8080'8080'8080'8080) == 0;
+  /// A key or a string without anything to escape.
+  void plain(std::string_view text) {
+    Base::Prefix(rapidjson::kStringType);
+    char* out = os_->Push(text.size() + 2);
+    *out = '"';
+    std::memcpy(out + 1, text.data(), text.size());
+    out[text.size() + 1] = '"';
   }
 };
 

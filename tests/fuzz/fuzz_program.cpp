@@ -1,16 +1,19 @@
 // Programs from hostile bytes over hostile memory: whatever verify() accepts runs, ends and leaves
-// a well-formed record inside its buffer. Input: memory seed (4 bytes), program bytes.
+// a well-formed record inside its buffer, the same when it is spread over more steps. Input: memory
+// seed (4 bytes), program bytes.
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>
 
 #include "capture/assembler.h"
+#include "capture/executable.h"
 #include "capture/machine.h"
 #include "capture/program_codec.h"
 #include "capture/random_program.h"
 #include "capture/rate_limiter.h"
 #include "capture/set_table.h"
+#include "capture/spread_program.h"
 #include "memory/test_guest.h"
 
 using namespace glasshook;           // NOLINT
@@ -44,15 +47,26 @@ struct World {
   }
 };
 
-void run_once(World& world, const Program& program) {
-  alignas(8) static std::array<std::byte, kMaxRecordBytes> buffer;
+using Buffer = std::array<std::byte, kMaxRecordBytes>;
+
+RunResult run_into(World& world, const Program& program, Buffer& buffer) {
   SavedSlots saved{};
-  const RunResult result =
-      run(program, world.cpu, world.environment, saved, RecordHeader{}, buffer);
+  return run(Executable(program), world.cpu, world.environment, saved, RecordHeader{}, buffer);
+}
+
+void run_once(World& world, const Program& program) {
+  alignas(8) static Buffer buffer, again;
+  const RunResult result = run_into(world, program, buffer);
   require(result.record_size <= buffer.size());
   RecordView view;
   if (result.outcome == Outcome::sent || result.outcome == Outcome::budget)
     require(RecordView::parse(std::span{buffer}.first(result.record_size), view));
+  // Instructions that are done in one step do the same as these one by one.
+  if (has_memory(program)) return;
+  const RunResult spread_result = run_into(world, spread(program), again);
+  require(spread_result.outcome == result.outcome);
+  require(spread_result.record_size == result.record_size);
+  require(std::equal(again.begin(), again.begin() + result.record_size, buffer.begin()));
 }
 
 }  // namespace

@@ -107,14 +107,14 @@ Result<> KvmProbe::set_kernel_space(AddressSpace space) {
 Result<> KvmProbe::set_return_thunks(std::vector<Gva>) { return {}; }
 
 Result<> KvmProbe::set_context_program(capture::Program program) {
-  runner_->set_context_program(std::move(program));
+  runner_->set_context_program(program);
   return {};
 }
 
 Result<> KvmProbe::load(HookPrograms hook) {
   if (hook.on_return)
     return fail(ErrorCode::unsupported, "hardware breakpoints do not show when a function returns");
-  return hooks_.load(std::move(hook));
+  return hooks_.load(hook);
 }
 
 Result<> KvmProbe::unload(HookId id) { return hooks_.unload(id); }

@@ -34,13 +34,14 @@ bool CallTable::is_restart(const FrameKey& key, const HookSlot* hook,
 std::size_t CallTable::give_up(const FrameKey& key, const HookSlot* hook,
                                std::uint64_t return_address, GivenUp& given_up) noexcept {
   Bucket& bucket = bucket_of(key);
+  if (bucket.empty()) return 0;
   const BucketLock lock(bucket);
   std::size_t gone = 0;
   for (std::size_t i = 0; i < bucket.used;) {
     const PendingCall& c = bucket.calls[i];
     if (c.key == key && (c.hook == hook || c.return_address != return_address)) {
       given_up[gone++] = c;
-      bucket.calls[i] = bucket.calls[--bucket.used];
+      bucket.remove(i);
     } else {
       ++i;
     }
@@ -52,7 +53,8 @@ std::optional<PendingCall> CallTable::add(const PendingCall& call) noexcept {
   Bucket& bucket = bucket_of(call.key);
   const BucketLock lock(bucket);
   if (bucket.used < kWays) {
-    bucket.calls[bucket.used++] = call;
+    bucket.calls[bucket.used] = call;
+    bucket.used.store(bucket.used + 1, std::memory_order_release);
     return std::nullopt;
   }
   PendingCall& oldest =
@@ -68,13 +70,14 @@ void CallTable::drop_inactive() noexcept {
       if (bucket.calls[i].hook->active.load(std::memory_order_relaxed))
         ++i;
       else
-        bucket.calls[i] = bucket.calls[--bucket.used];
+        bucket.remove(i);
     }
   }
 }
 
 bool CallTable::has(const FrameKey& key) noexcept {
   Bucket& bucket = bucket_of(key);
+  if (bucket.empty()) return false;
   const BucketLock lock(bucket);
   return std::any_of(bucket.calls.begin(), bucket.calls.begin() + bucket.used,
                      [&](const PendingCall& c) { return c.key == key; });
@@ -91,14 +94,15 @@ std::size_t CallTable::take(const FrameKey& key, std::uint64_t return_address,
       const bool returns_here = c.return_address == 0 || c.return_address == return_address;
       if (c.key == key && returns_here) {
         out[taken++] = c;
-        bucket.calls[i] = bucket.calls[--bucket.used];
+        bucket.remove(i);
       } else {
         ++i;
       }
     }
   }
-  std::sort(out.begin(), out.begin() + taken,
-            [](const PendingCall& a, const PendingCall& b) { return a.call > b.call; });
+  if (taken > 1)
+    std::sort(out.begin(), out.begin() + taken,
+              [](const PendingCall& a, const PendingCall& b) { return a.call > b.call; });
   return taken;
 }
 

@@ -15,8 +15,10 @@ namespace glasshook::hypervisor::probe {
 /// Names a stack frame: a `ret` that runs with the same stack pointer in the same address space as
 /// a function's entry returns from that function. Kernel stacks are unique by address alone.
 struct FrameKey {
-  std::uint64_t space = 0;  ///< page-table root without the isolation bit; 0 for kernel stacks
-  std::uint64_t stack = 0;  ///< RSP
+  std::uint64_t space;  ///< page-table root without the isolation bit; 0 for kernel stacks
+  std::uint64_t stack;  ///< RSP
+
+  [[nodiscard]] bool is_kernel() const { return Gva{stack}.is_kernel(); }
 
   static FrameKey of(const capture::CpuState& cpu) {
     const std::uint64_t rsp = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
@@ -25,16 +27,16 @@ struct FrameKey {
   bool operator==(const FrameKey&) const = default;
 };
 
-/// A call in flight.
+/// A call in flight. Without initial values, so that a hit does not clear arrays of them.
 struct PendingCall {
   FrameKey key;
-  HookSlot* hook = nullptr;
-  std::uint64_t call = 0;         ///< id in the records; also tells which of two is older
-  std::uint64_t fingerprint = 0;  ///< of the general registers at entry
+  HookSlot* hook;
+  std::uint64_t call;         ///< id in the records; also tells which of two is older
+  std::uint64_t fingerprint;  ///< of the general registers at entry, of user-mode code; else 0
   /// Where the call returns to, of user-mode code: a program can leave a frame without returning
   /// (longjmp, an exception, the end of a thread), and another call can use it. 0: not looked at.
-  std::uint64_t return_address = 0;
-  capture::SavedSlots saved{};
+  std::uint64_t return_address;
+  capture::SavedSlots saved;
 };
 
 /// A fixed-size hash table with a small lock a bucket, so that vCPUs do not meet. A full bucket
@@ -77,8 +79,17 @@ class CallTable {
  private:
   struct alignas(64) Bucket {
     std::atomic_flag lock = ATOMIC_FLAG_INIT;
-    std::uint8_t used = 0;
+    /// Written under the lock. A frame's calls are its own guest thread's, which sees what it did.
+    std::atomic<std::uint8_t> used{0};
     std::array<PendingCall, kWays> calls;
+
+    [[nodiscard]] bool empty() const noexcept { return used.load(std::memory_order_acquire) == 0; }
+    /// Removes a call; the last one takes its place.
+    void remove(std::size_t i) noexcept {
+      const std::uint8_t last = used.load(std::memory_order_relaxed) - 1;
+      if (i != last) calls[i] = calls[last];
+      used.store(last, std::memory_order_release);
+    }
   };
   class BucketLock;
 

@@ -64,17 +64,17 @@ void HitRunner::forget_counts() noexcept {
   }
 }
 
-void HitRunner::set_context_program(capture::Program program) {
+void HitRunner::set_context_program(const capture::Program& program) {
   const std::lock_guard lock(contexts_mutex_);
-  contexts_.push_back(std::make_unique<capture::Program>(std::move(program)));
+  contexts_.push_back(std::make_unique<capture::Executable>(program));
   context_.store(contexts_.back().get(), std::memory_order_release);
 }
 
 capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
-                                           const capture::Program& program,
+                                           const capture::Executable& program,
                                            const capture::CpuState& cpu, capture::SavedSlots& saved,
                                            capture::RecordHeader header) noexcept {
-  header.timestamp = ticks();
+  if (program.uses_time()) header.timestamp = ticks();
   const capture::RunResult result =
       capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
   if (result.outcome == capture::Outcome::budget) count(vcpu.probe->budget);
@@ -88,7 +88,6 @@ capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
 
 std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) const noexcept {
   const Gva stack{cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)]};
-  if (stack.is_kernel()) return 0;
   capture::GuestReader reader(*environment_.ram, cpu.space, environment_.kernel_space);
   std::uint64_t address = 0;
   return reader.load(stack, sizeof address, capture::Space::current, address) ? address : 0;
@@ -99,11 +98,19 @@ void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interru
     return;
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   HookCell& cell = vcpu.hooks[hook.id.value];
-  PendingCall call{.key = FrameKey::of(cpu), .hook = &hook};
+  PendingCall call{.key = FrameKey::of(cpu),
+                   .hook = &hook,
+                   .call = 0,
+                   .fingerprint = 0,
+                   .return_address = 0,
+                   .saved = {}};
   if (hook.on_return) {
-    call.fingerprint = fingerprint_of(cpu);
-    if (interrupted && calls_.is_restart(call.key, &hook, call.fingerprint)) return;
-    call.return_address = return_address(cpu);
+    // The kernel's entries do not fault, and it does not leave frames behind.
+    if (!call.key.is_kernel()) {
+      call.fingerprint = fingerprint_of(cpu);
+      if (interrupted && calls_.is_restart(call.key, &hook, call.fingerprint)) return;
+      call.return_address = return_address(cpu);
+    }
     CallTable::GivenUp given_up;
     const std::size_t n = calls_.give_up(call.key, &hook, call.return_address, given_up);
     for (std::size_t i = 0; i < n; ++i) report_given_up(vcpu, given_up[i]);
@@ -141,11 +148,12 @@ void HitRunner::leave(const capture::CpuState& cpu) noexcept {
   const FrameKey key = FrameKey::of(cpu);
   if (!calls_.has(key)) return;
   std::array<PendingCall, CallTable::kMaxNested> ended;
-  const std::size_t n = calls_.take(key, return_address(cpu), ended);
+  const std::uint64_t returns_to = key.is_kernel() ? 0 : return_address(cpu);
+  const std::size_t n = calls_.take(key, returns_to, ended);
   for (std::size_t i = 0; i < n; ++i) run_return(ended[i], cpu);
 }
 
-void HitRunner::run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept {
+void HitRunner::run_return(PendingCall& call, const capture::CpuState& cpu) noexcept {
   if (!call.hook->active.load(std::memory_order_relaxed)) return;
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   HookCell& cell = vcpu.hooks[call.hook->id.value];
@@ -154,8 +162,7 @@ void HitRunner::run_return(const PendingCall& call, const capture::CpuState& cpu
   header.hook = call.hook->id.value;
   header.vcpu = cpu.vcpu;
   header.call = call.call;
-  capture::SavedSlots saved = call.saved;
-  const auto result = run_and_push(vcpu, nullptr, *call.hook->on_return, cpu, saved, header);
+  const auto result = run_and_push(vcpu, nullptr, *call.hook->on_return, cpu, call.saved, header);
   count(cell.returned);
   if (result.outcome == capture::Outcome::stopped) count(cell.filtered);
 }
@@ -166,7 +173,7 @@ std::uint32_t HitRunner::run_context(Vcpu& vcpu, const capture::CpuState& cpu) n
   header.vcpu = cpu.vcpu;
   header.size = sizeof header;
   std::memcpy(vcpu.buffer.data(), &header, sizeof header);
-  const capture::Program* program = context_.load(std::memory_order_acquire);
+  const capture::Executable* program = context_.load(std::memory_order_acquire);
   if (program == nullptr) return sizeof header;
   capture::SavedSlots saved{};
   const auto result = capture::run(*program, cpu, environment_, saved, header, vcpu.buffer);

@@ -35,7 +35,7 @@ class HitRunner {
   /// A `ret` of hooked code runs: ends the armed calls of this frame.
   void leave(const capture::CpuState& cpu) noexcept;
 
-  void set_context_program(capture::Program program);
+  void set_context_program(const capture::Program& program);
   /// Captures who runs into `out`; the bytes written (0 without a context program).
   std::uint32_t capture_context(const capture::CpuState& cpu, std::span<std::byte> out) noexcept;
   /// Sends a code_page record: context fields and `words` (see CodePageWord).
@@ -67,21 +67,21 @@ class HitRunner {
   /// read at all costs two seconds in twelve.
   void wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept;
   std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
-  void run_return(const PendingCall& call, const capture::CpuState& cpu) noexcept;
-  /// Where user code in this frame returns to; 0 for the kernel's, or when that is unreadable.
+  void run_return(PendingCall& call, const capture::CpuState& cpu) noexcept;
+  /// Where user code in this frame returns to; 0 when that is unreadable.
   [[nodiscard]] std::uint64_t return_address(const capture::CpuState& cpu) const noexcept;
   /// Says that a call will not return.
   void report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept;
-  capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Program& program,
+  capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Executable& program,
                                   const capture::CpuState& cpu, capture::SavedSlots& saved,
                                   capture::RecordHeader header) noexcept;
 
   SharedRegion region_;
   const capture::Environment& environment_;
   std::atomic<bool> enabled_{false};
-  std::atomic<const capture::Program*> context_{nullptr};
+  std::atomic<const capture::Executable*> context_{nullptr};
   std::mutex contexts_mutex_;
-  std::vector<std::unique_ptr<capture::Program>> contexts_;  ///< the last is in use
+  std::vector<std::unique_ptr<capture::Executable>> contexts_;  ///< the last is in use
   CallTable calls_;
   std::vector<Vcpu> vcpus_;
 };

@@ -4,7 +4,7 @@
 
 namespace glasshook::hypervisor::probe {
 
-Result<> HookTable::load(HookPrograms hook) {
+Result<> HookTable::load(const HookPrograms& hook) {
   if (hook.id.value >= kMaxHooks)
     return fail(ErrorCode::limit, "hook {} is beyond the {} a probe holds", hook.id.value,
                 kMaxHooks);
@@ -13,8 +13,8 @@ Result<> HookTable::load(HookPrograms hook) {
     return fail(ErrorCode::invalid_argument, "hook {} is loaded already", hook.id.value);
   auto slot = std::make_shared<HookSlot>();
   slot->id = hook.id;
-  slot->entry = std::move(hook.entry);
-  slot->on_return = std::move(hook.on_return);
+  slot->entry = capture::Executable(hook.entry);
+  if (hook.on_return) slot->on_return.emplace(*hook.on_return);
   slots_[hook.id.value] = std::move(slot);
   return {};
 }

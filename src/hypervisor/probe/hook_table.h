@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "capture/program.h"
+#include "capture/executable.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/probe/shared_region.h"
 
@@ -17,8 +17,8 @@ namespace glasshook::hypervisor::probe {
 /// until HookTable::collect(): vCPU threads may hold a pointer until then.
 struct HookSlot {
   HookId id;
-  capture::Program entry;
-  std::optional<capture::Program> on_return;
+  capture::Executable entry;
+  std::optional<capture::Executable> on_return;
   std::atomic<bool> active{true};
 };
 
@@ -26,7 +26,7 @@ struct HookSlot {
 class HookTable {
  public:
   /// Stores verified programs. Fails when the id is out of range or taken.
-  Result<> load(HookPrograms hook);
+  Result<> load(const HookPrograms& hook);
   Result<> unload(HookId id);
   void unload_all();
 

@@ -98,11 +98,11 @@ Result<> QemuProbe::set_kernel_entries(const KernelEntries& entries) {
 }
 
 Result<> QemuProbe::set_context_program(capture::Program program) {
-  runner_.set_context_program(std::move(program));
+  runner_.set_context_program(program);
   return {};
 }
 
-Result<> QemuProbe::load(HookPrograms hook) { return hooks_.load(std::move(hook)); }
+Result<> QemuProbe::load(HookPrograms hook) { return hooks_.load(hook); }
 
 Result<> QemuProbe::unload(HookId id) { return hooks_.unload(id); }
 

@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "base/plain_text.h"
+
 namespace glasshook {
 namespace {
 
@@ -97,6 +99,31 @@ TEST(EditDistance, CountsChangesAndSwaps) {
   EXPECT_EQ(edit_distance("open", "opens", 9), 1u);
   EXPECT_EQ(edit_distance("kitten", "sitting", 9), 3u);
   EXPECT_EQ(edit_distance("", "abc", 9), 3u);
+}
+
+TEST(PlainText, FindsEveryByteThatIsNotAtEveryPlace) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool plain = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+    EXPECT_EQ(is_plain(static_cast<unsigned char>(byte)), plain);
+    for (std::size_t size = 1; size <= 25; ++size)
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string text(size, at % 2 == 0 ? ' ' : '~');
+        text[at] = static_cast<char>(byte);
+        EXPECT_EQ(plain_length(text), plain ? size : at) << byte << " at " << at << " of " << size;
+        EXPECT_EQ(is_plain_text(text), plain) << byte << " at " << at << " of " << size;
+      }
+  }
+  EXPECT_EQ(plain_length(""), 0u);
+  EXPECT_TRUE(is_plain_text(""));
+}
+
+TEST(PlainText, AllOfItStaysAsItIs) {
+  std::string text;
+  for (int byte = 0; byte < 128; ++byte)
+    if (is_plain(static_cast<unsigned char>(byte))) text += static_cast<char>(byte);
+  EXPECT_EQ(to_printable(text), text);
+  EXPECT_EQ(to_valid_utf8(text), text);
+  EXPECT_TRUE(is_valid_utf8(text));
 }
 
 TEST(EditDistance, StopsCountingAtTheLimit) {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "capture/assembler.h"
+#include "capture/executable.h"
 #include "capture/machine.h"
 #include "capture/rate_limiter.h"
 #include "capture/record.h"
@@ -51,8 +52,8 @@ class MachineTest : public ::testing::Test {
 
   RunResult run_program(const Program& program) {
     buffer.fill(std::byte{0xee});
-    const RunResult result =
-        run(program, cpu, environment, saved, header, std::span{buffer}.first(kMaxRecordBytes));
+    const RunResult result = run(Executable(program), cpu, environment, saved, header,
+                                 std::span{buffer}.first(kMaxRecordBytes));
     for (std::size_t i = kMaxRecordBytes; i < buffer.size(); ++i)
       EXPECT_EQ(buffer[i], std::byte{0xee}) << "written behind the buffer";
     if (result.outcome == Outcome::sent || result.outcome == Outcome::budget) {

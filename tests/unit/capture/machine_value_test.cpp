@@ -129,6 +129,51 @@ TEST_F(MachineValueTest, ManyPagesDoNotConfuseTheTranslationCache) {
             kPages * (kPages + 1));
 }
 
+TEST_F(MachineValueTest, PagesOfOneTableAreToldApart) {
+  // The second and third page are found by the table of the first.
+  guest.store(first_page, std::uint64_t{1});
+  guest.store(second_page, std::uint64_t{2});
+  EXPECT_EQ(value_of("move r1, 0x400000\n load_memory r0, [r1], 8\n"
+                     "load_memory r2, [r1 + 4096], 8\n shift_left r2, 8\n add r0, r2\n"
+                     "load_memory r2, [r1 + 8192], 8\n add r0, r2\n"
+                     "jump_fault fault\n jump end\nfault:\n add r0, 0x10000\nend:\n"),
+            0x10201u)
+      << "the third is not there";
+  guest.map(cpu.space, kText + 2 * kPageSize, Gpa{1ull << 40});
+  EXPECT_EQ(value_of("move r1, 0x400000\n load_memory r0, [r1], 8\n"
+                     "load_memory r2, [r1 + 8192], 8\n"
+                     "jump_fault fault\n jump end\nfault:\n add r0, 0x10000\nend:\n"),
+            0x10001u)
+      << "the third lies beyond RAM";
+}
+
+TEST_F(MachineValueTest, LargePagesAreOnePiece) {
+  guest.map(cpu.space, Gva{0x20'0000}, Gpa{0x20'0000}, 2 << 20);
+  guest.map(cpu.space, Gva{0x4000'0000}, Gpa{0}, 1 << 30);
+  guest.store(Gpa{0x20'0000}, std::uint64_t{1});
+  guest.store(Gpa{0x3f'fff8}, std::uint64_t{2});
+  constexpr const char* kLoads =
+      "load_memory r0, [r1], 8\n load_memory r2, [r1 + 0x1ffff8], 8\n shift_left r2, 8\n"
+      "add r0, r2\n load_memory r2, [r1 + 0x200000], 8\n"
+      "jump_fault fault\n jump end\nfault:\n add r0, 0x10000\nend:\n";
+  guest.map(cpu.space, Gva{0x40'0000}, Gpa{0}, kPageSize, 0);
+  EXPECT_EQ(value_of(std::string("move r1, 0x200000\n") + kLoads), 0x10201u) << "not mapped";
+  EXPECT_EQ(value_of(std::string("move r1, 0x40200000\n") + kLoads), 0x10201u) << "beyond RAM";
+}
+
+TEST_F(MachineValueTest, ALargePageThatRamEndsInIsReadAsFarAsItGoes) {
+  // RAM of one and a half large pages.
+  GuestRam ram;
+  ram.add({.begin = Gpa{0}, .size = 3 << 20, .host = guest.bytes().data()});
+  environment.ram = &ram;
+  guest.map(cpu.space, Gva{0x20'0000}, Gpa{0x20'0000}, 2 << 20);
+  guest.store(Gpa{0x2f'fff8}, std::uint64_t{3});
+  EXPECT_EQ(value_of("move r1, 0x2ffff8\n load_memory r0, [r1], 8\n"
+                     "load_memory r2, [r1 + 8], 8\n"
+                     "jump_fault fault\n jump end\nfault:\n add r0, 0x10000\nend:\n"),
+            0x10003u);
+}
+
 TEST_F(MachineValueTest, ComparesUnsignedAndSigned) {
   const auto jumps = [&](std::string_view op, std::string_view left, std::string_view right) {
     return value_of(fmt::format("move r1, {}\n move r2, {}\n {} r1, r2, yes\n jump end\n"

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "capture/executable.h"
 #include "capture/machine.h"
 #include "capture/rate_limiter.h"
 #include "capture/record.h"
@@ -181,7 +182,7 @@ class FakeKernel {
     cpu.space = process_space_;
     capture::RecordHeader header;
     header.timestamp = now;
-    last = capture::run(program, cpu, environment, saved, header, buffer_);
+    last = capture::run(capture::Executable(program), cpu, environment, saved, header, buffer_);
     record = {};
     has_record = last.outcome == capture::Outcome::sent || last.outcome == capture::Outcome::budget;
     if (has_record) {

@@ -18,7 +18,8 @@ PendingCall call(std::uint64_t stack, HookSlot* hook, std::uint64_t id, std::uin
           .hook = hook,
           .call = id,
           .fingerprint = print,
-          .return_address = kCaller};
+          .return_address = kCaller,
+          .saved = {}};
 }
 
 TEST(CallTable, JoinsEntryAndReturnOfAFrame) {

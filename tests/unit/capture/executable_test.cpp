@@ -1,0 +1,97 @@
+// Steps that do the work of several instructions do the same as these one by one.
+#include "capture/executable.h"
+
+#include <random>
+
+#include "capture/machine_fixture.h"
+#include "capture/random_program.h"
+#include "capture/spread_program.h"
+
+namespace glasshook::capture {
+namespace {
+
+class ExecutableTest : public MachineTest {
+ protected:
+  ExecutableTest() {
+    std::mt19937_64 random(5);
+    for (const Gpa page : {first_page, second_page, kernel_page})
+      for (std::size_t i = 0; i < kPageSize; i += 8)
+        guest.store(page + i, i % 64 == 0 ? 0 : kKernel.value + random() % (2 * kPageSize));
+  }
+
+  std::vector<std::byte> record_of(const Program& program) {
+    saved = {};
+    const RunResult result = run_program(program);
+    last = result;
+    return {buffer.begin(), buffer.begin() + result.record_size};
+  }
+  void expect_same(const Program& program) {
+    const auto together = record_of(program);
+    const RunResult result = last;
+    const SavedSlots slots = saved;
+    EXPECT_EQ(record_of(spread(program)), together) << disassemble(program);
+    EXPECT_EQ(last.outcome, result.outcome) << disassemble(program);
+    EXPECT_EQ(last.return_armed, result.return_armed);
+    EXPECT_EQ(saved, slots);
+  }
+
+  RunResult last;
+};
+
+TEST_F(ExecutableTest, RandomProgramsDoTheSameWhenSpread) {
+  RandomPrograms programs(21);
+  for (int round = 0; round < 5000; ++round) {
+    const Program program = programs.next(ProgramRole::entry);
+    if (has_memory(program)) continue;
+    expect_same(program);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST_F(ExecutableTest, PairsOfLoadsDoTheSameWhenSpread) {
+  std::mt19937_64 random(6);
+  const auto reg = [&] { return "r" + std::to_string(random() % 4); };
+  for (int round = 0; round < 2000; ++round) {
+    std::string text = ".back_jumps 3\n move r0, " + std::to_string(kKernel.value) +
+                       "\n move r1, " + std::to_string(kKernel.value + 64) + "\nagain:\n";
+    for (int i = 0; i < 6; ++i) {
+      if (random() % 8 == 0) text += " jump_fault out\n";
+      if (i < 3 && random() % 8 == 0) text += " jump_eq " + reg() + ", " + reg() + ", middle\n";
+      if (i == 3) text += "middle:\n";
+      text += " load_memory " + reg() + ", [" + reg() + " + " +
+              std::to_string(random() % 512 * 8 + (random() % 16 == 0 ? 3 : 0)) + "], 8, kernel\n";
+    }
+    text += " add r5, 1\n jump_gt r5, " + std::to_string(random() % 5) + ", out\n move " + reg() +
+            ", " + reg() + "\n jump_back again\nout:\n emit_words 1, r0, 6\n send\n";
+    const auto program = assemble(text);
+    ASSERT_TRUE(program) << program.error().message << text;
+    ASSERT_TRUE(verify(*program, ProgramRole::entry)) << text;
+    expect_same(*program);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST_F(ExecutableTest, AJumpIntoAPairFindsItsSecondPart) {
+  guest.store(kernel_page + 8, std::uint64_t{7});
+  guest.store(kernel_page + 16, std::uint64_t{9});
+  const std::string base = std::to_string(kKernel.value);
+  EXPECT_EQ(value_of("move r1, " + base + "\n jump_eq r0, 0, second\n" +
+                     " load_memory r0, [r1 + 8], 8, kernel\n"
+                     "second:\n load_memory r2, [r1 + 16], 8, kernel\n add r0, r2"),
+            9u);
+}
+
+TEST_F(ExecutableTest, AnEmptyOneSendsNothing) {
+  EXPECT_EQ(
+      run(Executable(), cpu, environment, saved, header, std::span{buffer}.first(kMaxRecordBytes))
+          .outcome,
+      Outcome::stopped);
+}
+
+TEST_F(ExecutableTest, SaysWhetherItLooksAtTheTime) {
+  EXPECT_FALSE(Executable(*assemble("send")).uses_time());
+  EXPECT_TRUE(Executable(*assemble("rate_limit 3, no\n send\nno:\n stop")).uses_time());
+}
+
+}  // namespace
+}  // namespace glasshook::capture
