@@ -11,7 +11,6 @@ Prints rows, a JSON object a line, to --json FILE (or stdout), and a table as Ma
 import argparse
 import json
 import pathlib
-import statistics
 import sys
 import time
 
@@ -20,14 +19,15 @@ sys.path[1:1] = [str(HERE), str(HERE.parent / "tests" / "guest")]
 
 from peer import logs  # noqa: E402
 from peer.guest import Guest  # noqa: E402
-from peer.tools import Gdbstub, all_tools  # noqa: E402
+from peer.table import table  # noqa: E402
+from peer.tools import all_tools  # noqa: E402
 
 PROGRAMS = HERE.parent / "build" / "release" / "bench"
 FILES = [PROGRAMS / "workload", PROGRAMS / "counted_opens"]
 STORM = 2000
 OWN = 40  # files of each kind of counted_opens
 WORKS = {
-    "storm": f"./workload storm {STORM}",
+    "storm": "./workload storm {}",
     # As in guest_overhead.cpp.
     "applications": "sh -c 'tar -cf /dev/null /usr/lib/python3.11/json /usr/lib/python3.11/email /etc;"
                     "gzip -c /usr/lib/python3.11/pydoc.py >/tmp/x.gz; rm /tmp/x.gz;"
@@ -62,7 +62,8 @@ class Bench:
                 except (RuntimeError, OSError) as error:
                     reason = str(error)
             say(f"{tool.name} is left out: {reason}")
-            self.rows.append({"part": "peers", "case": tool.name, "missing": reason})
+            self.rows.append({"part": "peers", "work": "all", "case": tool.name, "round": 0,
+                              "metric": "missing", "value": reason})
         self.tools = usable
 
     def start_one(self, tool):
@@ -91,8 +92,7 @@ class Bench:
         wall = time.monotonic() - before[3]
         if status != 0:
             raise RuntimeError(f"{tool.name}: `{line}` ended with {status}: {said[-300:]!r}")
-        if isinstance(tool, Gdbstub):
-            tool.end()
+        tool.end_work()
         guest.check(SETTLE)
         taken = {"vcpu_seconds": guest.vcpu_seconds() - before[0],
                  "qemu_seconds": guest.qemu_seconds() - before[1],
@@ -106,15 +106,21 @@ class Bench:
             for work, line in WORKS.items():
                 for i in range(len(self.tools)):
                     tool = self.tools[(i + round_) % len(self.tools)]
-                    taken, told, lost, _ = self.work(tool, line)
-                    if round_ == 0:
-                        continue
-                    for metric, value in taken.items():
-                        self.row(work, tool.name, round_, metric, round(value, 6))
-                    seen = logs.opens_of(told, "/etc/passwd") if work == "storm" else len(told)
-                    self.row(work, tool.name, round_, "events", seen)
-                    self.row(work, tool.name, round_, "lost", lost)
+                    if round_ <= tool.most_rounds:
+                        self.measure_one(tool, work, line, round_)
             say(f"round {round_} of {rounds}")
+
+    def measure_one(self, tool, work, line, round_):
+        opens = STORM // tool.fewer
+        taken, told, lost, _ = self.work(tool, line.format(opens) if work == "storm" else line)
+        if round_ == 0:
+            return
+        more = {"made": opens} if work == "storm" else {}
+        for metric, value in taken.items():
+            self.row(work, tool.name, round_, metric, round(value, 6), **more)
+        seen = logs.opens_of(told, "/etc/passwd") if work == "storm" else len(told)
+        self.row(work, tool.name, round_, "events", seen, **more)
+        self.row(work, tool.name, round_, "lost", lost)
 
     def compare_with_count(self):
         """What each names of the files that counted_opens opens."""
@@ -149,6 +155,8 @@ def main():
     out = open(options.json, "w") if options.json else sys.stdout
     for row in rows:
         print(json.dumps(row), file=out)
+    print("\n".join(table(rows)))
 
 
-main()
+if __name__ == "__main__":
+    main()

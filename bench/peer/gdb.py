@@ -27,16 +27,24 @@ class Gdb:
 
     def receive(self):
         """The next packet's body. QEMU takes a new packet for the acknowledgement of its last."""
-        while True:
-            begin = self.buffer.find(b"$")
-            end = self.buffer.find(b"#", begin)
-            if begin >= 0 and 0 <= end <= len(self.buffer) - 3:
-                body, self.buffer = self.buffer[begin + 1:end], self.buffer[end + 3:]
-                return body
-            chunk = self.socket.recv(1 << 16)
-            if not chunk:
-                raise RuntimeError("the gdbstub closed its socket")
-            self.buffer += chunk
+        while (body := self.take()) is None:
+            self.fill()
+        return body
+
+    def take(self):
+        """The next packet's body, if it is there already."""
+        begin = self.buffer.find(b"$")
+        end = self.buffer.find(b"#", begin)
+        if begin < 0 or end < 0 or end > len(self.buffer) - 3:
+            return None
+        body, self.buffer = self.buffer[begin + 1:end], self.buffer[end + 3:]
+        return body
+
+    def fill(self):
+        chunk = self.socket.recv(1 << 16)
+        if not chunk:
+            raise RuntimeError("the gdbstub closed its socket")
+        self.buffer += chunk
 
     def ask(self, body):
         self.send(body)
@@ -70,11 +78,10 @@ class Gdb:
     def remove(self, address):
         self.must(b"z0,%x,1" % address)
 
-    def step_over(self, address):
-        """Executes the instruction under a breakpoint, as gdb does, before the guest goes on."""
-        self.remove(address)
+    def step(self):
+        """Executes one instruction. QEMU minds no breakpoints while it steps, so that, unlike what gdb
+        does, they can stay where they are."""
         self.ask(b"vCont;s")
-        self.insert(address)
 
     def interrupt(self):
         """Stops the guest; the answer comes as a packet."""
@@ -100,9 +107,15 @@ class FunctionWatch:
     def fileno(self):
         return self.gdb.socket.fileno()
 
-    def stopped(self):
-        """The guest stopped. At a breakpoint: notes the call or its result, and lets the guest go on."""
-        if not self.gdb.receive().startswith(TRAP):
+    def readable(self):
+        """The gdbstub said something: mostly that the guest stopped at a breakpoint."""
+        self.gdb.fill()
+        while (said := self.gdb.take()) is not None:
+            self.stopped(said)
+
+    def stopped(self, said):
+        """At a breakpoint: notes the call or its result, and lets the guest go on."""
+        if not said.startswith(TRAP):
             return False
         registers = self.gdb.registers()
         at = registers[RIP]
@@ -112,7 +125,7 @@ class FunctionWatch:
             path = self.open_calls.pop(registers[RSP] - 8, None)
             if path is not None:
                 self.calls.append((path, registers[RAX]))
-        self.gdb.step_over(at)
+        self.gdb.step()
         self.go_on()
         return True
 
@@ -127,7 +140,7 @@ class FunctionWatch:
     def end(self):
         """Takes the breakpoints away; the calls that returned."""
         self.gdb.interrupt()
-        while self.stopped():
+        while self.stopped(self.gdb.receive()):
             pass
         for address in (self.function, *self.returns):
             self.gdb.remove(address)

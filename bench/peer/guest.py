@@ -131,7 +131,7 @@ class Guest:
 
     def finish(self, seconds=WORK_SECONDS, beside=None):
         """(exit status, what it printed) of the line that was begun. `beside`, something with a
-        descriptor, is told (`stopped()`) whenever that can be read."""
+        descriptor, is told (`readable()`) whenever that can be read."""
         mark = re.compile(rb"\n" + self.nonce.encode() + rb" status (\d+)\n")
         end_at = time.monotonic() + seconds
         while not (found := mark.search(self.heard)):
@@ -140,7 +140,7 @@ class Guest:
             if not ready:
                 raise RuntimeError("the guest's shell does not answer")
             if beside in ready:
-                beside.stopped()
+                beside.readable()
             if self.control in ready:
                 chunk = self.control.recv(1 << 20)
                 if not chunk:

@@ -1,6 +1,7 @@
 """The ways to watch that are compared: each tells program, path and result of every open."""
 
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -30,7 +31,6 @@ AUDIT = f"""
 auditctl -D && auditctl -b 8192 &&
 auditctl -a always,exit -F arch=b64 -S {CALLS} -k opens &&
 auditctl -a always,exit -F arch=b32 -S {CALLS} -k opens
-auditctl -a always,io_uring -S openat,openat2 -k opens || true
 """
 
 
@@ -40,6 +40,9 @@ class Tool:
     name = "without"
     shares = "without"  # the tool whose VM it works in
     probe = False
+    fewer = 1  # it gets one of so many opens of the storm
+    most_rounds = 1000
+    note = ""
 
     def missing(self):
         """Why it cannot be had here, or None."""
@@ -57,6 +60,9 @@ class Tool:
     def command(self, work):
         """The shell line that does the work."""
         return work
+
+    def end_work(self):
+        """Right after each work."""
 
     def finish(self, guest):
         """After each work: the opens it told, and how many it says it lost."""
@@ -81,59 +87,59 @@ class StraceOpens(Strace):
     name, options = "strace -f --seccomp-bpf, opens only", f"-f --seccomp-bpf -e trace={CALLS}"
 
 
-class Logged(Tool):
-    """A tool that goes on writing one log in the guest."""
-
-    log = ""
-
-    def begin(self, guest):
-        self.size = int(guest.check(f"stat -c %s {self.log}"))
-
-    def read(self, guest):
-        return guest.check(f"tail -c +{self.size + 1} {self.log}")
-
-
-class Bpftrace(Logged):
+class Bpftrace(Tool):
     name = shares = "bpftrace, opens"
-    log = "/tmp/bpftrace.log"
+    note = "keeps 64 bytes of a string unless told otherwise (BPFTRACE_STRLEN), 200 at most"
 
     def attach(self, guest):
         guest.check("busybox mount -t debugfs debug /sys/kernel/debug && cat >/tmp/opens.bt <<'END'\n"
                     + BPFTRACE + "\nEND")
-        guest.check("busybox setsid bpftrace -o /tmp/bpftrace.log /tmp/opens.bt "
-                    ">/tmp/bpftrace.err 2>&1 &\n"
-                    "for i in $(seq 240); do cat /etc/hostname >/dev/null; sleep 0.5\n"
-                    "grep -q /etc/hostname /tmp/bpftrace.log && exit 0; done\n"
+        guest.check("busybox setsid bpftrace /tmp/opens.bt >/tmp/bpftrace.log 2>/tmp/bpftrace.err &\n"
+                    "for i in $(seq 240); do sleep 0.5; for i in $(seq 300); do : </etc/hosts; done\n"
+                    "grep -q /etc/hosts /tmp/bpftrace.log && exit 0; done\n"
                     "cat /tmp/bpftrace.err; exit 1")
 
     def begin(self, guest):
-        super().begin(guest)
-        self.lost = self.lost_so_far(guest)
+        self.offset, self.lost = self.flush(guest)
 
     def finish(self, guest):
-        return logs.bpftrace(self.read(guest)), self.lost_so_far(guest) - self.lost
+        offset, lost = self.flush(guest)
+        said = guest.check(f"tail -c +{self.offset + 1} /tmp/bpftrace.log")
+        return logs.bpftrace(said[:offset - self.offset]), lost - self.lost
 
-    def lost_so_far(self, guest):
-        return logs.bpftrace_lost(guest.check("cat /tmp/bpftrace.err /tmp/bpftrace.log"))
+    def flush(self, guest):
+        """How much it has written, up to here. It writes when its buffer is full, so give it more."""
+        mark = f"/tmp/mark-{time.monotonic_ns()}"
+        said = guest.check(f": >{mark}; for i in $(seq 300); do : </etc/hosts; done; sleep 0.5\n"
+                           f"grep -b {mark} /tmp/bpftrace.log; cat /tmp/bpftrace.err")
+        if mark.encode() not in said:
+            raise RuntimeError("bpftrace did not write what it saw")
+        return int(said.split(b":")[0]), logs.bpftrace_lost(said)
 
 
-class Auditd(Logged):
+class Auditd(Tool):
     name = shares = "auditd, opens"
-    log = "/tmp/audit.log"
 
     def attach(self, guest):
         guest.check("sed -i 's,^log_file = .*,log_file = /tmp/audit.log,; s,^max_log_file = .*,"
                     "max_log_file = 500,' /etc/audit/auditd.conf && mkdir -p /var/log/audit && auditd\n"
                     + AUDIT)
 
+    def begin(self, guest):
+        self.size, self.lost = int(guest.check("stat -c %s /tmp/audit.log")), self.lost_so_far(guest)
+
     def finish(self, guest):
-        status = dict(line.split(" ", 1) for line in guest.check("auditctl -s").decode().splitlines()
-                      if " " in line)
-        return logs.audit(self.read(guest)), int(status["lost"])
+        return (logs.audit(guest.check(f"tail -c +{self.size + 1} /tmp/audit.log")),
+                self.lost_so_far(guest) - self.lost)
+
+    def lost_so_far(self, guest):
+        return int(re.search(rb"^lost (\d+)$", guest.check("auditctl -s"), re.MULTILINE).group(1))
 
 
 class Gdbstub(Tool):
     name = shares = f"gdbstub, breakpoints at {KERNEL_FUNCTION}"
+    note = "QEMU throws all translated code away whenever a guest stops"
+    fewer, most_rounds = 50, 2  # what is slower by orders of magnitude need not be asked often
 
     def attach(self, guest):
         said = guest.check(f"grep ' {KERNEL_FUNCTION}$' /proc/kallsyms")
@@ -147,7 +153,7 @@ class Gdbstub(Tool):
     def finish(self, guest):
         return self.told, 0
 
-    def end(self):
+    def end_work(self):
         self.told = [logs.Open("", path.decode(errors="surrogateescape"), logs.is_good(result))
                      for path, result in self.watch.end()]
 
