@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 
+import relay_log
 from strace_log import CALL, strings
 
 OPENING = ("open", "openat", "openat2", "creat")
@@ -79,8 +80,11 @@ def audit(log):
             for event in events.values() if "call" in event and event["paths"]]
 
 
+PATH_ARGUMENTS = ("pathname", "lpFileName", "lpSubKey")
+
+
 def glasshook(log):
-    """JSON Lines of file behaviours, or of calls of one function."""
+    """JSON Lines of file behaviours, or of calls of functions that name something."""
     found = []
     for line in log.splitlines():
         event = json.loads(line)
@@ -89,30 +93,30 @@ def glasshook(log):
             found.append(Open(event["process"]["name"], event["file"]["path"], True))
         elif action == "api_called":
             api = event["api"]
-            path = api["args"].get("filename", api["args"].get("pathname", ""))
-            found.append(Open(event["process"]["name"], str(path), is_good(api.get("result"))))
+            path = next((api["args"][name] for name in PATH_ARGUMENTS if name in api["args"]), "")
+            good = is_good(api.get("result")) if api["module"] == "kernel" else "error" not in api
+            found.append(Open(event["process"]["name"], str(path), good))
     return found
 
 
 def is_good(result):
     """Whether a kernel function's result, a pointer or a number, is no error (linux/err.h)."""
-    return isinstance(result, int) and -4095 > result or isinstance(result, int) and result >= 0 and \
-        result < 2**64 - 4095
+    return isinstance(result, int) and 0 <= result % 2**64 < 2**64 - 4095
 
 
-def glasshook_lost(log):
-    """What the summary at the end of a session counts as lost."""
-    for line in reversed(log.splitlines()):
-        event = json.loads(line)
-        if event["event"]["action"] == "session_summary":
-            losses = event["glasshook"]["summary"]["losses"]
-            return sum(v for k, v in losses.items() if k in ("dropped", "malformed", "budget"))
-    return 0
+def relay(log):
+    """Wine's log: what programs call is in these modules, which lead on to others."""
+    found = []
+    for call in relay_log.parse(log.splitlines()):
+        if call.module in ("KERNEL32", "advapi32") and call.texts() and call.result is not None:
+            good = (call.result == 0) == call.function.startswith("Reg") and call.result % 2**32 != 2**32 - 1
+            found.append(Open(str(call.pid), call.texts()[0], good))
+    return found
 
 
-def opens_of(found, path):
-    """How many opens of that path were told."""
-    return sum(o.path == path for o in found)
+def naming(found, text):
+    """How many calls were told that name something with that text."""
+    return sum(text in o.path for o in found)
 
 
 def kinds_seen(found, kinds):

@@ -1,7 +1,8 @@
 """The rows of peers.py as Markdown."""
 
 ADDED = ("qemu_seconds", "monitor_seconds")  # the guest's work, all QEMU does for it, and who watches
-HOOK, BEHAVIOURS = "Glasshook, -e kernel!do_filp_open", "Glasshook, file behaviours"
+HOOKS, BEHAVIOURS = "Glasshook, -e", "Glasshook, file behaviours"  # how names of cases begin
+WORKS = (("storm", "µs an open", 1e6), ("applications", "s", 1), ("windows calls", "µs a call", 1e6))
 
 
 def quartile(values):
@@ -14,9 +15,11 @@ class Costs:
     """What one work took, by case."""
 
     def __init__(self, rows, work):
-        self.rounds, self.made = {}, {}
+        self.rounds, self.made, self.instructions = {}, {}, {}
         for row in rows:
-            if row["work"] == work and row["metric"].endswith("_seconds"):
+            if row["work"] == work and row["metric"] == "guest_instructions":
+                self.instructions[row["case"]] = row["value"]
+            elif row["work"] == work and row["metric"].endswith("_seconds"):
                 of_round = self.rounds.setdefault(row["case"], {}).setdefault(row["round"], {})
                 of_round[row["metric"]] = row["value"]
                 self.made[row["case"]] = row.get("made", 1)
@@ -41,38 +44,48 @@ class Costs:
 
     def times(self, case, other):
         """How many times what `other` adds this case adds."""
-        if other not in self.rounds or case == other or self.added(other) <= 0:
+        other = next((name for name in self.rounds if name.startswith(other)), case)
+        if case == other or self.added(other) <= 0:
             return ""
         return f"{self.added(case) / self.added(other):.1f}"
+
+
+    def instruction_ratio(self, case):
+        """The guest's instructions; of what works outside, none."""
+        if case not in self.instructions:
+            return ""
+        return f"{self.instructions[case] / self.instructions['without']:.2f}"
 
 
 def cost_table(rows, work, unit, factor):
     costs = Costs(rows, work)
     lines = [f"| {work} | vCPU, times `without` | added, {unit} (in each half of the rounds) "
-             "| times what the hook adds | times what file behaviours add |", "|---|---|---|---|---|"]
+             "| times what the hook adds | times what file behaviours add | guest instructions, times "
+             "`without` |", "|---|---|---|---|---|---|"]
     for case in costs.rounds:
         if case == "without":
             continue
         ratio = costs.taken(case, ("vcpu_seconds",)) / costs.taken("without", ("vcpu_seconds",))
         low, high = (value * factor for value in costs.spread(case))
         lines.append(f"| {case} | {ratio:.2f} | {costs.added(case) * factor:.3g} ({low:.3g} to {high:.3g})"
-                     f" | {costs.times(case, HOOK)} | {costs.times(case, BEHAVIOURS)} |")
+                     f" | {costs.times(case, HOOKS)} | {costs.times(case, BEHAVIOURS)} | {costs.instruction_ratio(case)} |")
     return lines
 
 
 def told_table(rows):
-    """Of each kind of file, how many each case named; of the storm, how many of its opens."""
+    """How many of its calls each case told; of files of several kinds, how many of each it named."""
     counted = {}
     for row in rows:
         if row["metric"] != "events" or "made" not in row:
             continue
-        seen, made = counted.setdefault(row["case"], {}).get(row.get("kind", "storm"), (0, 0))
-        counted[row["case"]][row.get("kind", "storm")] = seen + row["value"], made + row["made"]
+        of_case, kind = counted.setdefault(row["case"], {}), row.get("kind", row["work"])
+        seen, made = of_case.get(kind, (0, 0))
+        of_case[kind] = seen + row["value"], made + row["made"]
     counted.pop("without", None)
     lost = {case: sum(row["value"] for row in rows if row["case"] == case and row["metric"] == "lost")
             for case in counted}
     kinds = list(dict.fromkeys(kind for seen in counted.values() for kind in seen))
-    lines = ["| told of its own opens | " + " | ".join(counted) + " |", "|---" * (len(counted) + 1) + "|"]
+    lines = ["| told of the calls it made | " + " | ".join(counted) + " |", "|---" * (len(counted) + 1) + "|"]
     for kind in kinds:
         cells = ["{} of {}".format(*seen[kind]) if kind in seen else "" for seen in counted.values()]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
@@ -81,9 +94,11 @@ def told_table(rows):
 
 def table(rows):
     lines = []
-    for work, unit, factor in (("storm", "µs an open", 1e6), ("applications", "s", 1)):
+    for work, unit, factor in WORKS:
         if any(row["work"] == work for row in rows):
             lines += [*cost_table(rows, work, unit, factor), ""]
-    lines += told_table(rows)
-    missing = [f"- {row['case']}: left out. {row['value']}" for row in rows if row["metric"] == "missing"]
-    return lines + ([""] + missing if missing else [])
+    for works in (("storm", "counted"), ("windows calls",)):
+        if any(row["work"] in works for row in rows):
+            lines += [*told_table([row for row in rows if row["work"] in works]), ""]
+    return lines + [f"- {row['case']}: left out. {row['value']}"
+                    for row in rows if row["metric"] == "missing"]

@@ -40,6 +40,7 @@ class Tool:
     name = "without"
     shares = "without"  # the tool whose VM it works in
     probe = False
+    in_guest = True  # what it costs are instructions of the guest
     fewer = 1  # it gets one of so many opens of the storm
     most_rounds = 1000
     note = ""
@@ -52,7 +53,7 @@ class Tool:
         """Once, when the guest is up."""
 
     def detach(self):
-        """Before the guest ends."""
+        """Before the guest ends; also when attach() failed."""
 
     def begin(self, guest):
         """Before each work; what has to be served beside the guest's shell, or None."""
@@ -139,6 +140,7 @@ class Auditd(Tool):
 class Gdbstub(Tool):
     name = shares = f"gdbstub, breakpoints at {KERNEL_FUNCTION}"
     note = "QEMU throws all translated code away whenever a guest stops"
+    in_guest = False
     fewer, most_rounds = 50, 2  # what is slower by orders of magnitude need not be asked often
 
     def attach(self, guest):
@@ -209,8 +211,37 @@ class Sysdig(Tool):
                 "guest (compiler, kernel headers); the guest has neither")
 
 
-def all_tools():
+WINDOWS_CALLS = ("kernel32!CreateFileW", "kernel32!GetFileAttributesW", "kernel32!DeleteFileW",
+                 "advapi32!RegOpenKeyExW")
+
+
+class Relay(Tool):
+    name = "Wine's +relay"
+
+    def command(self, work):
+        return f"WINEDEBUG=+pid,+relay {work} 2>/tmp/relay.log"
+
+    def finish(self, guest):
+        return logs.relay(guest.check("cat /tmp/relay.log; rm /tmp/relay.log")), 0
+
+
+class RelayFew(Relay):
+    name = shares = "Wine's +relay of these functions only"
+
+    def attach(self, guest):
+        included = ";".join(call.replace("!", ".") for call in WINDOWS_CALLS)
+        guest.check(r"reg.exe add 'HKCU\Software\Wine\Debug' /v RelayInclude /t REG_SZ "
+                    f"/d '{included}' /f")
+
+
+def linux_tools():
     return [Tool(), Strace(), StraceOpens(), Bpftrace(), Auditd(), Sysdig(), Gdbstub(),
             Glasshook("Glasshook, file behaviours", "--behaviours", "file"),
             Glasshook(f"Glasshook, -e kernel!{KERNEL_FUNCTION}", "--behaviours", "none", "-e",
                       f"kernel!{KERNEL_FUNCTION}")]
+
+
+def windows_tools():
+    hooks = [word for call in WINDOWS_CALLS for word in ("-e", call)]
+    return [Tool(), Relay(), RelayFew(),
+            Glasshook("Glasshook, -e these functions", "--behaviours", "none", *hooks)]
