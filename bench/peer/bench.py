@@ -1,5 +1,6 @@
 """Runs the works of a suite under each of its tools, in rounds, and notes what they took and told."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -20,12 +21,17 @@ class Work:
     told: Callable = len  # how many of them a list of logs.Open tells
 
 
+class WorkFailed(RuntimeError):
+    """The program ended with another status than 0; its guest goes on."""
+
+
 @dataclasses.dataclass
 class Suite:
     guest: str
     files: list  # for the guest's programs
     works: list
     tools: list
+    ready: str = "true"  # a line of the guest's shell that ends when it is up
     kinds: int = 0  # of how many files of each kind counted_opens.c is to tell; 0: it is not run
 
 
@@ -38,7 +44,8 @@ class Bench:
     def __init__(self, suite, rows, counted=False):
         """`counted`: the guest's instructions are counted, instead of the time they take."""
         self.suite, self.rows, self.counted = suite, rows, counted
-        self.guests, self.tools = {}, []  # those that are there
+        self.guests, self.attached = {}, []
+        self.tools = []  # those that work
 
     def row(self, work, case, round_, metric, value, **more):
         self.rows.append({"part": "peers", "work": work, "case": case, "round": round_,
@@ -55,6 +62,7 @@ class Bench:
                     say(f"starting {tool.name}")
                     self.start_one(tool)
                     self.tools.append(tool)
+                    self.attached.append(tool)
             except (RuntimeError, OSError) as error:
                 reason = str(error)
             if reason is not None:
@@ -65,14 +73,14 @@ class Bench:
         if tool.shares not in self.guests:
             self.guests[tool.shares] = Guest(self.suite.guest, self.suite.files, probe=tool.probe,
                                              counted=self.counted)
+            self.guests[tool.shares].check(self.suite.ready)
         guest = self.guests[tool.shares]
         guest.resume()
         tool.attach(guest)
         guest.pause()
 
     def close(self):
-        for tool in self.tools:
-            self.guests[tool.shares].resume()
+        for tool in self.attached:
             tool.detach()
         for guest in self.guests.values():
             guest.close()
@@ -87,7 +95,7 @@ class Bench:
         status, said = guest.finish(beside=beside)
         wall = time.monotonic() - begin
         if status != 0:
-            raise RuntimeError(f"{tool.name}: `{line}` ended with {status}: {said[-300:]!r}")
+            raise WorkFailed(f"`{line}` ended with {status}: {said[-300:]!r}")
         tool.end_work()
         guest.check(SETTLE)
         taken = {metric: value - before[metric] for metric, value in self.meters(guest, tool).items()}
@@ -106,11 +114,23 @@ class Bench:
     def measure(self, rounds):
         for round_ in range(rounds + 1):  # the first warms up
             for work in self.suite.works:
-                for i in range(len(self.tools)):
-                    tool = self.tools[(i + round_) % len(self.tools)]
+                first = round_ % max(1, len(self.tools))
+                for tool in self.tools[first:] + self.tools[:first]:
                     if round_ <= tool.most_rounds:
-                        self.measure_one(tool, work, round_)
+                        with self.failing(tool, work.name, round_):
+                            self.measure_one(tool, work, round_)
             say(f"round {round_} of {rounds}")
+
+    @contextlib.contextmanager
+    def failing(self, tool, work, round_):
+        """What goes wrong with one case is noted, and the others go on."""
+        try:
+            yield
+        except (RuntimeError, OSError, ValueError) as error:
+            say(f"{tool.name}: {error}")
+            self.row(work, tool.name, round_, "failed", str(error))
+            if not isinstance(error, WorkFailed):
+                self.tools = [t for t in self.tools if t is not tool]
 
     def measure_one(self, tool, work, round_):
         count = work.count // tool.fewer
@@ -127,13 +147,16 @@ class Bench:
     def compare_with_count(self):
         """What each names of the files that counted_opens opens."""
         for tool in self.tools:
-            if tool.name == "without":
-                continue
-            _, told, lost, said = self.work(tool, f"./counted_opens {self.suite.kinds}")
-            made = {k: int(n) for k, n in (line.split() for line in said.decode().splitlines() if line)}
-            seen = logs.kinds_seen(told, made)
-            seen["relative, whole path"] = logs.whole_paths(told, "/tmp/own/", "relative")
-            made["relative, whole path"] = self.suite.kinds
-            for kind, n in made.items():
-                self.row("counted", tool.name, 1, "events", seen[kind], kind=kind, made=n)
-            self.row("counted", tool.name, 1, "lost", lost)
+            if tool.name != "without":
+                with self.failing(tool, "counted", 1):
+                    self.count_one(tool)
+
+    def count_one(self, tool):
+        _, told, lost, said = self.work(tool, f"./counted_opens {self.suite.kinds}")
+        made = {k: int(n) for k, n in (line.split() for line in said.decode().splitlines() if line)}
+        seen = logs.kinds_seen(told, made)
+        seen["relative, whole path"] = logs.whole_paths(told, "/tmp/own/", "relative")
+        made["relative, whole path"] = self.suite.kinds
+        for kind, n in made.items():
+            self.row("counted", tool.name, 1, "events", seen[kind], kind=kind, made=n)
+        self.row("counted", tool.name, 1, "lost", lost)

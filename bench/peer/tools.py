@@ -53,7 +53,7 @@ class Tool:
         """Once, when the guest is up."""
 
     def detach(self):
-        """Before the guest ends; also when attach() failed."""
+        """Before the guest ends, which may be stopped."""
 
     def begin(self, guest):
         """Before each work; what has to be served beside the guest's shell, or None."""
