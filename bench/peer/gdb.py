@@ -55,7 +55,7 @@ class Gdb:
             raise RuntimeError(f"the gdbstub refuses {body.decode()}")
 
     def registers(self):
-        return struct.unpack(f"<{REGISTERS}Q", bytes.fromhex(self.ask(b"g").decode())[:8 * REGISTERS])
+        return struct.unpack(f"<{REGISTERS}Q", bytes.fromhex(self.ask(b"g")[:16 * REGISTERS].decode()))
 
     def read(self, address, size):
         """Guest memory; empty when it cannot be read."""
