@@ -37,6 +37,9 @@ class Costs:
     def added(self, case, metrics=ADDED, rounds=None):
         return self.taken(case, metrics, rounds) - self.taken("without", metrics, rounds)
 
+    def ratio(self, case, metric):
+        return self.taken(case, (metric,)) / self.taken("without", (metric,))
+
     def spread(self, case):
         """The same in each half of the rounds."""
         everywhere = [c.rounds[name] for c in (self, self.contained) if c for name in (case, "without")]
@@ -64,21 +67,24 @@ class Costs:
 
     def instruction_ratio(self, case):
         """The guest's instructions; of what works outside, none."""
-        if case not in self.instructions:
+        if not {case, "without"} <= self.instructions.keys():
             return ""
         return f"{self.instructions[case] / self.instructions['without']:.2f}"
 
 
 def cost_table(rows, work, unit, factor, contained):
     costs = Costs(rows, work, contained)
-    lines = [f"| {work} | vCPU, times `without` | added, {unit} (in each half of the rounds) "
-             "| times what the hook adds | times what file behaviours add | guest instructions, times "
-             "`without` |", "|---|---|---|---|---|---|"]
+    columns = (work, "vCPU, times `without`", "wall, times `without`", "guest instructions, times `without`",
+               f"added, {unit} (in each half of the rounds)", "times what the hook adds",
+               "times what file behaviours add")
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for case in costs.complete():
-        ratio = costs.taken(case, ("vcpu_seconds",)) / costs.taken("without", ("vcpu_seconds",))
         low, high = (value * factor for value in costs.spread(case))
-        lines.append(f"| {case} | {ratio:.2f} | {costs.added(case) * factor:.3g} ({low:.3g} to {high:.3g})"
-                     f" | {costs.times(case, HOOKS)} | {costs.times(case, BEHAVIOURS)} | {costs.instruction_ratio(case)} |")
+        cells = (case, f"{costs.ratio(case, 'vcpu_seconds'):.2f}", f"{costs.ratio(case, 'wall_seconds'):.2f}",
+                 costs.instruction_ratio(case),
+                 f"{costs.added(case) * factor:.3g} ({low:.3g} to {high:.3g})",
+                 costs.times(case, HOOKS), costs.times(case, BEHAVIOURS))
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 

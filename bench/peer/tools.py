@@ -207,8 +207,8 @@ class Sysdig(Tool):
     name = "sysdig"
 
     def missing(self):
-        return ("Debian's sysdig works with a kernel module alone, which it builds from source in the "
-                "guest (compiler, kernel headers); the guest has neither")
+        return ("Debian has its driver, kernel module or eBPF program, as source alone, to be built in the "
+                "guest with a compiler and the headers of its kernel; the guest has neither")
 
 
 WINDOWS_CALLS = ("kernel32!CreateFileW", "kernel32!GetFileAttributesW", "kernel32!DeleteFileW",

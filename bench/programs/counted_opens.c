@@ -1,5 +1,5 @@
-// counted_opens COUNT: opens files of its own in ways that watchers differ in, COUNT times each, and
-// prints "KIND COUNT" for every kind that this kernel let it do. The files of a kind are called
+// counted_opens COUNT: opens files of its own in ways that watchers differ in, COUNT times each,
+// and prints "KIND COUNT" for every kind that this kernel let it do. The files of a kind are called
 // KIND-0000, KIND-0001, ...; a watcher has seen an open when it names the file.
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -19,8 +19,9 @@
 #define FOLDER "/tmp/own/"
 // Longer than what a probe of the kernel's own tracing keeps of a string.
 #define DEEP                                                                        \
-  FOLDER "a-directory-whose-name-alone-is-longer-than-sixty-four-characters-as-it-is/" \
-         "and-another-one-of-that-kind-so-that-nobody-may-say-it-was-close-to-the-limit/"
+  FOLDER                                                                            \
+      "a-directory-whose-name-alone-is-longer-than-sixty-four-characters-as-it-is/" \
+      "and-another-one-of-that-kind-so-that-nobody-may-say-it-was-close-to-the-limit/"
 
 enum { kPath = 256, kMode = 0644 };
 static long count;
@@ -124,12 +125,16 @@ static void unread(void) {
 // As a 32-bit program calls the kernel, from a 64-bit one.
 static void by_int80(void) {
   make(FOLDER "int80-%04ld");
-  char *path = mmap(NULL, kPath, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+  char *path =
+      mmap(NULL, kPath, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
   if (path == MAP_FAILED) abort();
   for (long i = 0; i < count; ++i) {
     int fd = 5;  // open in the 32-bit table
     name(path, FOLDER "int80-%04ld", i);
-    __asm__ volatile("int $0x80" : "+a"(fd) : "b"(path), "c"(O_RDONLY), "d"(0) : "memory", "r8", "r9", "r10", "r11");
+    __asm__ volatile("int $0x80"
+                     : "+a"(fd)
+                     : "b"(path), "c"(O_RDONLY), "d"(0)
+                     : "memory", "r8", "r9", "r10", "r11");
     if (fd < 0 && i == 0) return;  // a kernel without them
     must_close(fd);
   }
@@ -181,7 +186,8 @@ static void by_thread(void) {
   static char format[] = FOLDER "thread-%04ld";
   pthread_t thread;
   make(format);
-  if (pthread_create(&thread, NULL, in_thread, format) != 0 || pthread_join(thread, NULL) != 0) abort();
+  if (pthread_create(&thread, NULL, in_thread, format) != 0 || pthread_join(thread, NULL) != 0)
+    abort();
   said("thread");
 }
 
@@ -202,7 +208,8 @@ static void by_children(void) {
 static void make_folders(void) {
   char path[] = DEEP;
   if (system("rm -rf " FOLDER) != 0) abort();
-  for (char *slash = strchr(path + sizeof FOLDER - 2, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+  for (char *slash = strchr(path + sizeof FOLDER - 2, '/'); slash != NULL;
+       slash = strchr(slash + 1, '/')) {
     *slash = 0;
     if (mkdir(path, 0755) != 0) abort();
     *slash = '/';

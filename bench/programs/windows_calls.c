@@ -1,10 +1,10 @@
 // windows_calls COUNT: COUNT rounds of calls that name something of its own, some of which fail:
 // CreateFileW, GetFileAttributesW, DeleteFileW, RegOpenKeyExW, one of each a round.
 #include <stdlib.h>
-
 #include <windows.h>
 
-static const wchar_t kFile[] = L"peers-own.txt", kNoFile[] = L"peers-own-none.txt", kNoKey[] = L"Software\\peers-own";
+static const wchar_t kFile[] = L"peers-own.txt", kNoFile[] = L"peers-own-none.txt",
+                     kNoKey[] = L"Software\\peers-own";
 
 int main(int argc, char **argv) {
   if (argc != 2) return 2;
