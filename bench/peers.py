@@ -44,7 +44,7 @@ def windows_suite(folder):
     program = pathlib.Path(folder, "windows_calls.exe")
     compile_windows(HERE / "programs" / "windows_calls.c", program)
     works = [Work("windows start", "./windows_calls.exe 0"),
-             Work("windows calls", "./windows_calls.exe {}", 1000, calls=4,
+             Work("windows calls", "./windows_calls.exe {}", 500, calls=4,
                   told=lambda found: logs.naming(found, "peers-own"))]
     return Suite("windows-api", [program], works, windows_tools(),
                  ready="for i in $(seq 240); do ps ax | grep -q '[e]xplorer.exe' && sleep 5 && exit 0; "
@@ -82,7 +82,7 @@ def play(suite, rounds, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", help="write the rows there instead of to the standard output")
     parser.add_argument("case", nargs="*")
     options = parser.parse_args()

@@ -54,9 +54,9 @@ class Bench:
     def start(self):
         """What cannot be started is noted, with the reason, and left out."""
         for tool in self.suite.tools:
-            if self.counted and not tool.in_guest:
-                continue
             reason = tool.missing()
+            if self.counted and (not tool.in_guest or reason is not None):
+                continue  # told before
             try:
                 if reason is None:
                     say(f"starting {tool.name}")

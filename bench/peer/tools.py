@@ -43,7 +43,6 @@ class Tool:
     in_guest = True  # what it costs are instructions of the guest
     fewer = 1  # it gets one of so many opens of the storm
     most_rounds = 1000
-    note = ""
 
     def missing(self):
         """Why it cannot be had here, or None."""
@@ -90,7 +89,6 @@ class StraceOpens(Strace):
 
 class Bpftrace(Tool):
     name = shares = "bpftrace, opens"
-    note = "keeps 64 bytes of a string unless told otherwise (BPFTRACE_STRLEN), 200 at most"
 
     def attach(self, guest):
         guest.check("busybox mount -t debugfs debug /sys/kernel/debug && cat >/tmp/opens.bt <<'END'\n"
@@ -139,9 +137,8 @@ class Auditd(Tool):
 
 class Gdbstub(Tool):
     name = shares = f"gdbstub, breakpoints at {KERNEL_FUNCTION}"
-    note = "QEMU throws all translated code away whenever a guest stops"
     in_guest = False
-    fewer, most_rounds = 50, 2  # what is slower by orders of magnitude need not be asked often
+    fewer, most_rounds = 50, 1  # what is slower by orders of magnitude need not be asked often
 
     def attach(self, guest):
         said = guest.check(f"grep ' {KERNEL_FUNCTION}$' /proc/kallsyms")
