@@ -66,9 +66,11 @@ class Guest:
             command += ["-icount", "shift=0,sleep=off"]
         if probe:
             command += ["-plugin", f"{PLUGIN},socket={self.socket}"]
-        self.qemu = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                     pass_fds=(control.fileno(), qmp.fileno()))
+        complaints = pathlib.Path(self.folder.name, "qemu.log")
+        with open(complaints, "wb") as log:
+            self.qemu = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL, stderr=log,
+                                         pass_fds=(control.fileno(), qmp.fileno()))
         control.close()
         qmp.close()
         self.stream = self.qmp.makefile("rw")
@@ -79,6 +81,10 @@ class Guest:
             self.command("qmp_capabilities")
             self.thread = self.find_thread()
             self.prepare()
+        except (RuntimeError, OSError, ValueError) as error:
+            said = complaints.read_text(errors="replace").strip()
+            self.close()
+            raise RuntimeError(f"the VM did not start: {error}; QEMU said: {said}") from error
         except BaseException:
             self.close()
             raise
