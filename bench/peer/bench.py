@@ -71,13 +71,19 @@ class Bench:
 
     def start_one(self, tool):
         if tool.shares not in self.guests:
-            self.guests[tool.shares] = Guest(self.suite.guest, self.suite.files, probe=tool.probe,
-                                             counted=self.counted)
+            try:
+                self.guests[tool.shares] = self.new_guest(tool)
+            except RuntimeError as error:  # on a busy machine a guest may give up its boot
+                say(f"once more: {error}")
+                self.guests[tool.shares] = self.new_guest(tool)
             self.guests[tool.shares].check(self.suite.ready)
         guest = self.guests[tool.shares]
         guest.resume()
         tool.attach(guest)
         guest.pause()
+
+    def new_guest(self, tool):
+        return Guest(self.suite.guest, self.suite.files, probe=tool.probe, counted=self.counted)
 
     def close(self):
         for tool in self.attached:
