@@ -11,6 +11,8 @@ constexpr std::size_t kRipWord = 16;  // follows the general registers
 /// object around it are larger still.
 constexpr std::size_t kSearchWords = 0x3000 / 8;
 constexpr int kMaxSamples = 20000;
+/// Reads by which general registers are proven, and most fields are.
+constexpr int kEnoughSamples = 256;
 
 constexpr const char* kGprNames[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
                                      "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
@@ -70,10 +72,10 @@ void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState
 void CpuAccess::read_fast(const std::uint64_t* env, bool user_mode, capture::CpuState& out) const {
   std::memcpy(out.gpr.data(), env, kGprCount * sizeof(std::uint64_t));
   out.rip = env[kRipWord];
-  out.space = to_space(env[index_[kCr3]]);
-  out.fs_base = env[index_[kFsBase]];
-  out.gs_base = env[index_[kGsBase]];
-  out.kernel_gs = user_mode ? env[index_[kKernelGs]] : out.gs_base;
+  out.space = to_space(field(env, kCr3));
+  out.fs_base = field(env, kFsBase);
+  out.gs_base = field(env, kGsBase);
+  out.kernel_gs = user_mode ? field(env, kKernelGs) : out.gs_base;
   out.user_mode = user_mode;
   const auto entry = [&](Entry which) {
     const std::uint32_t index = entry_index_[which].load(std::memory_order_relaxed);
@@ -104,20 +106,27 @@ void CpuAccess::learn(const std::uint64_t* env, bool user_mode) {
     for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
     return;
   }
-  if (++samples_[user_mode ? 1 : 0] > kMaxSamples) {
-    state_[user_mode ? 1 : 0].store(kSlow, std::memory_order_relaxed);
-    return;
-  }
-  bool proven = true;
+  const int samples = ++samples_[user_mode ? 1 : 0];
+  if (look_for_fields(env, user_mode) || samples >= kEnoughSamples)
+    state_[user_mode ? 1 : 0].store(kFast, std::memory_order_release);
+}
+
+bool CpuAccess::look_for_fields(const std::uint64_t* env, bool user_mode) {
+  bool all = true;
   for (int f = 0; f < kFieldCount; ++f) {
-    if (!is_seen(static_cast<Field>(f), user_mode)) continue;
+    if (!is_seen(static_cast<Field>(f), user_mode) || index_[f] != 0) continue;
     finders_[f].observe(env, kRipWord + 1, kSearchWords, read_register(handles_.fields[f]));
-    proven &= finders_[f].proven();
+    if (finders_[f].proven())
+      index_[f] = finders_[f].index();
+    else
+      all = false;
   }
-  if (!proven) return;
-  for (int f = 0; f < kFieldCount; ++f)
-    if (is_seen(static_cast<Field>(f), user_mode)) index_[f] = finders_[f].index();
-  state_[user_mode ? 1 : 0].store(kFast, std::memory_order_release);
+  return all;
+}
+
+std::uint64_t CpuAccess::field(const std::uint64_t* env, Field which) const {
+  const std::uint32_t index = index_[which].load(std::memory_order_relaxed);
+  return index != 0 ? env[index] : read_register(handles_.fields[which]);
 }
 
 void CpuAccess::expect(const KernelEntries& entries) {
@@ -146,8 +155,9 @@ void CpuAccess::check(const std::uint64_t* env, bool user_mode) {
   const std::lock_guard lock(mutex_);
   bool right = opens_with_registers(env);
   for (int f = 0; f < kFieldCount; ++f)
-    if (is_seen(static_cast<Field>(f), user_mode))
+    if (is_seen(static_cast<Field>(f), user_mode) && index_[f] != 0)
       right &= env[index_[f]] == read_register(handles_.fields[f]);
+  (void)look_for_fields(env, user_mode);
   if (right) return;
   for (auto& state : state_) state.store(kSlow, std::memory_order_relaxed);
 }

@@ -16,9 +16,9 @@ namespace glasshook::hypervisor::qemu {
 
 /// Generated code keeps the CPU structure's address in RBP (TCG_AREG0 on x86-64 hosts). Its layout
 /// is QEMU's own business, so it is learnt: general registers must open the structure, and every
-/// other field is searched by value and confirmed before it is used, apart for kernel and user
-/// mode, which show different fields. What was learnt is checked again now and then; one mismatch
-/// ends the fast way for good. One object a process.
+/// other field is searched by value and confirmed before it is used. One that shows nothing to be
+/// found by (a GS base that is always 0) is asked for alone. What was learnt is checked again now
+/// and then; one mismatch ends the fast way for good. One object a process.
 class CpuAccess {
  public:
   /// Fills gpr, rip's page-exact start, tables and segment bases. `env` is RBP at the callback.
@@ -42,6 +42,9 @@ class CpuAccess {
   void read_slow(bool user_mode, capture::CpuState& out);
   void read_fast(const std::uint64_t* env, bool user_mode, capture::CpuState& out) const;
   void learn(const std::uint64_t* env, bool user_mode);
+  /// The fields not found yet: true when none is left.
+  bool look_for_fields(const std::uint64_t* env, bool user_mode);
+  [[nodiscard]] std::uint64_t field(const std::uint64_t* env, Field which) const;
   void learn_entries(const std::uint64_t* env);
   void check(const std::uint64_t* env, bool user_mode);
   [[nodiscard]] bool opens_with_registers(const std::uint64_t* env) const;
@@ -53,7 +56,8 @@ class CpuAccess {
   }
 
   std::array<std::atomic<int>, 2> state_{kLearning, kLearning};  ///< kernel, user mode
-  std::array<std::uint32_t, kFieldCount> index_{};               ///< in 8-byte words from env
+  /// In 8-byte words from env; 0: not found.
+  std::array<std::atomic<std::uint32_t>, kFieldCount> index_{};
   enum Entry { kLstar, kIdtBase, kEntryCount };
   std::array<std::atomic<std::uint32_t>, kEntryCount> entry_index_{};  ///< 0: not found
   std::atomic<bool> learning_entries_{false};
