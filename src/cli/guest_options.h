@@ -35,6 +35,7 @@ void add_guest_options(CommandBuilder command, GuestOptions& options);
 struct MachineNeeds {
   bool user_code = false;   ///< functions of programs and libraries are named
   bool few_places = false;  ///< no more of the kernel than breakpoints of a processor can hook
+  bool broad = false;       ///< the user asks for KVM's broad tier
 };
 
 /// --accel, or with `auto` KVM where that works here and can do what is asked for. A note says why

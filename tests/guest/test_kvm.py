@@ -64,7 +64,8 @@ class Nested(GuestTest):
         (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
         fix = folder / "int3_intercept.so"
         compile_c(PROGRAMS / "int3_intercept.c", fix, "-shared", "-fPIC")
-        given = [folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
+        compile_c(PROGRAMS / "int3_bytes.c", folder / "int3_bytes", "-static")
+        given = [folder / "int3_bytes", folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
                  image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
         copies = [word for file in given for word in ("--copy", file)]
         console = folder / "console"

@@ -16,7 +16,7 @@ inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
 enum class Request : std::uint32_t {
-  hello = 1,         ///< u32 version -> reply: Welcome; fds: shared region, RAM (read-only),
+  hello = 1,         ///< u32 version, u8 tier -> reply: Welcome; fds: shared region, RAM (read-only),
                      ///< both memory files that cannot shrink
   kernel_space,      ///< u64 root, u8 five_level
   return_thunks,     ///< u32 count, u64 each

@@ -67,11 +67,20 @@ static int make_events(long processor, long n) {
 
 static int make_calls(long processor, long n) {
   (void)processor;
-  (void)processor;
   struct rusage usage;
   for (long i = 0; i < n; ++i)
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 1;
   return 0;
+}
+
+/// What an earlier `events N` has left.
+static void clear_events(long n) {
+  char path[64];
+  for (long p = 0; p < processors; ++p)
+    for (long i = 0; i < n; ++i) {
+      snprintf(path, sizeof path, "/made/%ld-%ld", p, i);
+      unlink(path);
+    }
 }
 
 static volatile int traps;
@@ -136,9 +145,10 @@ int main(int argc, char **argv) {
   char line[64];
   while (fgets(line, sizeof line, stdin) != NULL) {
     long n = 0;
-    if (sscanf(line, "events %ld", &n) == 1)
+    if (sscanf(line, "events %ld", &n) == 1) {
+      clear_events(n);
       printf("done events %ld wrong %d\n", n, on_each(make_events, n));
-    else if (sscanf(line, "calls %ld", &n) == 1)
+    } else if (sscanf(line, "calls %ld", &n) == 1)
       printf("done calls %ld wrong %d\n", n, on_each(make_calls, n));
     else if (sscanf(line, "self %ld", &n) == 1)
       printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
