@@ -15,9 +15,9 @@ work=$(mktemp -d)
 cd "$work" || exit
 mkfifo console-in hmp.in
 
-# start OPTION...: a QEMU with the guest's machine.
+# start OPTION...: becomes a QEMU with the guest's machine; to be started in the background.
 start() {
-  qemu-system-x86_64 -nodefaults -display none -no-reboot -accel kvm -cpu host,la57=off \
+  exec qemu-system-x86_64 -nodefaults -display none -no-reboot -accel kvm -cpu host,la57=off \
     -smp "$processors" -m 192M -object memory-backend-memfd,id=ram,size=192M,share=on \
     -machine q35,memory-backend=ram -nic none -serial stdio -kernel "$here/vmlinuz" \
     -initrd "$here/inner.cpio" -append "console=ttyS0 quiet panic=-1" "$@"

@@ -145,8 +145,8 @@ class KvmProbeTest : public testing::Test {
     kvm_guest_debug copy = theirs;
     return probe_.ioctl(kFirstVcpuFd, KVM_SET_GUEST_DEBUG, &copy);
   }
-  void attach() {
-    auto welcome = probe_.attach();
+  void attach(Tier tier = Tier::stealth) {
+    auto welcome = probe_.attach(tier);
     ASSERT_TRUE(welcome) << welcome.error().message;
     welcome_ = *welcome;
     const auto size = lseek(welcome_.region_fd, 0, SEEK_END);
@@ -463,14 +463,14 @@ TEST_F(KvmProbeTest, AKernelThatRefusesBreakpointsIsTold) {
 
 TEST_F(KvmProbeTest, AKernelWithoutSyncedRegistersIsTold) {
   kvm_.sync_regs = 0;
-  const auto welcome = probe_.attach();
+  const auto welcome = probe_.attach(Tier::stealth);
   ASSERT_FALSE(welcome);
   EXPECT_EQ(welcome.error().code, ErrorCode::unsupported);
 }
 
 TEST_F(KvmProbeTest, AQemuWithoutAVmIsTold) {
   KvmProbe other(kvm_, {.max_vcpus = 1, .ring_bytes = 1 << 16});
-  const auto welcome = other.attach();
+  const auto welcome = other.attach(Tier::stealth);
   ASSERT_FALSE(welcome);
   EXPECT_EQ(welcome.error().code, ErrorCode::unsupported);
 }
