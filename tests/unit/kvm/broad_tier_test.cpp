@@ -10,8 +10,8 @@
 namespace glasshook::hypervisor::kvm {
 namespace {
 
-constexpr std::uint64_t kText = 0xffffffff81000000, kStackPage = 0xffffffff81002000;
-constexpr Gpa kRoot{0x10000}, kTextPage{0x4000};
+constexpr std::uint64_t kStackPage = kText + 2 * kPageSize;
+constexpr Gpa kRoot{0x10000}, kTextPage = kPage;
 
 class BroadTierTest : public KvmProbeFixture {
  protected:
