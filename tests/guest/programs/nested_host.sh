@@ -83,14 +83,14 @@ int3s() { "$here/int3_bytes" "$1" count before; }
 # With breakpoint instructions in the guest's code.
 broad() {
   "$here/int3_bytes" $qemu save before
-  watched broad-events "events $events" watch "$work/kvm.sock" --tier broad --behaviours all
+  watched broad-events "events $events" watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
   show="tail -n 1"
   watched broad-calls "calls $calls" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
   watched broad-returns "calls 2000" trace --tier broad -e 'kernel!getrusage' --vm "$qemu"
   watched broad-self "self 4" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
 
   # A monitor that is killed.
-  attach killed watch "$work/kvm.sock" --tier broad --behaviours all
+  attach killed watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
   echo "== int3s"
   echo "armed $(int3s $qemu)"
   kill -KILL $monitor
@@ -101,7 +101,7 @@ broad() {
   wait_for console "done events 3"
 
   # The guest is saved while it is watched.
-  attach saved watch "$work/kvm.sock" --tier broad --behaviours all
+  attach saved watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
   echo 'migrate "exec:cat>image"' >&4
   until grep -q 'Migration status: completed' hmp-said; do
     kill -0 $qemu 2>/dev/null || fail "QEMU ended while it saved the guest"
@@ -122,10 +122,10 @@ restore() {
   start -incoming "exec:cat image" <restored-in >restored-console 2>&1 &
   restored=$!
   exec 5>restored-in
-  echo "events 5" >&5
-  for i in $(seq 100); do
+  for i in $(seq 30); do
     grep -q 'done events 5' restored-console && break
-    sleep 1
+    echo "events 5" >&5  # what comes before it listens is lost
+    sleep 3
   done
   echo "== restored"
   echo "int3s $(int3s $restored)"
