@@ -74,7 +74,12 @@ watched() {
   shift 2
   attach "$name" "$@"
   tell "$command"
-  wait_for console "done $command"
+  # It may have been told the same before.
+  done=$((done + 1))
+  until [ "$(grep -c "^done" console)" -gt $done ]; do
+    kill -0 $qemu 2>/dev/null || fail "QEMU ended while waiting for $command"
+    usleep 100000
+  done
   leave "$name" "${show:-cat}"
 }
 # int3s PID: how many bytes of a guest's RAM have become breakpoint instructions.
@@ -133,6 +138,8 @@ restore() {
   kill $restored
 }
 
+# Of what was told before; "self 1" is the first.
+done=0
 wait_for console "ready $processors"
 tell "self 1"
 wait_for console "done self 1"
@@ -141,6 +148,7 @@ watched calls "calls $calls" trace -e 'kernel!getrusage' --vm "$qemu" --pid 9999
 watched self "self 2" trace -e 'kernel!getrusage' --vm "$qemu" --pid 99999
 tell "self 3"
 wait_for console "done self 3"
+done=$((done + 1))
 case $also in *" broad "*) broad ;; esac
 tell end
 wait $qemu
