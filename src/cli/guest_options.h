@@ -49,8 +49,7 @@ struct ChosenAccelerator {
 
 /// What to start, to be watched. Checks what can be checked without starting anything.
 [[nodiscard]] Result<machine::GuestRequest> make_guest_request(
-    const GuestOptions& options,
-    machine::Accelerator accelerator = machine::Accelerator::tcg);
+    const GuestOptions& options, machine::Accelerator accelerator = machine::Accelerator::tcg);
 
 /// The command for the guest's shell. A Windows program of this host that it names is delivered and
 /// called by its place in the guest. Fails when a file to copy does not exist.

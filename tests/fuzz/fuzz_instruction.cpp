@@ -1,4 +1,5 @@
-// Instructions of the guest that the KVM probe does in the processor's stead: any bytes, registers and stack.
+// Instructions of the guest that the KVM probe does in the processor's stead: any bytes, registers
+// and stack.
 #include <cstdlib>
 #include <cstring>
 #include <span>

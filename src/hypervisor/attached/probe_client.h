@@ -20,8 +20,7 @@ class ProbeClient final : public Hypervisor {
  public:
   /// Connects, waiting up to `timeout` for the socket to appear.
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
-      const std::string& socket_path, std::chrono::milliseconds timeout,
-      Tier tier = Tier::stealth);
+      const std::string& socket_path, std::chrono::milliseconds timeout, Tier tier = Tier::stealth);
   /// Speaks over an end of a connected socket (taken over).
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection,
                                                                   Tier tier = Tier::stealth);

@@ -93,10 +93,10 @@ Instruction decode_opcode(Bytes& bytes, bool wide, bool repeated) {
 }
 
 /// Registers in x86 encoding order.
-constexpr std::array kRegisters{
-    &kvm_regs::rax, &kvm_regs::rcx, &kvm_regs::rdx, &kvm_regs::rbx, &kvm_regs::rsp, &kvm_regs::rbp,
-    &kvm_regs::rsi, &kvm_regs::rdi, &kvm_regs::r8,  &kvm_regs::r9,  &kvm_regs::r10, &kvm_regs::r11,
-    &kvm_regs::r12, &kvm_regs::r13, &kvm_regs::r14, &kvm_regs::r15};
+constexpr std::array kRegisters{&kvm_regs::rax, &kvm_regs::rcx, &kvm_regs::rdx, &kvm_regs::rbx,
+                                &kvm_regs::rsp, &kvm_regs::rbp, &kvm_regs::rsi, &kvm_regs::rdi,
+                                &kvm_regs::r8,  &kvm_regs::r9,  &kvm_regs::r10, &kvm_regs::r11,
+                                &kvm_regs::r12, &kvm_regs::r13, &kvm_regs::r14, &kvm_regs::r15};
 
 bool is_canonical(std::uint64_t address, bool five_level) {
   const auto sign = static_cast<std::int64_t>(address) >> (five_level ? 56 : 47);

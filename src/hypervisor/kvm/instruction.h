@@ -26,10 +26,10 @@ struct Instruction {
     ret,   ///< near
   };
   Kind kind = Kind::none;
-  std::uint8_t length = 0;        ///< bytes
-  std::uint8_t reg = 0;           ///< push: in x86 encoding order
-  bool marks_target = false;      ///< endbr64, or the nop the kernel puts in its place
-  std::int32_t operand = 0;       ///< call, jump: distance; ret: bytes to take off the stack
+  std::uint8_t length = 0;    ///< bytes
+  std::uint8_t reg = 0;       ///< push: in x86 encoding order
+  bool marks_target = false;  ///< endbr64, or the nop the kernel puts in its place
+  std::int32_t operand = 0;   ///< call, jump: distance; ret: bytes to take off the stack
   bool operator==(const Instruction&) const = default;
 };
 static_assert(sizeof(Instruction) == 8);

@@ -27,8 +27,8 @@ bool MemorySlots::notes_writes(const kvm_userspace_memory_region& region,
 
 bool MemorySlots::notes_writes(const probe::RamMapping& mapping) const {
   const std::lock_guard lock(mutex_);
-  return std::ranges::any_of(
-      slots_, [&](const auto& item) { return notes_writes(item.second, mapping); });
+  return std::ranges::any_of(slots_,
+                             [&](const auto& item) { return notes_writes(item.second, mapping); });
 }
 
 std::vector<probe::RamPiece> MemorySlots::pieces(const probe::RamMapping& mapping) const {

@@ -8,8 +8,7 @@ Plan::Plan(std::vector<Site> sites, bool instructions)
     : sites_(std::move(sites)), instructions_(instructions) {
   std::ranges::stable_sort(sites_, {}, &Site::address);
   for (const Site& site : sites_)
-    if (addresses_.empty() || addresses_.back() != site.address)
-      addresses_.push_back(site.address);
+    if (addresses_.empty() || addresses_.back() != site.address) addresses_.push_back(site.address);
 }
 
 std::span<const Site> Plan::at(std::uint64_t address) const {

@@ -2,6 +2,7 @@
 // number of things and says so. Every command is answered by a line "done COMMAND COUNT".
 //   events N    on each processor: N children that make a file and execute this program anew
 //   calls N     on each processor: N system calls getrusage(), which is also the kernel's name for it
+//   opens N     N times opens a file and closes it; and the ticks of the processor that one took
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
 // With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
@@ -71,6 +72,17 @@ static int make_calls(long processor, long n) {
   for (long i = 0; i < n; ++i)
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 1;
   return 0;
+}
+
+/// Ticks of one of n openings; -1 when one fails.
+static long ticks_of_opens(long n) {
+  const unsigned long long begin = __builtin_ia32_rdtsc();
+  for (long i = 0; i < n; ++i) {
+    const int fd = open("/init", O_RDONLY);
+    if (fd < 0) return -1;
+    close(fd);
+  }
+  return (long)((__builtin_ia32_rdtsc() - begin) / (unsigned long long)n);
 }
 
 /// What an earlier `events N` has left.
@@ -150,6 +162,8 @@ int main(int argc, char **argv) {
       printf("done events %ld wrong %d\n", n, on_each(make_events, n));
     } else if (sscanf(line, "calls %ld", &n) == 1)
       printf("done calls %ld wrong %d\n", n, on_each(make_calls, n));
+    else if (sscanf(line, "opens %ld", &n) == 1 && n > 0)
+      printf("done opens %ld ticks %ld\n", n, ticks_of_opens(n));
     else if (sscanf(line, "self %ld", &n) == 1)
       printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
              own_breakpoint());

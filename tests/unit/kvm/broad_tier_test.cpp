@@ -197,10 +197,10 @@ TEST_F(BroadTierTest, NothingIsWrittenThatAVcpuWouldNotExitAt) {
   attach_broad();
   kvm_.refuse_debug = true;
   kvm_.script[0] = {[this](kvm_run&) {
-                      EXPECT_EQ(byte(0x09), 0x41);
-                      errno = EINTR;
-                      return -1;
-                    }};
+    EXPECT_EQ(byte(0x09), 0x41);
+    errno = EINTR;
+    return -1;
+  }};
   ASSERT_TRUE(hook({{0x00, {1}}}));  // no vCPU runs: nobody has refused yet
   EXPECT_EQ(byte(0x09), 0xcc);
   EXPECT_EQ(run(), -1);
@@ -243,8 +243,8 @@ TEST_F(BroadTierTest, WhatIsOtherCodeByNowIsLetBe) {
   ASSERT_TRUE(hook({{0x40, {2}}, {0x00, {1}}}));
   // Something no breakpoint can stand for; and another function altogether.
   code(0x40, {0x48, 0x31, 0xc0});
-  code(0x00, {0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55,
-              0x55, 0x55, 0x55, 0x55, 0x55, 0x55});
+  code(0x00, {0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55,
+              0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55});
   for (int i = 0; i < 3; ++i) probe_.tend();
   EXPECT_EQ(byte(0x40), 0x48);
   EXPECT_EQ(byte(0x09), 0x55);

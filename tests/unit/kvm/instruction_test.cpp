@@ -90,7 +90,8 @@ TEST(Decode, WhatGoesElsewhere) {
   EXPECT_EQ(decoded({0xc2, 0x10, 0x80}).operand, 0x8010);
   EXPECT_EQ(decoded({0xe9, 0xfb, 0xff, 0xff, 0xff}).operand, -5);
   EXPECT_EQ(decoded({0xeb, 0xfe}).operand, -2);
-  EXPECT_EQ(decoded({0xe8, 1, 0, 0, 0}), (Instruction{.kind = Kind::call, .length = 5, .operand = 1}));
+  EXPECT_EQ(decoded({0xe8, 1, 0, 0, 0}),
+            (Instruction{.kind = Kind::call, .length = 5, .operand = 1}));
 }
 
 TEST(Decode, EverythingElseIsRefused) {
@@ -105,8 +106,9 @@ TEST(Decode, EverythingElseIsRefused) {
 }
 
 TEST(Decode, CutCodeIsNoInstruction) {
-  for (const auto& whole : {bytes({0x0f, 0x1f, 0x84, 0x55, 1, 2, 3, 4}), bytes({0xf3, 0x0f, 0x1e, 0xfa}),
-                            bytes({0x41, 0x57}), bytes({0xe8, 1, 2, 3, 4}), bytes({0xc2, 1, 2})}) {
+  for (const auto& whole :
+       {bytes({0x0f, 0x1f, 0x84, 0x55, 1, 2, 3, 4}), bytes({0xf3, 0x0f, 0x1e, 0xfa}),
+        bytes({0x41, 0x57}), bytes({0xe8, 1, 2, 3, 4}), bytes({0xc2, 1, 2})}) {
     EXPECT_NE(decode(whole).kind, Kind::none);
     for (std::size_t size = 0; size < whole.size(); ++size)
       EXPECT_EQ(decode(std::span(whole).first(size)).kind, Kind::none) << size;
