@@ -30,7 +30,7 @@ for round in $(seq "$rounds"); do
   for tier in stealth broad; do
     "$here/glasshook" trace --tier $tier -e 'kernel!do_sys_openat2/noret' --vm $qemu --json "$tier" 2>said &
     monitor=$!
-    until grep -q 'attached in' said; do
+    until grep -q 'attached in' said 2>/dev/null; do
       kill -0 $monitor || exit 1
       usleep 100000
     done
@@ -40,7 +40,6 @@ for round in $(seq "$rounds"); do
     kill -CONT $monitor
     kill -TERM $monitor
     wait $monitor
-    echo "events $tier $(grep -c api_called "$tier")" >&2
     rm said
   done
 done
