@@ -15,6 +15,7 @@ _glasshook() {
     'run:-e'|'run:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'run:--rate') COMPREPLY=(); return ;;
     'run:--commands') compopt -o default; COMPREPLY=(); return ;;
+    'run:--tier') COMPREPLY=($(compgen -W "stealth broad" -- "$cur")); return ;;
     'run:--pid') COMPREPLY=(); return ;;
     'run:--comm') COMPREPLY=(); return ;;
     'run:--exe') COMPREPLY=(); return ;;
@@ -40,6 +41,7 @@ _glasshook() {
     'trace:-e'|'trace:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'trace:--rate') COMPREPLY=(); return ;;
     'trace:--commands') compopt -o default; COMPREPLY=(); return ;;
+    'trace:--tier') COMPREPLY=($(compgen -W "stealth broad" -- "$cur")); return ;;
     'trace:--pid') COMPREPLY=(); return ;;
     'trace:--comm') COMPREPLY=(); return ;;
     'trace:--exe') COMPREPLY=(); return ;;
@@ -67,6 +69,7 @@ _glasshook() {
     'watch:-e'|'watch:--api') COMPREPLY=($(compgen -W "$(glasshook apis list --names 2>/dev/null)" -- "$cur")); return ;;
     'watch:--rate') COMPREPLY=(); return ;;
     'watch:--commands') compopt -o default; COMPREPLY=(); return ;;
+    'watch:--tier') COMPREPLY=($(compgen -W "stealth broad" -- "$cur")); return ;;
     'watch:--pid') COMPREPLY=(); return ;;
     'watch:--comm') COMPREPLY=(); return ;;
     'watch:--exe') COMPREPLY=(); return ;;
@@ -109,9 +112,9 @@ _glasshook() {
   esac
   case "$path" in
     '') words='run trace watch replay ps maps modules symbols apis image doctor demo bench completion version -h --help --color' ;;
-    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
-    'trace') compopt -o default; words='-h --help -e --api --rate --commands --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
-    'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --commands --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
+    'run') compopt -o default; words='-h --help --behaviours -e --api --rate --commands --tier --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --color' ;;
+    'trace') compopt -o default; words='-h --help -e --api --rate --commands --tier --pid --comm --exe --tree --all-processes --guest --image --kernel --initrd --append --smp --memory --accel --stealth --cold-boot --copy --directory --env --console --timeout --json --live --show --quiet --hooks --utc --host-id --linger --record --vm --color' ;;
+    'watch') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --behaviours -e --api --rate --commands --tier --pid --comm --exe --tree --timeout --json --live --show --quiet --hooks --utc --host-id --record --color' ;;
     'replay') [[ $cur == -* ]] || { compopt -o default; COMPREPLY=(); return; }; words='-h --help --timeout --json --live --show --quiet --hooks --utc --host-id --color' ;;
     'ps') words='-h --help --vm --json --color' ;;
     'maps') words='-h --help --vm --json --color' ;;

@@ -130,8 +130,10 @@ Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
   if (wanted == "kvm" && options.stealth)
     return with_remedy(fail(ErrorCode::unsupported, "the PC of --stealth is not one under KVM"),
                        "--accel tcg");
-  // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told.
-  if (wanted == "auto" && (needs.user_code || !needs.few_places || options.stealth))
+  // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told. Who asks
+  // for the broad tier has KVM in mind.
+  if (wanted == "auto" &&
+      (needs.user_code || !(needs.few_places || needs.broad) || options.stealth))
     return ChosenAccelerator{};
   const auto works = machine::check_kvm();
   if (works) return ChosenAccelerator{.accelerator = Accelerator::kvm, .note = {}};

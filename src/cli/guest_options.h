@@ -35,6 +35,7 @@ void add_guest_options(CommandBuilder command, GuestOptions& options);
 struct MachineNeeds {
   bool user_code = false;   ///< functions of programs and libraries are named
   bool few_places = false;  ///< no more of the kernel than breakpoints of a processor can hook
+  bool broad = false;       ///< the user asks for KVM's broad tier
 };
 
 /// --accel, or with `auto` KVM where that works here and can do what is asked for. A note says why
@@ -48,8 +49,7 @@ struct ChosenAccelerator {
 
 /// What to start, to be watched. Checks what can be checked without starting anything.
 [[nodiscard]] Result<machine::GuestRequest> make_guest_request(
-    const GuestOptions& options,
-    machine::Accelerator accelerator = machine::Accelerator::tcg);
+    const GuestOptions& options, machine::Accelerator accelerator = machine::Accelerator::tcg);
 
 /// The command for the guest's shell. A Windows program of this host that it names is delivered and
 /// called by its place in the guest. Fails when a file to copy does not exist.

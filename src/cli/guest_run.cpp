@@ -32,6 +32,7 @@ constexpr auto kResumeTime = seconds(20);
 struct Plan {
   machine::GuestRequest request;
   std::string accelerator_note;
+  hypervisor::Tier tier = hypervisor::Tier::stealth;
   machine::GuestProfile profile;
   machine::GuestCommand command;
   Result<> executable;  ///< whether the guest could execute the command, as far as is known here
@@ -40,8 +41,8 @@ struct Plan {
   std::optional<HookCommands> commands;
 };
 
-MachineNeeds needs_of(const WatchOptions& watch) {
-  MachineNeeds needs;
+MachineNeeds needs_of(const WatchOptions& watch, hypervisor::Tier tier) {
+  MachineNeeds needs{.broad = tier == hypervisor::Tier::broad};
   for (const std::string& api : watch.apis) needs.user_code |= !api.starts_with("kernel!");
   // The families whose most telling functions fit into the breakpoints of a processor. Calls that
   // are named are shown with their results, which breakpoints do not see.
@@ -68,7 +69,10 @@ Result<> plan_command(const GuestRunOptions& options, Plan& plan) {
 
 Result<Plan> make_plan(const GuestRunOptions& options) {
   Plan plan;
-  auto chosen = choose_accelerator(options.guest, needs_of(options.watch));
+  const auto tier = tier_of(options.watch);
+  if (!tier) return std::unexpected(tier.error());
+  plan.tier = *tier;
+  auto chosen = choose_accelerator(options.guest, needs_of(options.watch, *tier));
   if (!chosen) return std::unexpected(chosen.error());
   plan.accelerator_note = std::move(chosen->note);
   auto request = make_guest_request(options.guest, chosen->accelerator);
@@ -170,12 +174,12 @@ class GuestRun {
   }
 
   Result<> attach(Progress& progress) {
-    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release());
+    auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), plan_.tier);
     if (!probe) return std::unexpected(probe.error());
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
-    const std::string backend = (*probe)->capabilities().backend;
+    const std::string backend = words_of((*probe)->capabilities());
     monitor::SessionOptions wanted = scoped_session(options_, host_id_);
     if (plan_.profile.runs_windows_programs) wanted.platform = behaviour::Platform::windows;
     auto hypervisor = recorded(std::move(*probe), options_.watch.record,

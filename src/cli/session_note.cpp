@@ -73,9 +73,9 @@ Result<std::unique_ptr<hypervisor::Hypervisor>> recorded(
     std::unique_ptr<hypervisor::Hypervisor> inner, const std::string& file,
     const SessionNote& session) {
   if (file.empty()) return inner;
-  // A replay hooks what a backend without limits would.
+  // A replay hooks what a backend that sees all code would.
   const hypervisor::Capabilities capabilities = inner->capabilities();
-  if (capabilities.max_sites != 0)
+  if (!capabilities.user_pages || !capabilities.returns)
     return with_remedy(
         fail(ErrorCode::unsupported, "a session of {} cannot be recorded", capabilities.backend),
         "--accel tcg");

@@ -173,8 +173,9 @@ Result<fs::path> locate_vm(std::string_view name, const fs::path& proc) {
   return *listener ? locate_process(**listener, proc) : path;
 }
 
-Result<std::unique_ptr<hypervisor::Hypervisor>> attach_socket(const fs::path& socket) {
-  auto client = hypervisor::ProbeClient::connect(socket.native(), {});
+Result<std::unique_ptr<hypervisor::Hypervisor>> attach_socket(const fs::path& socket,
+                                                              hypervisor::Tier tier) {
+  auto client = hypervisor::ProbeClient::connect(socket.native(), {}, tier);
   if (client) return std::move(*client);
   Error error = client.error();
   if (error.code == ErrorCode::timeout)

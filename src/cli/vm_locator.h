@@ -43,7 +43,7 @@ inline constexpr const char* kVmHelp =
 
 /// Attaches to the probe behind a plugin's socket.
 [[nodiscard]] Result<std::unique_ptr<hypervisor::Hypervisor>> attach_socket(
-    const std::filesystem::path& socket);
+    const std::filesystem::path& socket, hypervisor::Tier tier = hypervisor::Tier::stealth);
 
 /// Attaches to the VM that `name` says.
 [[nodiscard]] Result<std::unique_ptr<hypervisor::Hypervisor>> attach_vm(std::string_view name);

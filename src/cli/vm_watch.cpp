@@ -17,6 +17,8 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   Interrupts interrupts;
   const auto timeout = timeout_of(options);
   if (!timeout) return std::unexpected(timeout.error());
+  const auto tier = tier_of(options);
+  if (!tier) return std::unexpected(tier.error());
   auto commands = commands_of(options);
   if (!commands) return std::unexpected(commands.error());
   const auto apis = load_apis(names_apis(options));
@@ -28,9 +30,9 @@ Result<int> watch_vm(const std::string& vm, const WatchOptions& options, EventOu
   if (!outputs) return std::unexpected(outputs.error());
 
   const auto begun = std::chrono::steady_clock::now();
-  auto probe = attach_socket(*socket);
+  auto probe = attach_socket(*socket, *tier);
   if (!probe) return std::unexpected(probe.error());
-  const std::string backend = (*probe)->capabilities().backend;
+  const std::string backend = words_of((*probe)->capabilities());
   monitor::SessionOptions wanted = session_options(options);
   if (wanted.host_id.empty()) wanted.host_id = host_id_of(*socket);
   const std::string host_id = wanted.host_id;

@@ -53,6 +53,18 @@ Result<> conclude(monitor::Session& session, EventOutputs& outputs) {
   return written;
 }
 
+std::string words_of(const hypervisor::Capabilities& c) {
+  std::string limits;
+  const auto add = [&](bool limited, const std::string& words) {
+    if (limited) limits += (limits.empty() ? "" : ", ") + words;
+  };
+  add(c.max_sites != 0, fmt::format("{} places in the kernel", c.max_sites));
+  add(!c.returns, "no returns");
+  add(!c.user_pages, "no code of programs");
+  add(!c.hidden_from_reads, "a guest that reads its code sees the hooks");
+  return limits.empty() ? c.backend : fmt::format("{} ({})", c.backend, limits);
+}
+
 void announce(monitor::Session& session, std::string_view what, Clock::duration attaching) {
   const auto summary = session.summary();
   print_note(fmt::format("{}, Linux {}, {} hooks, attached in {:.2f} s", what,

@@ -41,6 +41,9 @@ enum class WatchEnd {
 /// captured is told.
 Result<> conclude(monitor::Session& session, EventOutputs& outputs);
 
+/// What runs the VM, and what cannot be seen of it: "kvm-stealth (4 places in the kernel, ...)".
+[[nodiscard]] std::string words_of(const hypervisor::Capabilities& capabilities);
+
 /// "glasshook: qemu-tcg, Linux 6.1.0-…, 73 hooks, attached in 0.61 s" to the standard error.
 void announce(monitor::Session& session, std::string_view what,
               std::chrono::steady_clock::duration attaching);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "behaviour/family.h"
 #include "cli/values.h"
 #include "hook/selector.h"
@@ -43,7 +44,20 @@ OptionRef add_hook_options(CommandBuilder command, WatchOptions& o) {
               "Add and remove hooks while watching: lines +API and -API of this file or FIFO; - is "
               "the standard input",
               "FILE");
+  group.value(
+      "--tier", o.tier,
+      "Under KVM: four places and nothing to see (stealth), or all of the kernel, with hooks "
+      "that a guest can read (broad): see kvm.md",
+      "stealth|broad");
   return api;
+}
+
+Result<hypervisor::Tier> tier_of(const WatchOptions& options) {
+  if (options.tier == "stealth") return hypervisor::Tier::stealth;
+  if (options.tier == "broad") return hypervisor::Tier::broad;
+  return with_remedy(fail(ErrorCode::invalid_argument, "--tier {}: there is no such tier",
+                          to_printable(options.tier)),
+                     "choose from: stealth, broad");
 }
 
 void add_filter_options(CommandBuilder command, WatchOptions& o) {

@@ -10,6 +10,7 @@
 #include "api/guest_apis.h"
 #include "base/result.h"
 #include "cli/command_builder.h"
+#include "hypervisor/hypervisor.h"
 #include "monitor/session.h"
 
 namespace glasshook::cli {
@@ -18,6 +19,7 @@ namespace glasshook::cli {
 struct WatchOptions {
   std::vector<std::string> apis;
   std::string behaviours;
+  std::string tier = "stealth";
   std::vector<std::uint32_t> pids;
   std::vector<std::string> comms, exes;
   bool tree = false;
@@ -36,7 +38,7 @@ struct WatchOptions {
 
 /// --behaviours.
 void add_behaviour_option(CommandBuilder command, WatchOptions& options);
-/// -e, --rate, --commands; gives the first.
+/// -e, --rate, --commands, --tier; gives the first.
 OptionRef add_hook_options(CommandBuilder command, WatchOptions& options);
 /// --pid, --comm, --exe, --tree.
 void add_filter_options(CommandBuilder command, WatchOptions& options);
@@ -57,6 +59,9 @@ void add_record_option(CommandBuilder command, WatchOptions& options);
 /// Checks the -e arguments as far as that goes without a guest, so that a wrong name is told before
 /// one is started.
 [[nodiscard]] Result<> check_apis(const WatchOptions& options, const api::GuestApis& apis);
+
+/// --tier.
+[[nodiscard]] Result<hypervisor::Tier> tier_of(const WatchOptions& options);
 
 /// --timeout; nothing when it was not given.
 [[nodiscard]] Result<std::optional<std::chrono::milliseconds>> timeout_of(

@@ -50,6 +50,7 @@ Result<> KernelPlan::add(const Symbol& function, hypervisor::HookId hook, bool r
   const elf::ReturnExtents extents =
       elf::find_return_extents(kernel_code(*symbols_, kernel_), address);
   for (const Extent& range : extents.ranges) sites_.add_returns(range.begin, range.end);
+  for (const std::uint64_t place : extents.places) sites_.add_return_place(place);
   if (extents.ranges.empty() || extents.incomplete || extents.unresolved_tail_calls > 0)
     notes_.push_back(fmt::format("not every return of {} may be seen: {}", function.name,
                                  extents.ranges.empty() ? "its code is unknown"
@@ -71,6 +72,8 @@ std::vector<KernelPage> KernelPlan::pages() {
     page.address = address;
     page.entries.insert(page.entries.end(), sites.entries.begin(), sites.entries.end());
     page.returns.insert(page.returns.end(), sites.returns.begin(), sites.returns.end());
+    page.return_places.insert(page.return_places.end(), sites.return_places.begin(),
+                              sites.return_places.end());
   }
   std::vector<KernelPage> pages;
   for (auto& [page, sites] : merged) pages.push_back({page, std::move(sites)});

@@ -42,6 +42,13 @@ void PageSitesMap::add_returns(std::uint64_t begin, std::uint64_t end) {
   }
 }
 
+void PageSitesMap::add_return_place(std::uint64_t address) {
+  auto& places = pages_[address / kPageSize].return_places;
+  const auto offset = static_cast<std::uint16_t>(address & kPageMask);
+  const auto at = std::ranges::lower_bound(places, offset);
+  if (at == places.end() || *at != offset) places.insert(at, offset);
+}
+
 const PageSites* PageSitesMap::find(std::uint64_t page) const {
   const auto found = pages_.find(page);
   return found == pages_.end() ? nullptr : &found->second;

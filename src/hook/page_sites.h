@@ -15,6 +15,9 @@ class PageSitesMap {
   /// [begin, end), cut at page boundaries; ranges that touch become one.
   void add_returns(std::uint64_t begin, std::uint64_t end);
 
+  /// An instruction that returns, in a range.
+  void add_return_place(std::uint64_t address);
+
   /// Sites of a page, or nullptr.
   [[nodiscard]] const hypervisor::PageSites* find(std::uint64_t page) const;
   [[nodiscard]] const std::map<std::uint64_t, hypervisor::PageSites>& pages() const {

@@ -61,6 +61,12 @@ struct ReturnRange {
   std::uint16_t end = 0;  ///< up to 4096
 };
 
+/// How far a backend goes in the guest, where that is a choice.
+enum class Tier : std::uint8_t {
+  stealth,  ///< the guest's memory stays as it is
+  broad,    ///< all that is possible, though a guest that reads its own code sees it
+};
+
 /// Everything to watch on one page.
 struct PageSites {
   /// Kernel pages: where the kernel runs this page. A backend that hooks by virtual address needs
@@ -68,6 +74,9 @@ struct PageSites {
   Gva address;
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;
+  /// Kernel pages: where in those ranges the instructions that return are, by a decoder that began
+  /// where the functions do. A backend that cannot look at every instruction needs them.
+  std::vector<std::uint16_t> return_places;
   bool report_placements = false;  ///< send a code_page record for every new place it runs at
   /// Answers only: this is what is known by now. Ask again when more of the page runs, or later.
   bool ask_again = false;
@@ -90,7 +99,7 @@ using PageOracle = std::function<PageSites(const PageQuestion&)>;
 
 /// What a backend can do. A false says that the matching call returns ErrorCode::unsupported.
 struct Capabilities {
-  std::string backend;  ///< "qemu-tcg", "kvm-stealth", "replay", ...
+  std::string backend;  ///< "qemu-tcg", "kvm-stealth", "kvm-broad", "replay", ...
   std::uint32_t vcpus = 1;
   bool user_pages = false;         ///< page questions for user-mode code
   bool returns = false;            ///< return programs
@@ -122,6 +131,8 @@ struct ProbeCounters {
   std::uint64_t page_timeouts = 0;  ///< questions nobody answered in time: the page ran unhooked
   std::uint64_t malformed = 0;      ///< records the monitor refused
   std::uint64_t late_commits = 0;   ///< commits that did not take effect within a second
+  std::uint64_t overwritten = 0;    ///< places where the guest wrote over a hook
+  std::uint64_t lifted = 0;  ///< times hooks were out of the guest, so that its image is clean
 };
 
 /// What poll() hands over; borrowed for the call only.
@@ -134,6 +145,7 @@ class Hypervisor {
   virtual ~Hypervisor() = default;
 
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
+  /// The guest's RAM as it would be without hooks in it; scans' views may show them.
   [[nodiscard]] virtual const PhysicalMemory& memory() const = 0;
 
   /// What to scan for a kernel: memory() itself, unless reads of that are costly (recorded).
@@ -162,6 +174,7 @@ class Hypervisor {
   /// Verifies and stores a hook's programs. Nothing runs until a site names the hook.
   virtual Result<> load(const HookPrograms& hook) = 0;
   /// Watches a kernel page at a fixed physical place (replaces earlier sites of that page).
+  /// ErrorCode::unsupported, with nothing replaced, when the code at an entry cannot be hooked.
   virtual Result<> place(Gpa page, const PageSites& sites) = 0;
   /// Hooks an instruction (replaces the hook it has). Unsupported by default.
   virtual Result<> place_at(PrivilegedInstruction, HookId) {

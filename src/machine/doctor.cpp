@@ -102,7 +102,7 @@ Check check_kvm_watching() {
             works.error().remedy};
   const auto library = kvm_library_file();
   if (!library) return {Health::warning, kName, library.error().message, library.error().remedy};
-  return {Health::ok, kName, "guests can be watched, with four breakpoints (--accel kvm)", {}};
+  return {Health::ok, kName, "guests can be watched (--accel kvm): --tier stealth, broad", {}};
 }
 
 }  // namespace

@@ -75,6 +75,9 @@ Result<> HookSet::add_tree() {
 Result<> HookSet::add_entries(const hypervisor::KernelEntries& entries) {
   using capture::Op;
   constexpr capture::Reg kLstar{kEntriesLstar}, kIdt{kEntriesIdt}, kCpu{kEntriesCpu};
+  if (capabilities_.max_sites != 0)
+    return fail(ErrorCode::unsupported, "{} hooks {} places", capabilities_.backend,
+                capabilities_.max_sites);
   const auto function = choose(kernel_->symbols(), {"scheduler_tick", "sched_tick"});
   if (!function) return fail(ErrorCode::not_found, "this kernel has no function scheduler_tick");
   if (auto set = hypervisor_->set_kernel_entries(entries); !set) return set;
@@ -193,13 +196,36 @@ std::optional<HookId> HookSet::remove_kernel_api(Gva function) {
 Result<> HookSet::place() {
   std::set<Gpa> cleared = std::exchange(placed_, {});
   for (const hook::KernelPage& page : plan_.pages()) {
-    if (auto placed = hypervisor_->place(page.page, page.sites); !placed) return placed;
+    if (auto placed = place(page); !placed) return placed;
     placed_.insert(page.page);
     cleared.erase(page.page);
   }
   for (const Gpa page : cleared)
     if (auto placed = hypervisor_->place(page, {}); !placed) return placed;
   return {};
+}
+
+Result<> HookSet::place(const hook::KernelPage& page) {
+  auto placed = hypervisor_->place(page.page, page.sites);
+  if (!placed && placed.error().code == ErrorCode::unsupported) return place_possible(page);
+  return placed;
+}
+
+Result<> HookSet::place_possible(const hook::KernelPage& page) {
+  hypervisor::PageSites sites = page.sites;
+  sites.entries.clear();
+  for (const hypervisor::EntrySite& entry : page.sites.entries) {
+    sites.entries.push_back(entry);
+    const auto placed = hypervisor_->place(page.page, sites);
+    if (placed) continue;
+    sites.entries.pop_back();
+    const auto meaning = find(entry.hook.value);
+    std::string what = fmt::format("{}: {}", meaning ? meaning->name : "?", placed.error().message);
+    if (meaning && std::holds_alternative<ApiHook>(meaning->meaning))
+      return fail(ErrorCode::unsupported, "{}", what);
+    if (std::ranges::find(missing_, what) == missing_.end()) missing_.push_back(std::move(what));
+  }
+  return hypervisor_->place(page.page, sites);
 }
 
 std::vector<Gva> HookSet::functions() const {

@@ -90,7 +90,8 @@ class HookSet {
                     bool besides);
   /// Where the hooked functions of the kernel begin.
   [[nodiscard]] std::vector<Gva> functions() const;
-  /// Places all kernel sites, page by page, and clears the pages that have none any more.
+  /// Places all kernel sites, page by page, and clears the pages that have none any more. Functions
+  /// that cannot be hooked are noted in missing(); it fails if a user named one.
   Result<> place();
 
   [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
@@ -123,6 +124,9 @@ class HookSet {
     bool is_api = false;
   };
   Result<> plan(const Planned& hook);
+  Result<> place(const hook::KernelPage& page);
+  /// One by one: which of the page's functions can be hooked.
+  Result<> place_possible(const hook::KernelPage& page);
 
   hook::KernelPlan plan_;
   std::vector<Planned> planned_;

@@ -456,6 +456,8 @@ Result<output::Summary> Session::Impl::summary() {
   summary.losses.page_timeouts = probe->page_timeouts;
   summary.losses.malformed = probe->malformed;
   summary.losses.late_commits = probe->late_commits;
+  summary.losses.overwritten = probe->overwritten;
+  summary.losses.lifted = probe->lifted;
   summary.losses.unresolved = unresolved_ + tracer_->unjoined();
   if (oracle_) summary.losses.unresolved += oracle_->unresolved();
   summary.losses.truncated = truncated_;

@@ -335,6 +335,8 @@ class JsonLines::Renderer {
     number("page_timeouts", s.losses.page_timeouts);
     number("malformed", s.losses.malformed);
     number("late_commits", s.losses.late_commits);
+    number("overwritten", s.losses.overwritten);
+    number("lifted", s.losses.lifted);
     writer_.EndObject();
     writer_.key("hooks");
     writer_.StartArray();

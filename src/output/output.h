@@ -37,11 +37,13 @@ struct Losses {
   std::uint64_t page_timeouts = 0;  ///< code pages that ran unhooked
   std::uint64_t malformed = 0;      ///< records refused
   std::uint64_t late_commits = 0;   ///< changes of hooks that took effect late
+  std::uint64_t overwritten = 0;    ///< places where the guest wrote over a hook
+  std::uint64_t lifted = 0;         ///< times hooks were out of the guest while it was saved
 
   /// True when anything the user asked for may be missing from the events.
   [[nodiscard]] bool any() const {
     return (dropped | rate_limited | unresolved | truncated | budget | page_timeouts | malformed |
-            late_commits) != 0;
+            late_commits | overwritten | lifted) != 0;
   }
 };
 

@@ -41,6 +41,10 @@ std::string loss_words(const Losses& l) {
   add(l.page_timeouts, "code page unhooked in time", "code pages unhooked in time");
   add(l.malformed, "record malformed", "records malformed");
   add(l.late_commits, "change of hooks in effect late", "changes of hooks in effect late");
+  add(l.overwritten, "place hooked anew that the guest wrote over",
+      "places hooked anew that the guest wrote over");
+  add(l.lifted, "time without hooks while the guest was saved",
+      "times without hooks while the guest was saved");
   return words;
 }
 

@@ -1,6 +1,7 @@
 """A guest under KVM in a stock QEMU, watched from inside a guest that has emulated virtualisation."""
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import tempfile
 
 from harness import GLASSHOOK, GuestTest, ROOT, compile_c, glasshook, image_directory, read_events
+from int3_intercept import corrected_qemu
 from running_guest import cpio
 
 LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
@@ -40,6 +42,7 @@ class Nested(GuestTest):
     def setUpClass(cls):
         done = glasshook("image", "build", HOST, timeout=1800)
         assert done.returncode == 0, done.stderr.decode()
+        cls.qemu, cls.why_not_broad = corrected_qemu(ROOT / "build" / "int3-intercept")
         with tempfile.TemporaryDirectory() as folder:
             try:
                 cls.sections = cls.run_nested(pathlib.Path(folder))
@@ -62,16 +65,17 @@ class Nested(GuestTest):
         (folder / "apis" / "windows" / "none.api").write_text("# nothing of Windows is needed\n")
         compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
         (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
-        fix = folder / "int3_intercept.so"
-        compile_c(PROGRAMS / "int3_intercept.c", fix, "-shared", "-fPIC")
-        given = [folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
+        path = os.environ["PATH"] if cls.qemu is None else f"{cls.qemu}:{os.environ['PATH']}"
+        also = cls.also + (["broad"] if cls.qemu else [])
+        compile_c(PROGRAMS / "int3_bytes.c", folder / "int3_bytes", "-static")
+        given = [folder / "int3_bytes", folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
                  image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
         copies = [word for file in given for word in ("--copy", file)]
         console = folder / "console"
         done = glasshook("run", "--guest", HOST, "--console", console, "--smp", cls.processors, "--memory", "1G",
                          "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600",
-                         *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *cls.also,
-                         env={"LD_PRELOAD": str(fix)}, timeout=900)
+                         *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *also,
+                         env={"PATH": path}, timeout=900)
         if b"the guest rebooted" in done.stderr:
             raise EmulationFailed(console.read_text(errors="replace")[-2000:])
         text = done.stdout.decode(errors="replace")
@@ -87,6 +91,10 @@ class Nested(GuestTest):
     def summary(self, name):
         return self.events(name)[-1]["glasshook"]["summary"]
 
+    def need_broad(self):
+        if self.qemu is None:
+            self.skipTest(self.why_not_broad)
+
     def everyone(self):
         """The names of the children of inner_init.c's command `events`."""
         return {f"{p}-{i}" for p in range(self.processors) for i in range(EVENTS)}
@@ -99,7 +107,16 @@ class Nested(GuestTest):
         self.assertEqual(self.sections["qemu"], "")
 
     def test_every_program_and_file_is_told_once(self):
-        events = self.events("events")
+        self.check_events("events")
+
+    def test_with_breakpoint_instructions_too(self):
+        self.need_broad()
+        self.check_events("broad-events")
+        self.assertGreater(len(self.summary("broad-events")["hooks"]), 30)
+        self.assertIn("kvm-broad (", self.sections["broad-events-said"])
+
+    def check_events(self, section):
+        events = self.events(section)
         executed = [e["process"]["args"] for e in events
                     if e["event"]["action"] == "process_executed"]
         self.assertEqual(sorted(executed), sorted(["child", name] for name in self.everyone()))
@@ -113,14 +130,47 @@ class Nested(GuestTest):
         started = [e for e in events if e["event"]["action"] == "process_started"]
         self.assertEqual(len(started), self.processors + len(self.everyone()))
 
-    def test_no_hit_is_lost_or_counted_twice(self):
-        hooks = {h["name"]: h for h in self.summary("calls")["hooks"]}
-        hook = hooks["kernel!getrusage"]
+    def hook(self, section):
+        return {h["name"]: h for h in self.summary(section)["hooks"]}["kernel!getrusage"]
+
+    def check_calls(self, section):
+        hook = self.hook(section)
         self.assertEqual(hook["hits"], self.processors * CALLS)
         self.assertEqual(hook["filtered"], hook["hits"])
-        for name in ("events", "calls"):
+
+    def check_nothing_lost(self, *sections):
+        for name in sections:
             lost = {k: v for k, v in self.summary(name)["losses"].items() if v}
-            self.assertEqual(lost, {})
+            self.assertEqual(lost, {}, name)
+
+    def test_no_hit_is_lost_or_counted_twice(self):
+        self.check_calls("calls")
+        self.check_nothing_lost("events", "calls")
+
+    def test_nor_at_a_breakpoint_instruction(self):
+        self.need_broad()
+        self.check_calls("broad-calls")
+        hook = self.hook("broad-returns")
+        self.assertEqual(hook["hits"], self.processors * 2000)
+        self.assertEqual(hook["returned"], hook["hits"])
+        self.check_nothing_lost("broad-events", "broad-calls", "broad-returns")
+
+    def test_breakpoint_instructions_are_gone_when_they_should_be(self):
+        self.need_broad()
+        found = {name: int(n) for name, n in re.findall(r"(\S+) (\d+)\n", self.sections["int3s"])}
+        self.assertGreater(found["armed"], 60)  # seen from outside, so what follows means something
+        self.assertEqual(found["killed"], 0)
+        self.assertEqual(found["while-saved"], 0)
+        self.assertAlmostEqual(found["saved"], found["armed"], delta=2)
+        self.assertIn("done events 3 wrong 0", self.sections["console"])
+        self.assertIn("done events 4 wrong 0", self.sections["console"])
+        self.assertEqual(self.summary("saved")["losses"]["lifted"], 1)
+
+    def test_a_guest_that_was_saved_while_it_was_watched_goes_on(self):
+        self.need_broad()
+        said = self.sections["restored"]
+        self.assertIn("int3s 0", said)
+        self.assertIn("done events 5 wrong 0", said)
 
     def test_what_is_not_watched_is_said(self):
         missing = "\n".join(self.summary("events")["missing_hooks"])
@@ -134,6 +184,15 @@ class Nested(GuestTest):
         self.assertEqual(said["2"].strip(), plain.replace("breakpoint 10", "breakpoint 0"))
         # After the monitor has left, they are.
         self.assertEqual(said["3"].strip(), plain)
+
+    def test_a_guest_that_debugs_itself_among_breakpoint_instructions(self):
+        self.need_broad()
+        said = dict(re.findall(r"done self (\d) (.*)", self.sections["console"]))
+        own, plain = said["4"].strip(), said["1"].strip()
+        # Its breakpoint registers are its own. Its INT3s come back to it, most of them: some are lost on
+        # the way through this emulation, see docs/kvm.md.
+        self.assertEqual(re.sub(r"int3 \d+", "int3 10", own), plain)
+        self.assertGreaterEqual(int(re.match(r"int3 (\d+)", own)[1]), 3)
 
 
 def told_of_children(events):
@@ -164,7 +223,8 @@ class OneProcessor(Nested):
 
     def test_run_takes_kvm_where_it_works(self):
         said = self.sections["run-said"]
-        self.assertIn("glasshook: kvm-stealth, guest of your own", said)
+        self.assertIn("glasshook: kvm-stealth (4 places in the kernel, no returns, no code of programs), guest of "
+                      "your own", said)
         self.assertGreater(len(told_of_children(self.events("run"))), 3, said)
 
     def test_emulated_and_under_kvm_a_guest_behaves_the_same(self):
@@ -178,11 +238,12 @@ class OneProcessor(Nested):
                              "process,file", "--json", folder / "events")
             emulated = told_of_children(read_events(folder / "events"))
             self.assertIn(b"qemu-tcg", done.stderr)
-        under_kvm = told_of_children(self.events("events"))
-        both = sorted(emulated.keys() & under_kvm.keys())
-        self.assertGreater(len(both), 3, done.stderr.decode())
-        for name in both:
-            self.assertEqual(emulated[name], under_kvm[name])
+        for section in ["events"] + (["broad-events"] if self.qemu else []):
+            under_kvm = told_of_children(self.events(section))
+            both = sorted(emulated.keys() & under_kvm.keys())
+            self.assertGreater(len(both), 3, done.stderr.decode())
+            for name in both:
+                self.assertEqual(emulated[name], under_kvm[name], section)
 
 
 class TwoProcessors(Nested):

@@ -1,6 +1,8 @@
 #include "guest/elf/function_extents.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "guest/elf/instruction.h"
 
@@ -91,10 +93,36 @@ class Search {
     }
     looked_at_ += size;
     bool runs_on = false;
-    if (!sweep(code_, extent, [&](const FlowInstruction& i) { visit(extent, i, runs_on); }))
+    Places places;
+    std::uint64_t address = extent.begin;
+    const bool whole = sweep(code_, extent, [&](const FlowInstruction& i) {
+      visit(extent, i, runs_on);
+      note(extent, address, i, places);
+      address += i.length;
+    });
+    if (whole && std::ranges::includes(places.begins, places.targets))
+      std::ranges::move(places.returns, std::back_inserter(found_.places));
+    if (!whole)
       found_.incomplete = true;
     else if (runs_on)
       reach(extent.end);
+  }
+
+  /// Where instructions of an extent begin, where jumps within it lead, and which of them return.
+  struct Places {
+    std::vector<std::uint64_t> begins;
+    std::set<std::uint64_t> targets;
+    std::vector<std::uint64_t> returns;
+  };
+
+  void note(const Extent& extent, std::uint64_t address, const FlowInstruction& i,
+            Places& places) const {
+    places.begins.push_back(address);
+    const bool jumps = i.flow == Flow::jump || i.flow == Flow::branch;
+    if (jumps && extent.contains(i.target)) places.targets.insert(i.target);
+    const bool through_thunk = i.flow == Flow::jump && code_.classify &&
+                               code_.classify(i.target) == JumpTarget::return_thunk;
+    if (i.returns || through_thunk) places.returns.push_back(address);
   }
 
   void visit(const Extent& extent, const FlowInstruction& i, bool& runs_on) {

@@ -40,6 +40,9 @@ struct ReturnExtents {
   /// Code whose returns may end a call. The first is the function's own; empty when its end is
   /// unknown, or when it is nothing but a jump through a slot.
   std::vector<Extent> ranges;
+  /// The instructions in them that return, ascending within a range. None of a range whose code
+  /// could not be decoded to its end, or jumps into the middle of what was decoded.
+  std::vector<std::uint64_t> places;
   /// Addresses of the pointers that `jmp [rip + d]` goes through (PLT stubs, tail calls through
   /// the GOT); what they hold is known at run time only.
   std::vector<std::uint64_t> tail_call_slots;

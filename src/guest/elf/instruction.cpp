@@ -60,6 +60,7 @@ std::optional<FlowInstruction> decode_flow(std::span<const std::byte> bytes,
   const std::uint64_t next = address + i.length;
   if (out.flow == Flow::jump || out.flow == Flow::branch)
     out.target = next + static_cast<std::uint64_t>(i.raw.imm[0].value.s);
+  out.returns = i.mnemonic == ZYDIS_MNEMONIC_RET;
   out.takes_address = i.mnemonic == ZYDIS_MNEMONIC_LEA && is_rip_relative(i);
   if (out.flow == Flow::slot_jump || out.takes_address)
     out.target = next + static_cast<std::uint64_t>(i.raw.disp.value);

@@ -22,6 +22,7 @@ struct FlowInstruction {
   Flow flow = Flow::next;
   std::uint8_t length = 0;
   std::uint64_t target = 0;
+  bool returns = false;        ///< ret
   bool takes_address = false;  ///< lea reg, [rip + d]: `target` is the address taken
 };
 

@@ -96,7 +96,7 @@ class ProbeClient::Mapping {
 };
 
 Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& socket_path,
-                                                          milliseconds timeout) {
+                                                          milliseconds timeout, Tier tier) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket_path.size() >= sizeof address.sun_path)
@@ -114,21 +114,22 @@ Result<std::unique_ptr<ProbeClient>> ProbeClient::connect(const std::string& soc
     std::this_thread::sleep_for(milliseconds(5));
   }
   std::unique_ptr<ProbeClient> client(new ProbeClient(std::move(socket)));
-  if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
+  if (auto greeted = client->greet(tier); !greeted) return std::unexpected(greeted.error());
   return client;
 }
 
-Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection) {
+Result<std::unique_ptr<ProbeClient>> ProbeClient::adopt(int connection, Tier tier) {
   std::unique_ptr<ProbeClient> client(new ProbeClient(std::make_unique<Socket>(connection)));
-  if (auto greeted = client->greet(); !greeted) return std::unexpected(greeted.error());
+  if (auto greeted = client->greet(tier); !greeted) return std::unexpected(greeted.error());
   return client;
 }
 
 ProbeClient::ProbeClient(std::unique_ptr<Socket> socket) : socket_(std::move(socket)) {}
 
-Result<> ProbeClient::greet() {
+Result<> ProbeClient::greet(Tier tier) {
   ByteWriter hello = begin_request(Request::hello);
   hello.put(probe::kProtocolVersion);
+  hello.put(static_cast<std::uint8_t>(tier));
   std::vector<int> fds;
   auto reply = request(hello.bytes(), &fds);
   const auto close_all = [&] { std::for_each(fds.begin(), fds.end(), ::close); };
@@ -174,6 +175,7 @@ Result<> ProbeClient::greet() {
   auto region = probe::SharedRegion::open(mapping_->bytes());
   if (!region) return std::unexpected(region.error());
   region_ = *region;
+  memory_ = std::make_unique<UnpatchedMemory>(*ram_, region_);
   capabilities_.vcpus = region_.vcpus();
   std::vector<capture::RingConsumer> rings;
   for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
@@ -392,6 +394,8 @@ Result<ProbeCounters> ProbeClient::probe_counters() {
     sum.budget += cell.budget;
     sum.page_questions += cell.page_questions;
     sum.page_timeouts += cell.page_timeouts;
+    sum.overwritten += cell.overwritten;
+    sum.lifted += cell.lifted;
   }
   sum.malformed = merger_->counters().malformed;
   sum.late_commits = late_commits_;

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "capture/merger.h"
+#include "hypervisor/attached/unpatched_memory.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/probe/shared_region.h"
 #include "memory/ram_file.h"
@@ -19,13 +20,14 @@ class ProbeClient final : public Hypervisor {
  public:
   /// Connects, waiting up to `timeout` for the socket to appear.
   [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> connect(
-      const std::string& socket_path, std::chrono::milliseconds timeout);
+      const std::string& socket_path, std::chrono::milliseconds timeout, Tier tier = Tier::stealth);
   /// Speaks over an end of a connected socket (taken over).
-  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection);
+  [[nodiscard]] static Result<std::unique_ptr<ProbeClient>> adopt(int connection,
+                                                                  Tier tier = Tier::stealth);
   ~ProbeClient() override;
 
   [[nodiscard]] Capabilities capabilities() const override { return capabilities_; }
-  [[nodiscard]] const PhysicalMemory& memory() const override { return *ram_; }
+  [[nodiscard]] const PhysicalMemory& memory() const override { return *memory_; }
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(const std::vector<Gva>& thunks) override;
   Result<> set_kernel_entries(const KernelEntries& entries) override;
@@ -50,7 +52,7 @@ class ProbeClient final : public Hypervisor {
   class Mapping;
 
   explicit ProbeClient(std::unique_ptr<Socket> socket);
-  Result<> greet();
+  Result<> greet(Tier tier);
   Result<std::vector<std::byte>> request(std::span<const std::byte> message, std::vector<int>* fds);
   Result<> command(std::span<const std::byte> message);
   void answer_questions(const std::stop_token& stop);
@@ -63,6 +65,7 @@ class ProbeClient final : public Hypervisor {
   std::unique_ptr<Mapping> mapping_;
   probe::SharedRegion region_;
   std::unique_ptr<RamFile> ram_;
+  std::unique_ptr<UnpatchedMemory> memory_;  ///< over ram_
   std::unique_ptr<capture::RingMerger> merger_;
   std::vector<HookId> hooks_;
   std::chrono::steady_clock::duration slow_replies_{};  ///< spent waiting for them

@@ -23,8 +23,15 @@ std::uint8_t registers_taken(const kvm_guest_debug& theirs) {
   return taken;
 }
 
-GuestDebug merge(const kvm_guest_debug& theirs, std::span<const std::uint64_t> addresses) {
-  GuestDebug merged{.request = theirs, .armed = {}};
+bool uses_instructions(const kvm_guest_debug& theirs) {
+  constexpr std::uint32_t kUsesThem = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+  return (theirs.control & kUsesThem) == kUsesThem;
+}
+
+GuestDebug merge(const kvm_guest_debug& theirs, std::span<const std::uint64_t> addresses,
+                 bool instructions) {
+  GuestDebug merged{.request = theirs, .armed = {.instructions = instructions}};
+  if (instructions) merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
   if (addresses.empty()) return merged;
   const std::uint8_t taken = registers_taken(theirs);
   auto& registers = merged.request.arch.debugreg;

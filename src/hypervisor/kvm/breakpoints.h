@@ -22,7 +22,8 @@ inline constexpr std::uint64_t kResumeFlag = 1 << 16;
 /// Which debug registers of a vCPU are ours, and what is in them.
 struct ArmedBreakpoints {
   std::array<std::uint64_t, kDebugRegisters> addresses{};
-  std::uint8_t ours = 0;  ///< a bit a register
+  std::uint8_t ours = 0;      ///< a bit a register
+  bool instructions = false;  ///< breakpoint instructions of ours exit, too
 };
 
 /// What to tell KVM.
@@ -35,9 +36,13 @@ struct GuestDebug {
 /// A bit for each debug register that such a request of QEMU's takes.
 [[nodiscard]] std::uint8_t registers_taken(const kvm_guest_debug& theirs);
 
-/// QEMU's request and execution breakpoints at our addresses. QEMU's come first.
+/// QEMU's request and execution breakpoints at our addresses. QEMU's come first. `instructions`:
+/// breakpoint instructions shall exit.
 [[nodiscard]] GuestDebug merge(const kvm_guest_debug& theirs,
-                               std::span<const std::uint64_t> addresses);
+                               std::span<const std::uint64_t> addresses, bool instructions = false);
+
+/// Whether QEMU's debugger has breakpoint instructions of its own.
+[[nodiscard]] bool uses_instructions(const kvm_guest_debug& theirs);
 
 /// A debug exit, taken apart.
 struct DebugExit {

@@ -39,6 +39,9 @@ class SystemCalls final : public kvm::KvmCalls {
   }
 };
 
+/// How long a breakpoint instruction that the guest writes over may stay out.
+constexpr std::chrono::milliseconds kTendInterval{50};
+
 struct Settings {
   std::string socket;
   int fd = -1;
@@ -83,7 +86,8 @@ kvm::KvmProbe* the_probe() {
     // Never destroyed: vCPU threads refer to it to the end.
     return new kvm::KvmProbe(
         *calls, {.max_vcpus = kvm::max_vcpus_of(probe::own_command_line()),
-                 .ring_bytes = probe::SharedRegion::ring_bytes_for(chosen->ring_mib << 20)});
+                 .ring_bytes = probe::SharedRegion::ring_bytes_for(chosen->ring_mib << 20),
+                 .tend_interval = kTendInterval});
   }();
   return probe;
 }

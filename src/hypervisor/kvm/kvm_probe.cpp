@@ -1,12 +1,19 @@
 #include "hypervisor/kvm/kvm_probe.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <csignal>
 #include <cstring>
+#include <set>
 #include <sstream>
+#include <utility>
+
+#include "capture/guest_reader.h"
+#include "hypervisor/kvm/guest_memory.h"
 
 namespace glasshook::hypervisor::kvm {
 namespace {
@@ -14,16 +21,36 @@ namespace {
 /// How long a commit waits for vCPUs to leave the guest; they do within microseconds.
 constexpr std::int64_t kArmTimeNs = 500'000'000;
 
+Capabilities stealth() {
+  return {.backend = "kvm-stealth", .max_sites = kDebugRegisters, .hidden_from_reads = true};
+}
+Capabilities broad() { return {.backend = "kvm-broad", .returns = true}; }
+
 }  // namespace
 
-KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options) : calls_(calls), options_(options) {
+KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options)
+    : calls_(calls),
+      options_(options),
+      patches_({.read =
+                    [this](Gva from, std::span<std::byte> out) {
+                      capture::GuestReader reader(ram_, environment_.kernel_space,
+                                                  environment_.kernel_space);
+                      return reader.copy(from, capture::Space::kernel, out) == out.size();
+                    },
+                .locate =
+                    [this](Gva at) {
+                      const Located place = locate(ram_, environment_.kernel_space, at);
+                      return std::pair{place.gpa, place.host};
+                    }}) {
   environment_.ram = &ram_;
   plans_.push_back(std::make_unique<Plan>());
   plan_ = plans_.back().get();
 }
 
-Result<probe::ControlTarget::Welcome> KvmProbe::attach() {
+Result<probe::ControlTarget::Welcome> KvmProbe::attach(Tier tier) {
   if (auto ok = check_kernel(); !ok) return std::unexpected(ok.error());
+  if (tier == Tier::broad && unknown_vcpu_)
+    return fail(ErrorCode::unsupported, "a vCPU of this VM is out of sight");
   if (auto ok = find_ram(); !ok) return std::unexpected(ok.error());
   if (!region_)
     if (auto ok = make_region(); !ok) return std::unexpected(ok.error());
@@ -31,11 +58,11 @@ Result<probe::ControlTarget::Welcome> KvmProbe::attach() {
   if (!sets) return std::unexpected(sets.error());
   sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
   environment_.sets = sets_.back().get();
+  tier_ = tier;
+  if (tier == Tier::broad) begin_tending();
   runner_->forget_counts();
   runner_->set_enabled(true);
-  return Welcome{.capabilities = {.backend = "kvm-stealth",
-                                  .max_sites = kDebugRegisters,
-                                  .hidden_from_reads = true},
+  return Welcome{.capabilities = tier == Tier::broad ? broad() : stealth(),
                  .ram = pieces_,
                  .region_fd = region_fd_,
                  .ram_fd = ram_fd_};
@@ -64,6 +91,11 @@ Result<> KvmProbe::find_ram() {
     if (!fd) return std::unexpected(fd.error());
     ram_fd_ = *fd;
   }
+  {
+    const std::lock_guard lock(mapping_mutex_);
+    mapping_ = *mapping;
+  }
+  saving_ = slots_.notes_writes(*mapping);
   // Anew for each monitor: memory may have been plugged in.
   pieces_ = slots_.pieces(*mapping);
   if (pieces_.empty())
@@ -88,6 +120,7 @@ Result<> KvmProbe::make_region() {
   limiters_.emplace(region_->ticks_per_second());
   environment_.limiters = &*limiters_;
   runner_.emplace(*region_, environment_);
+  patches_.tell(*region_);
   return {};
 }
 
@@ -95,6 +128,8 @@ void KvmProbe::detach() {
   runner_->set_enabled(false);
   hooks_.unload_all();
   placed_.clear();
+  // First: what no plan names is given to the guest as its own.
+  patches_.want({});
   publish(std::make_unique<Plan>());
 }
 
@@ -103,7 +138,7 @@ Result<> KvmProbe::set_kernel_space(AddressSpace space) {
   return {};
 }
 
-// Returns are not seen, so nothing looks at thunks.
+// A jump to a thunk is done as the jump it is.
 Result<> KvmProbe::set_return_thunks(std::vector<Gva>) { return {}; }
 
 Result<> KvmProbe::set_context_program(capture::Program program) {
@@ -112,7 +147,7 @@ Result<> KvmProbe::set_context_program(capture::Program program) {
 }
 
 Result<> KvmProbe::load(HookPrograms hook) {
-  if (hook.on_return)
+  if (hook.on_return && tier_ == Tier::stealth)
     return fail(ErrorCode::unsupported, "hardware breakpoints do not show when a function returns");
   return hooks_.load(hook);
 }
@@ -122,65 +157,107 @@ Result<> KvmProbe::unload(HookId id) { return hooks_.unload(id); }
 Result<> KvmProbe::place(Gpa page, const PageSites& sites) {
   if (page.page_offset() != 0 || ram_.at(page, kPageSize) == nullptr)
     return fail(ErrorCode::invalid_argument, "{:#x} is not a page of guest RAM", page.value);
-  if (sites.entries.empty()) {
+  if (sites.entries.empty() && (tier_ == Tier::stealth || sites.return_places.empty())) {
     placed_.erase(page);
     return {};
   }
   if (!sites.address.is_kernel() || sites.address.page_offset() != 0)
     return fail(ErrorCode::invalid_argument, "{:#x} is no page of a kernel", sites.address.value);
-  pages_.push_back(std::make_unique<probe::WatchedPage>(sites, hooks_, false));
-  placed_[page] = {sites.address, pages_.back().get()};
+  auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, false);
+  auto chosen = choose_sites(sites, *watched);
+  if (!chosen) return std::unexpected(chosen.error());
+  pages_.push_back(std::move(watched));
+  placed_[page] = {pages_.back().get(), std::move(*chosen)};
   return {};
+}
+
+Result<std::vector<Site>> KvmProbe::choose_sites(const PageSites& sites,
+                                                 const probe::WatchedPage& page) {
+  const bool instructions = tier_ == Tier::broad;
+  std::set<std::uint16_t> offsets;
+  for (const EntrySite& entry : sites.entries)
+    if (page.enters_at(entry.offset & kPageMask)) offsets.insert(entry.offset);
+  std::vector<Site> chosen;
+  for (const std::uint16_t offset : offsets) {
+    const Gva entry = sites.address + offset;
+    Site site{.address = entry.value,
+              .page = &page,
+              .offset = offset,
+              .entry = entry.value,
+              .enters = true,
+              .patch = {}};
+    if (instructions) {
+      auto patch = patches_.make(entry_place(patches_, entry));
+      if (!patch) return std::unexpected(patch.error());
+      site.address = (*patch)->address.value;
+      site.patch = std::move(*patch);
+    }
+    chosen.push_back(std::move(site));
+  }
+  if (!instructions) return chosen;
+  for (const std::uint16_t offset : sites.return_places) {
+    const Gva place = sites.address + offset;
+    if (!page.returns_at(offset)) continue;
+    // Something else is there by now: no return to see.
+    const auto kind = patches_.instruction_at(place).kind;
+    if (kind != Instruction::Kind::ret && kind != Instruction::Kind::jump) continue;
+    auto patch = patches_.make(place);
+    if (!patch) return std::unexpected(patch.error());
+    chosen.push_back(
+        {.address = place.value, .page = &page, .returns = true, .patch = std::move(*patch)});
+  }
+  return chosen;
 }
 
 Result<> KvmProbe::watch_user_pages(bool on) {
   if (!on) return {};
-  return fail(ErrorCode::unsupported,
-              "code of programs cannot be watched with hardware breakpoints");
+  return fail(ErrorCode::unsupported, "code of programs cannot be watched under KVM");
 }
 
 std::unique_ptr<Plan> KvmProbe::make_plan() const {
-  std::map<std::uint64_t, Plan::Site> sites;
+  std::vector<Site> sites;
   for (const auto& [page, placed] : placed_)
-    for (std::uint32_t offset = 0; offset < kPageSize; ++offset) {
-      bool wanted = false;
-      const auto at = static_cast<std::uint16_t>(offset);
-      if (placed.page->enters_at(at))
-        placed.page->for_each_hook(at,
-                                   [&](probe::HookSlot& hook) { wanted |= hook.active.load(); });
-      if (wanted) sites[placed.address.value + offset] = {placed.page, at};
+    for (const Site& site : placed.sites) {
+      bool wanted = site.returns;
+      placed.page->for_each_hook(
+          site.offset, [&](probe::HookSlot& hook) { wanted |= site.enters && hook.active.load(); });
+      if (wanted) sites.push_back(site);
     }
-  auto plan = std::make_unique<Plan>();
-  for (const auto& [address, site] : sites) {
-    plan->addresses.push_back(address);
-    plan->sites.push_back(site);
-  }
-  return plan;
+  return std::make_unique<Plan>(std::move(sites), tier_ == Tier::broad);
 }
 
 Result<> KvmProbe::check_room(const Plan& plan) const {
+  if (plan.instructions()) return {};
   std::size_t taken = 0;
   for (std::size_t i = 0; i < vcpu_count(); ++i)
     taken = std::max<std::size_t>(taken, std::popcount(vcpus_[i]->taken.load()));
-  if (plan.addresses.size() + taken <= kDebugRegisters) return {};
+  const std::size_t wanted = plan.addresses().size();
+  if (wanted + taken <= kDebugRegisters) return {};
   if (taken == 0)
-    return fail(ErrorCode::limit, "{} places are to be hooked: a processor has {} breakpoints",
-                plan.addresses.size(), kDebugRegisters);
+    return with_remedy(
+        fail(ErrorCode::limit, "{} places are to be hooked: a processor has {} breakpoints", wanted,
+             kDebugRegisters),
+        "--tier broad hooks any number, and the guest can read that it does");
   return with_remedy(
       fail(ErrorCode::limit,
-           "{} places are to be hooked: a debugger of QEMU's has {} of {} breakpoints",
-           plan.addresses.size(), taken, kDebugRegisters),
+           "{} places are to be hooked: a debugger of QEMU's has {} of {} breakpoints", wanted,
+           taken, kDebugRegisters),
       "remove the debugger's hardware breakpoints");
 }
 
 Result<> KvmProbe::commit() {
   auto plan = make_plan();
   if (auto ok = check_room(*plan); !ok) return ok;
-  const bool any = !plan->addresses.empty();
+  const bool any = !plan->empty();
+  const auto wanted_patches = plan->patches();
+  // Out with those that no plan will name; in with the others once all vCPUs exit at them.
+  patches_.keep(wanted_patches);
   publish(std::move(plan));
   const std::uint32_t wanted = generation_;
   auto& done = region_->header().commits_done;
   if (const std::uint32_t now = done; now != wanted) probe::futex_wait(done, now, kArmTimeNs);
+  patches_.want(wanted_patches);
+  tend();
   if (all_armed()) free_unused();
   if (!any) return {};
   const auto count = vcpu_count();
@@ -205,6 +282,34 @@ void KvmProbe::publish(std::unique_ptr<Plan> plan) {
       calls_.kick(vcpu.thread);
   }
   tell_progress();
+}
+
+bool KvmProbe::may_patch() const {
+  if (saving_ || unknown_vcpu_ || !all_armed()) return false;
+  for (std::size_t i = 0; i < vcpu_count(); ++i)
+    if (vcpus_[i]->refused) return false;
+  return true;
+}
+
+void KvmProbe::tend() {
+  const std::size_t written_over = patches_.tend([this] { return may_patch(); });
+  if (written_over > 0) runner_->counters(0).overwritten += written_over;
+}
+
+void KvmProbe::begin_tending() {
+  if (options_.tend_interval.count() == 0 || tending_.joinable()) return;
+  // Without QEMU's signals, which belong to QEMU's threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  tending_ = std::jthread([this](const std::stop_token& stop) {
+    pthread_setname_np(pthread_self(), "glasshook-tend");
+    while (!stop.stop_requested()) {
+      std::this_thread::sleep_for(options_.tend_interval);
+      tend();
+    }
+  });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void KvmProbe::free_unused() {

@@ -6,19 +6,23 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "capture/rate_limiter.h"
 #include "capture/set_table.h"
 #include "hypervisor/kvm/breakpoints.h"
+#include "hypervisor/kvm/code_patches.h"
 #include "hypervisor/kvm/kvm_calls.h"
 #include "hypervisor/kvm/memory_slots.h"
+#include "hypervisor/kvm/plan.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
 #include "hypervisor/probe/watched_page.h"
@@ -41,21 +45,12 @@ struct Vcpu {
   std::atomic<bool> refused{false};    ///< KVM did not take our breakpoints
 };
 
-/// Addresses and what is there. Immutable once published; a vCPU may look at it until it has armed
-/// a later one.
-struct Plan {
-  struct Site {
-    const probe::WatchedPage* page;
-    std::uint16_t offset;
-  };
-  std::vector<std::uint64_t> addresses;  ///< ascending
-  std::vector<Site> sites;               ///< of the address in the same place
-};
-
 /// How the probe learns about its VM besides the ioctls; a test says it.
 struct KvmProbeOptions {
   std::uint32_t max_vcpus = 1;  ///< beyond those there now, for vCPUs that are plugged in later
   std::uint64_t ring_bytes = 0;
+  /// How often breakpoint instructions are looked after; 0: only when the test says so.
+  std::chrono::milliseconds tend_interval{0};
 };
 
 /// Control thread and vCPU threads meet here. Lives as long as the process.
@@ -67,9 +62,12 @@ class KvmProbe final : public probe::ControlTarget {
   int ioctl(int fd, unsigned long request, void* argument);
   /// True once QEMU has made its VM.
   [[nodiscard]] bool has_vm() const { return vm_fd_.load(std::memory_order_relaxed) >= 0; }
+  /// Puts breakpoint instructions in that may and should be, and looks after the others. From any
+  /// thread.
+  void tend();
 
   // ControlTarget, on the control thread.
-  Result<Welcome> attach() override;
+  Result<Welcome> attach(Tier tier) override;
   void detach() override;
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(std::vector<Gva> thunks) override;
@@ -85,8 +83,8 @@ class KvmProbe final : public probe::ControlTarget {
 
  private:
   struct Placed {
-    Gva address;
-    const probe::WatchedPage* page;
+    const probe::WatchedPage* page = nullptr;
+    std::vector<Site> sites;
   };
 
   class Busy;
@@ -94,14 +92,18 @@ class KvmProbe final : public probe::ControlTarget {
   // QEMU's calls.
   int create_vcpu(int vm_fd, void* argument);
   int set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs);
+  int set_memory(int fd, unsigned long request, void* argument);
   int run(Vcpu& vcpu, void* argument);
   [[nodiscard]] Vcpu* find(int fd) const;
 
   // vCPU threads.
-  [[nodiscard]] std::span<const std::uint64_t> addresses_for(const Vcpu& vcpu) const;
+  [[nodiscard]] GuestDebug merged_for(const Vcpu& vcpu, const kvm_guest_debug& theirs) const;
   void arm(Vcpu& vcpu);
   bool handle_debug_exit(Vcpu& vcpu);
-  void hit(Vcpu& vcpu, std::uint64_t address);
+  bool handle_instruction_exit(Vcpu& vcpu);
+  void hit(Vcpu& vcpu, std::span<const Site> sites);
+  bool stand_in(Vcpu& vcpu, Patch& patch);
+  bool give_back(Vcpu& vcpu);
   void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
   void tell_progress();
 
@@ -109,11 +111,15 @@ class KvmProbe final : public probe::ControlTarget {
   Result<> check_kernel();
   Result<> find_ram();
   Result<> make_region();
+  /// What is to happen on a page; fails when some of its code cannot be hooked.
+  Result<std::vector<Site>> choose_sites(const PageSites& sites, const probe::WatchedPage& page);
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;
   void publish(std::unique_ptr<Plan> plan);
   /// True when no vCPU is in the guest, or handles an exit, with an earlier plan.
   [[nodiscard]] bool all_armed() const;
+  [[nodiscard]] bool may_patch() const;
+  void begin_tending();
   void free_unused();
   [[nodiscard]] std::size_t vcpu_count() const {
     return vcpu_count_.load(std::memory_order_acquire);
@@ -127,7 +133,12 @@ class KvmProbe final : public probe::ControlTarget {
   std::atomic<std::size_t> vcpu_count_{0};
   std::mutex vcpus_mutex_;  ///< making one
 
+  Tier tier_ = Tier::stealth;
+  std::atomic<bool> unknown_vcpu_{false};  ///< one that runs past us
+  std::atomic<bool> saving_{false};        ///< QEMU saves or sends the guest's memory
   int region_fd_ = -1, ram_fd_ = -1;
+  std::mutex mapping_mutex_;
+  probe::RamMapping mapping_;
   std::optional<probe::SharedRegion> region_;
   std::vector<probe::RamPiece> pieces_;
   GuestRam ram_;
@@ -138,11 +149,13 @@ class KvmProbe final : public probe::ControlTarget {
   std::optional<probe::HitRunner> runner_;
 
   std::map<Gpa, Placed> placed_;
+  CodePatches patches_;
   // What vCPU threads may still look at.
   std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
   std::vector<std::unique_ptr<Plan>> plans_;  ///< the last is in use
   std::atomic<const Plan*> plan_{nullptr};
   std::atomic<std::uint32_t> generation_{0};  ///< of plan_
+  std::jthread tending_;                      ///< last: uses the rest
 };
 
 /// The most vCPUs this QEMU can have, by its command line (-smp); 1 when it says nothing.

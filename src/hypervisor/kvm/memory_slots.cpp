@@ -19,6 +19,18 @@ void MemorySlots::set(const kvm_userspace_memory_region& region) {
     slots_[region.slot] = region;
 }
 
+bool MemorySlots::notes_writes(const kvm_userspace_memory_region& region,
+                               const probe::RamMapping& mapping) {
+  return (region.flags & KVM_MEM_LOG_DIRTY_PAGES) != 0 && region.memory_size != 0 &&
+         region.userspace_addr >= mapping.begin && region.userspace_addr < mapping.end;
+}
+
+bool MemorySlots::notes_writes(const probe::RamMapping& mapping) const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(slots_,
+                             [&](const auto& item) { return notes_writes(item.second, mapping); });
+}
+
 std::vector<probe::RamPiece> MemorySlots::pieces(const probe::RamMapping& mapping) const {
   const std::lock_guard lock(mutex_);
   std::map<std::uint64_t, probe::RamPiece> by_distance;

@@ -18,6 +18,12 @@ class MemorySlots {
   /// A slot was set; one without size is gone.
   void set(const kvm_userspace_memory_region& region);
 
+  /// Whether KVM notes which pages of that mapping the guest writes to: QEMU saves or sends them.
+  [[nodiscard]] bool notes_writes(const probe::RamMapping& mapping) const;
+  /// The same for one call.
+  [[nodiscard]] static bool notes_writes(const kvm_userspace_memory_region& region,
+                                         const probe::RamMapping& mapping);
+
   /// The pieces of RAM that lie in this mapping. Slots are cut where the machine shows something
   /// else (the VGA window, firmware that is shadowed); slots with one distance between guest and
   /// host address are one piece, RAM under such a window included.

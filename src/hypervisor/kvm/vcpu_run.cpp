@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "hypervisor/kvm/guest_memory.h"
 #include "hypervisor/kvm/kvm_probe.h"
 
 namespace glasshook::hypervisor::kvm {
@@ -11,11 +12,18 @@ namespace {
 constexpr unsigned long kSetUserMemoryRegion2 = 0x40a0ae49;
 constexpr std::uint64_t kCr4La57 = 1 << 12;
 constexpr std::uint32_t kInjections = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
+constexpr std::uint32_t kBreakpointException = 3;
+/// KVM_RUN_X86_GUEST_MODE (Linux 6.11): a guest of the guest's was running.
+constexpr std::uint16_t kNestedGuest = 1 << 2;
 
 /// In x86 encoding order, as CpuState has them.
 std::array<std::uint64_t, 16> general_registers(const kvm_regs& r) {
   return {r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi,
           r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15};
+}
+
+AddressSpace space_of(const kvm_sregs& sregs) {
+  return {.root = Gpa{sregs.cr3 & kCr3RootMask}, .five_level = (sregs.cr4 & kCr4La57) != 0};
 }
 
 }  // namespace
@@ -31,19 +39,36 @@ int KvmProbe::ioctl(int fd, unsigned long request, void* argument) {
       break;
     case KVM_CREATE_VCPU:
       return create_vcpu(fd, argument);
+    case KVM_SET_USER_MEMORY_REGION:
+    case kSetUserMemoryRegion2:
+      if (fd == vm_fd_) return set_memory(fd, request, argument);
+      break;
     default:
       break;
   }
   const int result = calls_.ioctl(fd, request, argument);
-  if (result < 0) return result;
-  if (request == KVM_CREATE_VM && vcpu_count() == 0) {
+  if (request == KVM_CREATE_VM && result >= 0 && vcpu_count() == 0) {
     kvm_fd_ = fd;
     vm_fd_ = result;
   }
-  const bool sets_memory =
-      request == KVM_SET_USER_MEMORY_REGION || request == kSetUserMemoryRegion2;
-  if (sets_memory && fd == vm_fd_)
-    slots_.set(*static_cast<const kvm_userspace_memory_region*>(argument));
+  return result;
+}
+
+int KvmProbe::set_memory(int fd, unsigned long request, void* argument) {
+  const auto& region = *static_cast<const kvm_userspace_memory_region*>(argument);
+  const probe::RamMapping mapping = [this] {
+    const std::lock_guard lock(mapping_mutex_);
+    return mapping_;
+  }();
+  // A snapshot and a migration begin like this, before any memory is copied: what they take is the
+  // guest's code as it is without us.
+  if (MemorySlots::notes_writes(region, mapping)) {
+    saving_ = true;
+    if (patches_.lift() > 0) ++runner_->counters(0).lifted;
+  }
+  const int result = calls_.ioctl(fd, request, argument);
+  if (result >= 0) slots_.set(region);
+  saving_ = slots_.notes_writes(mapping);
   return result;
 }
 
@@ -53,12 +78,17 @@ int KvmProbe::create_vcpu(int vm_fd, void* argument) {
   const std::lock_guard lock(vcpus_mutex_);
   const std::size_t index = vcpu_count();
   const int size = calls_.ioctl(kvm_fd_, KVM_GET_VCPU_MMAP_SIZE, nullptr);
-  if (index == vcpus_.size() || size <= 0) return fd;
   auto vcpu = std::make_unique<Vcpu>();
   vcpu->fd = fd;
   vcpu->index = static_cast<std::uint32_t>(index);
-  vcpu->run = calls_.map_run(fd, static_cast<std::size_t>(size));
-  if (vcpu->run == nullptr) return fd;
+  if (index < vcpus_.size() && size > 0)
+    vcpu->run = calls_.map_run(fd, static_cast<std::size_t>(size));
+  if (vcpu->run == nullptr) {
+    // It would run into breakpoint instructions.
+    unknown_vcpu_ = true;
+    patches_.lift();
+    return fd;
+  }
   vcpus_[index] = std::move(vcpu);
   vcpu_count_.store(index + 1, std::memory_order_release);
   return fd;
@@ -78,10 +108,12 @@ Vcpu* KvmProbe::find(int fd) const {
   return nullptr;
 }
 
-std::span<const std::uint64_t> KvmProbe::addresses_for(const Vcpu& vcpu) const {
+GuestDebug KvmProbe::merged_for(const Vcpu& vcpu, const kvm_guest_debug& theirs) const {
+  const Plan& plan = *plan_.load();
+  if (plan.instructions()) return merge(theirs, {}, true);
   // A vCPU without a ring is left alone.
-  if (!region_ || vcpu.index >= region_->vcpus()) return {};
-  return plan_.load()->addresses;
+  if (!region_ || vcpu.index >= region_->vcpus()) return merge(theirs, {});
+  return merge(theirs, plan.addresses());
 }
 
 /// While a vCPU's thread is in the guest, or looks at a plan.
@@ -105,7 +137,7 @@ class KvmProbe::Busy {
 
 int KvmProbe::set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs) {
   const Busy busy(*this, vcpu);
-  const GuestDebug merged = merge(theirs, addresses_for(vcpu));
+  const GuestDebug merged = merged_for(vcpu, theirs);
   if (merged.left_out > 0) {
     // Whoever debugs is told that there is no room, as by a processor with fewer breakpoints.
     errno = ENOSPC;
@@ -123,12 +155,14 @@ int KvmProbe::set_guest_debug(Vcpu& vcpu, const kvm_guest_debug& theirs) {
 
 void KvmProbe::arm(Vcpu& vcpu) {
   const std::uint32_t generation = generation_;
-  GuestDebug merged = merge(vcpu.theirs, addresses_for(vcpu));
+  GuestDebug merged = merged_for(vcpu, vcpu.theirs);
   const bool done = calls_.ioctl(vcpu.fd, KVM_SET_GUEST_DEBUG, &merged.request) == 0;
   vcpu.armed = done ? merged.armed : ArmedBreakpoints{};
   vcpu.refused = !done || merged.left_out > 0;
-  vcpu.run->kvm_valid_regs =
-      vcpu.armed.ours != 0 ? std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS} : 0;
+  // It must not run into what it does not exit at.
+  if (!done) patches_.lift();
+  const bool armed = vcpu.armed.ours != 0 || vcpu.armed.instructions;
+  vcpu.run->kvm_valid_regs = armed ? std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS} : 0;
   vcpu.generation = generation;
   tell_progress();
 }
@@ -161,30 +195,71 @@ int KvmProbe::run(Vcpu& vcpu, void* argument) {
 }
 
 bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
+  if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
+    return handle_instruction_exit(vcpu);
   const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
-  if (exit.hit) hit(vcpu, *exit.hit);
+  if (exit.hit) hit(vcpu, plan_.load()->at(*exit.hit));
   if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
   vcpu.run->debug.arch.dr6 = exit.dr6;
   return !exit.for_qemu;
 }
 
-void KvmProbe::hit(Vcpu& vcpu, std::uint64_t address) {
-  const Plan& plan = *plan_.load();
-  const auto at = std::ranges::lower_bound(plan.addresses, address);
-  if (at == plan.addresses.end() || *at != address) return;  // not hooked any more
-  const Plan::Site& site = plan.sites[static_cast<std::size_t>(at - plan.addresses.begin())];
+bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
+  const std::uint64_t address = vcpu.run->debug.arch.pc;
+  if ((vcpu.run->flags & kNestedGuest) != 0) return give_back(vcpu);
+  const auto sites = plan_.load()->at(address);
+  if (!sites.empty() && sites.front().patch->in) {
+    hit(vcpu, sites);
+    return stand_in(vcpu, *sites.front().patch);
+  }
+  // One that was taken out on the way here is not there any more: the guest runs what is.
+  const kvm_sregs& sregs = vcpu.run->s.regs.sregs;
+  const Located place = locate(ram_, space_of(sregs), Gva{address});
+  if (place.host != nullptr && std::atomic_ref(*place.host).load() != kInt3) return true;
+  return give_back(vcpu);
+}
+
+bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch) {
+  const AddressSpace space = space_of(vcpu.run->s.regs.sregs);
+  VcpuStack stack(ram_, space);
+  if (emulate(patch.instruction, space.five_level, vcpu.run->s.regs.regs, stack))
+    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+  else
+    patches_.lift(patch);  // the processor does it, and faults as it has to
+  return true;
+}
+
+bool KvmProbe::give_back(Vcpu& vcpu) {
+  // QEMU gives back what is not its debugger's.
+  if (uses_instructions(vcpu.theirs)) return false;
+  GuestDebug merged = merged_for(vcpu, vcpu.theirs);
+  merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_INJECT_BP;
+  return calls_.ioctl(vcpu.fd, KVM_SET_GUEST_DEBUG, &merged.request) == 0;
+}
+
+void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
+  // A vCPU without a ring comes here for breakpoint instructions only.
+  if (sites.empty() || vcpu.index >= region_->vcpus()) return;
   const kvm_regs& regs = vcpu.run->s.regs.regs;
   const kvm_sregs& sregs = vcpu.run->s.regs.sregs;
   capture::CpuState cpu;
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
-  cpu.space = {.root = Gpa{sregs.cr3 & kCr3RootMask}, .five_level = (sregs.cr4 & kCr4La57) != 0};
+  cpu.space = space_of(sregs);
   cpu.fs_base = sregs.fs.base;
   cpu.gs_base = sregs.gs.base;
   cpu.kernel_gs = sregs.gs.base;  // all places are the kernel's
+  cpu.idt_base = sregs.idt.base;
   cpu.vcpu = vcpu.index;
-  site.page->for_each_hook(site.offset,
-                           [&](probe::HookSlot& hook) { runner_->enter(hook, cpu, false); });
+  for (const Site& site : sites) {
+    if (site.returns) {
+      runner_->leave(cpu);
+      continue;
+    }
+    cpu.rip = site.entry;
+    site.page->for_each_hook(site.offset,
+                             [&](probe::HookSlot& hook) { runner_->enter(hook, cpu, false); });
+  }
 }
 
 void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {

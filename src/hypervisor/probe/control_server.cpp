@@ -112,9 +112,10 @@ void serve(int connection, ControlTarget& target) {
     ByteReader reader(message);
     if (static_cast<Request>(reader.get<std::uint32_t>()) == Request::hello) {
       const auto version = reader.get<std::uint32_t>();
+      const Tier tier = reader.get<std::uint8_t>() == 0 ? Tier::stealth : Tier::broad;
       Result<ControlTarget::Welcome> welcome =
           version == kProtocolVersion
-              ? target.attach()
+              ? target.attach(tier)
               : fail(ErrorCode::protocol, "the probe speaks version {}, the monitor {}",
                      kProtocolVersion, version);
       if (!welcome) {
@@ -263,6 +264,8 @@ std::vector<std::byte> encode_sites(const PageSites& sites) {
     out.put(range.begin);
     out.put(range.end);
   }
+  out.put(static_cast<std::uint32_t>(sites.return_places.size()));
+  for (const std::uint16_t offset : sites.return_places) out.put(offset);
   return out.take();
 }
 
@@ -281,6 +284,9 @@ Result<PageSites> decode_sites(std::span<const std::byte> bytes) {
     const auto begin = reader.get<std::uint16_t>();
     sites.returns.push_back({.begin = begin, .end = reader.get<std::uint16_t>()});
   }
+  const auto places = reader.get<std::uint32_t>();
+  for (std::uint32_t i = 0; i < places && reader.ok(); ++i)
+    sites.return_places.push_back(reader.get<std::uint16_t>());
   if (!reader.ok() || !reader.at_end()) return fail(ErrorCode::protocol, "malformed page sites");
   return sites;
 }

@@ -26,7 +26,7 @@ class ControlTarget {
     int region_fd = -1;
     int ram_fd = -1;
   };
-  virtual Result<Welcome> attach() = 0;
+  virtual Result<Welcome> attach(Tier tier) = 0;
   /// The monitor is gone: disarm everything, the guest goes on.
   virtual void detach() = 0;
 

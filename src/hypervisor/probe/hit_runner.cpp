@@ -54,7 +54,8 @@ void HitRunner::forget_counts() noexcept {
   const auto forget = [](auto&... counters) { ((counters = 0), ...); };
   for (const Vcpu& vcpu : vcpus_) {
     ProbeCell& p = *vcpu.probe;
-    forget(p.records, p.dropped, p.budget, p.page_questions, p.page_timeouts, p.churned_pages);
+    forget(p.records, p.dropped, p.budget, p.page_questions, p.page_timeouts, p.churned_pages,
+           p.overwritten, p.lifted);
     for (std::uint32_t i = 0; i < kMaxHooks; ++i) {
       HookCell& h = vcpu.hooks[i];
       // Untouched memory stays so: there is much of it.

@@ -16,10 +16,10 @@ inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
 enum class Request : std::uint32_t {
-  hello = 1,         ///< u32 version -> reply: Welcome; fds: shared region, RAM (read-only),
-                     ///< both memory files that cannot shrink
-  kernel_space,      ///< u64 root, u8 five_level
-  return_thunks,     ///< u32 count, u64 each
+  hello = 1,      ///< u32 version, u8 tier -> reply: Welcome; fds: shared region, RAM (read-only),
+                  ///< both memory files that cannot shrink
+  kernel_space,   ///< u64 root, u8 five_level
+  return_thunks,  ///< u32 count, u64 each
   context_program,   ///< block program
   load_hook,         ///< u32 id, block entry program, u8 has_return, block return program
   unload_hook,       ///< u32 id

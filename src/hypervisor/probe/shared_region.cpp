@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t page_align(std::uint64_t bytes) { return (bytes + kPageMask) & ~kPageMask; }
 
 struct Layout {
-  std::uint64_t rings, counters, questions, size;
+  std::uint64_t rings, counters, questions, patches, size;
 };
 
 constexpr Layout layout_for(std::uint32_t vcpus, std::uint64_t ring_bytes) {
@@ -25,7 +25,8 @@ constexpr Layout layout_for(std::uint32_t vcpus, std::uint64_t ring_bytes) {
   l.rings = kPageSize;
   l.counters = page_align(l.rings + vcpus * ring_bytes);
   l.questions = page_align(l.counters + vcpus * sizeof(VcpuCounters));
-  l.size = page_align(l.questions + vcpus * sizeof(QuestionSlot));
+  l.patches = page_align(l.questions + vcpus * sizeof(QuestionSlot));
+  l.size = page_align(l.patches + kMaxPatches * sizeof(std::uint64_t));
   return l;
 }
 
@@ -71,6 +72,7 @@ Result<SharedRegion> SharedRegion::open(std::span<std::byte> bytes) {
   region.rings_offset_ = l.rings;
   region.counters_offset_ = l.counters;
   region.questions_offset_ = l.questions;
+  region.patches_offset_ = l.patches;
   return region;
 }
 

@@ -14,11 +14,13 @@
 namespace glasshook::hypervisor::probe {
 
 inline constexpr std::uint64_t kRegionMagic = 0x31304b4f4f484c47;  // "GLHOOK01"
-inline constexpr std::uint32_t kRegionVersion = 2;
+inline constexpr std::uint32_t kRegionVersion = 3;
 inline constexpr std::uint32_t kMaxVcpus = 256;
 inline constexpr std::uint32_t kMaxHooks = 8192;
 inline constexpr std::uint32_t kMaxSitesPerPage = 1024;
 inline constexpr std::uint32_t kMaxContextBytes = 1024;
+/// Bytes of guest code that can be breakpoint instructions at once.
+inline constexpr std::uint32_t kMaxPatches = 32768;
 /// Clocks from 1 MHz to 100 GHz.
 inline constexpr std::uint64_t kMinTicks = 1'000'000, kMaxTicks = 100'000'000'000;
 
@@ -41,7 +43,15 @@ struct RegionHeader {
   capture::Doorbell record_bell;                ///< wakes the sleeping monitor
   /// Commits asked for, and (a futex) those whose code was dropped since. Only told by the probe.
   std::atomic<std::uint32_t> commits_asked{0}, commits_done{0};
+  std::atomic<std::uint32_t> patch_changes{0};  ///< of the patch words; changed after them
 };
+
+/// A byte of guest RAM that the probe has replaced by a breakpoint instruction (0xcc), and what was
+/// there; zero says nothing. Written before that byte is, and cleared after it is put back.
+inline constexpr std::uint64_t kPatchWordValid = 1ull << 63;
+[[nodiscard]] constexpr std::uint64_t patch_word(Gpa gpa, std::byte original) {
+  return kPatchWordValid | gpa.value << 8 | static_cast<std::uint64_t>(original);
+}
 
 /// Counters with one writer (the vCPU's thread) and relaxed readers.
 struct HookCell {
@@ -52,7 +62,7 @@ static_assert(sizeof(HookCell) == 64);
 
 struct ProbeCell {
   std::atomic<std::uint64_t> records, dropped, budget, page_questions, page_timeouts, churned_pages,
-      spare[2];
+      overwritten, lifted;
 };
 static_assert(sizeof(ProbeCell) == 64);
 
@@ -106,6 +116,10 @@ class SharedRegion {
   [[nodiscard]] QuestionSlot& question(std::uint32_t vcpu) const {
     return *at<QuestionSlot>(questions_offset_ + vcpu * sizeof(QuestionSlot));
   }
+  /// See patch_word(). Below kMaxPatches.
+  [[nodiscard]] std::atomic<std::uint64_t>& patch(std::uint32_t n) const {
+    return *at<std::atomic<std::uint64_t>>(patches_offset_ + n * sizeof(std::uint64_t));
+  }
 
  private:
   template <class T>
@@ -116,7 +130,8 @@ class SharedRegion {
   std::span<std::byte> bytes_;
   // Private copies, so that the other side cannot change the layout later.
   std::uint32_t vcpus_ = 0;
-  std::uint64_t ring_bytes_ = 0, rings_offset_ = 0, counters_offset_ = 0, questions_offset_ = 0;
+  std::uint64_t ring_bytes_ = 0, rings_offset_ = 0, counters_offset_ = 0, questions_offset_ = 0,
+                patches_offset_ = 0;
   std::uint64_t ticks_per_second_ = 0;
 };
 

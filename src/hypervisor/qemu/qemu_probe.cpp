@@ -43,7 +43,7 @@ QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::Sh
 
 // ---- control thread ----
 
-Result<probe::ControlTarget::Welcome> QemuProbe::attach() {
+Result<probe::ControlTarget::Welcome> QemuProbe::attach(Tier) {
   if (!host_ram_) {
     auto found = find_host_ram();
     if (!found) return std::unexpected(found.error());

@@ -68,7 +68,7 @@ class QemuProbe final : public probe::ControlTarget {
   void on_reset_done();
 
   // ControlTarget, on the control thread.
-  Result<Welcome> attach() override;
+  Result<Welcome> attach(Tier tier) override;
   void detach() override;
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(std::vector<Gva> thunks) override;

@@ -2,6 +2,7 @@
 // number of things and says so. Every command is answered by a line "done COMMAND COUNT".
 //   events N    on each processor: N children that make a file and execute this program anew
 //   calls N     on each processor: N system calls getrusage(), which is also the kernel's name for it
+//   opens N     N times opens a file and closes it; and the ticks of the processor that one took
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
 // With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
@@ -67,11 +68,31 @@ static int make_events(long processor, long n) {
 
 static int make_calls(long processor, long n) {
   (void)processor;
-  (void)processor;
   struct rusage usage;
   for (long i = 0; i < n; ++i)
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 1;
   return 0;
+}
+
+/// Ticks of one of n openings; -1 when one fails.
+static long ticks_of_opens(long n) {
+  const unsigned long long begin = __builtin_ia32_rdtsc();
+  for (long i = 0; i < n; ++i) {
+    const int fd = open("/init", O_RDONLY);
+    if (fd < 0) return -1;
+    close(fd);
+  }
+  return (long)((__builtin_ia32_rdtsc() - begin) / (unsigned long long)n);
+}
+
+/// What an earlier `events N` has left.
+static void clear_events(long n) {
+  char path[64];
+  for (long p = 0; p < processors; ++p)
+    for (long i = 0; i < n; ++i) {
+      snprintf(path, sizeof path, "/made/%ld-%ld", p, i);
+      unlink(path);
+    }
 }
 
 static volatile int traps;
@@ -136,10 +157,13 @@ int main(int argc, char **argv) {
   char line[64];
   while (fgets(line, sizeof line, stdin) != NULL) {
     long n = 0;
-    if (sscanf(line, "events %ld", &n) == 1)
+    if (sscanf(line, "events %ld", &n) == 1) {
+      clear_events(n);
       printf("done events %ld wrong %d\n", n, on_each(make_events, n));
-    else if (sscanf(line, "calls %ld", &n) == 1)
+    } else if (sscanf(line, "calls %ld", &n) == 1)
       printf("done calls %ld wrong %d\n", n, on_each(make_calls, n));
+    else if (sscanf(line, "opens %ld", &n) == 1 && n > 0)
+      printf("done opens %ld ticks %ld\n", n, ticks_of_opens(n));
     else if (sscanf(line, "self %ld", &n) == 1)
       printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
              own_breakpoint());

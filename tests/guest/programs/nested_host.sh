@@ -1,31 +1,40 @@
 #!/bin/sh
-# nested_host.sh PROCESSORS EVENTS CALLS [run]: inside the guest kvm-host, boots a guest under KVM in a stock QEMU
-# with the library preloaded, and watches what its only program (inner_init.c) is told to do. Prints
-# what happened in sections that begin with "== NAME". With `run`, also what doctor says of KVM there, and
-# what `glasshook run` sees of such a guest.
+# nested_host.sh PROCESSORS EVENTS CALLS [broad] [run]: inside the guest kvm-host, boots a guest under KVM in a
+# stock QEMU with the library preloaded, and watches what its only program (inner_init.c) is told to do. Prints
+# what happened in sections that begin with "== NAME". With `broad`, also with breakpoint instructions in the
+# guest's code; with `run`, also what doctor says of KVM there, and what `glasshook run` sees of such a guest.
 set -u
 here=$(dirname "$(realpath "$0")")
-processors=$1 events=$2 calls=$3 also=${4:-}
+processors=$1 events=$2 calls=$3
+shift 3
+also=" $* "
 export GLASSHOOK_DATA="$here"
 # Where QEMU finds them in its cage.
 cp "$here"/lib/* /usr/lib/x86_64-linux-gnu
 work=$(mktemp -d)
 cd "$work" || exit
-mkfifo console-in
+mkfifo console-in hmp.in
 
+# start OPTION...: becomes a QEMU with the guest's machine; to be started in the background.
+start() {
+  exec qemu-system-x86_64 -nodefaults -display none -no-reboot -accel kvm -cpu host,la57=off \
+    -smp "$processors" -m 192M -object memory-backend-memfd,id=ram,size=192M,share=on \
+    -machine q35,memory-backend=ram -nic none -serial stdio -kernel "$here/vmlinuz" \
+    -initrd "$here/inner.cpio" -append "console=ttyS0 quiet panic=-1" "$@"
+}
+
+mkfifo hmp.out
 GLASSHOOK_KVM=socket=$work/kvm.sock LD_PRELOAD=$here/libglasshook-kvm.so \
-  qemu-system-x86_64 -nodefaults -display none -no-reboot -accel kvm -cpu host,la57=off \
-  -smp "$processors" -m 192M -object memory-backend-memfd,id=ram,size=192M,share=on \
-  -machine q35,memory-backend=ram -nic none -serial stdio -kernel "$here/vmlinuz" \
-  -initrd "$here/inner.cpio" -append "console=ttyS0 quiet panic=-1" \
-  <console-in >console 2>qemu-said &
+  start -chardev pipe,id=hmp,path=hmp -mon chardev=hmp <console-in >console 2>qemu-said &
 qemu=$!
 exec 3>console-in
+cat hmp.out >hmp-said &
+exec 4>hmp.in
 
 fail() {
   echo "== failed"
   echo "$1"
-  cat console qemu-said
+  cat console qemu-said hmp-said
   cat ./*.said
   kill $qemu
   exit 1
@@ -39,26 +48,100 @@ wait_for() {
 }
 tell() { echo "$1" >&3; }
 glasshook() { "$here/glasshook" "$@"; }
-# watched NAME COMMAND OPTION...: while a monitor watches, the inner guest does COMMAND.
-watched() {
-  name=$1 command=$2
-  shift 2
+# attach NAME OPTION...: starts a monitor, `monitor` is its id.
+attach() {
+  name=$1
+  shift
   "$here/glasshook" "$@" --json "$name.jsonl" 2>"$name.said" &
   monitor=$!
   until grep -q 'attached in' "$name.said"; do
     kill -0 $monitor 2>/dev/null || fail "the monitor ended before it was attached ($name)"
     usleep 100000
   done
-  tell "$command"
-  wait_for console "done $command"
+}
+# leave NAME FILTER: ends the monitor, and shows what it wrote, through a filter.
+leave() {
   kill -TERM $monitor
   wait $monitor
-  echo "== $name $?"
-  cat "$name.jsonl"
-  echo "== $name-said"
-  cat "$name.said"
+  echo "== $1 $?"
+  $2 "$1.jsonl"
+  echo "== $1-said"
+  cat "$1.said"
+}
+# watched NAME COMMAND OPTION...: while a monitor watches, the inner guest does COMMAND.
+watched() {
+  name=$1 command=$2
+  shift 2
+  attach "$name" "$@"
+  tell "$command"
+  # It may have been told the same before.
+  done=$((done + 1))
+  until [ "$(grep -c "^done" console)" -gt $done ]; do
+    kill -0 $qemu 2>/dev/null || fail "QEMU ended while waiting for $command"
+    usleep 100000
+  done
+  leave "$name" "${show:-cat}"
+}
+# int3s PID: how many bytes of a guest's RAM have become breakpoint instructions.
+int3s() { "$here/int3_bytes" "$1" count before; }
+# The least of three looks: a byte of the guest's data may be one of these for a moment, and moves on.
+int3s_that_stay() { for i in 1 2 3; do int3s "$1"; sleep 1; done | sort -n | head -n 1; }
+
+# With breakpoint instructions in the guest's code.
+broad() {
+  "$here/int3_bytes" $qemu save before
+  watched broad-events "events $events" watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
+  show="tail -n 1"
+  watched broad-calls "calls $calls" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
+  watched broad-returns "calls 2000" trace --tier broad -e 'kernel!getrusage' --vm "$qemu"
+  watched broad-self "self 4" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
+
+  # A monitor that is killed.
+  attach killed watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
+  echo "== int3s"
+  echo "armed $(int3s $qemu)"
+  kill -KILL $monitor
+  wait $monitor
+  sleep 1
+  echo "killed $(int3s_that_stay $qemu)"
+  tell "events 3"
+  wait_for console "done events 3"
+
+  # The guest is saved while it is watched.
+  attach saved watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory
+  echo 'migrate "exec:cat>image"' >&4
+  until grep -q 'Migration status: completed' hmp-said; do
+    kill -0 $qemu 2>/dev/null || fail "QEMU ended while it saved the guest"
+    echo 'info migrate' >&4
+    sleep 1
+  done
+  echo "while-saved $(int3s $qemu)"
+  echo cont >&4
+  tell "events 4"
+  wait_for console "done events 4"
+  echo "saved $(int3s $qemu)"
+  leave saved "tail -n 1"
 }
 
+# The guest that was saved goes on, in a QEMU that has no library.
+restore() {
+  mkfifo restored-in
+  start -incoming "exec:cat image" <restored-in >restored-console 2>&1 &
+  restored=$!
+  exec 5>restored-in
+  for i in $(seq 30); do
+    grep -q 'done events 5' restored-console && break
+    echo "events 5" >&5  # what comes before it listens is lost
+    sleep 3
+  done
+  echo "== restored"
+  echo "int3s $(int3s $restored)"
+  cat restored-console
+  kill $restored
+}
+
+# Of what was told before; "self 1" is the first.
+done=0
 wait_for console "ready $processors"
 tell "self 1"
 wait_for console "done self 1"
@@ -67,11 +150,14 @@ watched calls "calls $calls" trace -e 'kernel!getrusage' --vm "$qemu" --pid 9999
 watched self "self 2" trace -e 'kernel!getrusage' --vm "$qemu" --pid 99999
 tell "self 3"
 wait_for console "done self 3"
+done=$((done + 1))
+case $also in *" broad "*) broad ;; esac
 tell end
 wait $qemu
 echo "== qemu $?"
 cat qemu-said
-if [ "$also" = run ]; then
+case $also in *" broad "*) restore ;; esac
+case $also in *" run "*)
   echo "== doctor"
   glasshook doctor
   glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
@@ -81,6 +167,6 @@ if [ "$also" = run ]; then
   cat run.jsonl
   echo "== run-said"
   cat run-said run-console
-fi
+esac
 echo "== console"
 cat console

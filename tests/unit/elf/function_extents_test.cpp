@@ -135,6 +135,29 @@ TEST(ReturnExtents, KnowsTheKernelsThunks) {
   EXPECT_EQ(code.search(0x2000).unresolved_tail_calls, 1u);
 }
 
+TEST(ReturnExtents, GivesThePlacesThatReturn) {
+  Code code;
+  code.classify([](std::uint64_t target) {
+    return target == 0x8000 ? JumpTarget::return_thunk : JumpTarget::code;
+  });
+  code.function(0x8000, {kRet});
+  // je +1; ret; mov eax, 0xc3c3c3c3; ret, and behind it what is never run.
+  code.function(0x1000, {0x74, 0x01, kRet, 0xb8, 0xc3, 0xc3, 0xc3, 0xc3, kRet, 0xcc, 0xcc});
+  code.jumper(0x2000, 0x8000);
+  EXPECT_THAT(code.search(0x1000).places, ElementsAre(0x1002, 0x1008));
+  EXPECT_THAT(code.search(0x2000).places, ElementsAre(0x2000));
+}
+
+TEST(ReturnExtents, GivesNoPlacesWhereDecodingDoesNotComeOutEven) {
+  // je +2, into the middle of the mov.
+  EXPECT_THAT(
+      Code().function(0x1000, {0x74, 0x02, kNop, 0xb8, 0, 0, 0, 0, kRet}).search(0x1000).places,
+      IsEmpty());
+  // An instruction that the end cuts.
+  EXPECT_THAT(Code().function(0x1000, {0x74, 0x01, kRet, kRet, 0xb8, 0}).search(0x1000).places,
+              IsEmpty());
+}
+
 TEST(ReturnExtents, RunsOnIntoTheNextFunction) {
   const ReturnExtents found = Code()
                                   .function(0x1000, {0x31, 0xc0})  // xor eax, eax

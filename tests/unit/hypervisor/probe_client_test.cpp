@@ -53,7 +53,7 @@ class BareProbe : public probe::ControlTarget {
     close(ram_fd);
   }
 
-  Result<Welcome> attach() override {
+  Result<Welcome> attach(Tier) override {
     runner->set_enabled(true);
     return Welcome{.capabilities = {.backend = "bare",
                                     .user_pages = true,

@@ -174,12 +174,16 @@ TEST(JsonLine, EndsWithASummary) {
                      .unreturned = 0});
   s.losses.dropped = 3;
   s.losses.late_commits = 4;
+  s.losses.overwritten = 5;
+  s.losses.lifted = 6;
   s.missing_hooks = {"foo: no such function"};
   const auto d = parse(lines.summary(s, {}));
   EXPECT_EQ(text_at(d, "/event/action"), "session_summary");
   EXPECT_EQ(number_at(d, "/glasshook/summary/actions/file_opened"), 1);
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/dropped"), 3);
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/late_commits"), 4);
+  EXPECT_EQ(number_at(d, "/glasshook/summary/losses/overwritten"), 5);
+  EXPECT_EQ(number_at(d, "/glasshook/summary/losses/lifted"), 6);
   EXPECT_EQ(number_at(d, "/glasshook/summary/hooks/0/hits"), 5);
   EXPECT_EQ(text_at(d, "/glasshook/summary/missing_hooks/0"), "foo: no such function");
 }
