@@ -43,6 +43,11 @@ OptionRef CommandBuilder::value(const char* names, std::uint32_t& into, const ch
   return OptionRef(option(names, into, help, type));
 }
 
+OptionRef CommandBuilder::value(const char* names, std::optional<std::uint32_t>& into,
+                                const char* help, const char* type) const {
+  return OptionRef(option(names, into, help, type));
+}
+
 OptionRef CommandBuilder::values(const char* names, std::vector<std::string>& into,
                                  const char* help, const char* type) const {
   const bool positional = names[0] != '-';  // takes words as long as there are any

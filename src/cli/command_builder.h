@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,8 @@ class CommandBuilder {
   OptionRef value(const char* names, std::string& into, const char* help,
                   const char* type = "TEXT") const;
   OptionRef value(const char* names, std::uint32_t& into, const char* help,
+                  const char* type = "N") const;
+  OptionRef value(const char* names, std::optional<std::uint32_t>& into, const char* help,
                   const char* type = "N") const;
   /// An option that may come several times, or positional words.
   OptionRef values(const char* names, std::vector<std::string>& into, const char* help,

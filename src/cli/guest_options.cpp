@@ -63,8 +63,8 @@ Result<> check_combination(const GuestOptions& options) {
   if (options.kernel.empty() && (!options.initrd.empty() || !options.append.empty()))
     return with_remedy(fail(ErrorCode::invalid_argument, "--initrd and --append need --kernel"),
                        "--kernel FILE");
-  if (options.smp > kMaxVcpus)
-    return fail(ErrorCode::invalid_argument, "--smp {}: from 1 to {} virtual CPUs", options.smp,
+  if (options.smp && (*options.smp == 0 || *options.smp > kMaxVcpus))
+    return fail(ErrorCode::invalid_argument, "--smp {}: from 1 to {} virtual CPUs", *options.smp,
                 kMaxVcpus);
   return {};
 }
@@ -74,7 +74,7 @@ Result<machine::MachineShape> shape_of(const GuestOptions& options) {
   if (options.stealth)
     shape = {
         .smp = machine::kStealthCpus, .memory_mib = machine::kStealthMemoryMib, .stealth = true};
-  if (options.smp != 0) shape.smp = options.smp;
+  shape.smp = options.smp.value_or(shape.smp);
   if (!options.memory.empty()) {
     const auto bytes = parse_size(options.memory, 1 << 20);
     if (!bytes) return std::unexpected(bytes.error());

@@ -19,8 +19,8 @@ struct GuestOptions {
   std::string guest = "linux";
   std::string image, kernel, initrd, append;
   std::string accelerator = "auto";
-  std::string memory;     ///< empty: what is usual
-  std::uint32_t smp = 0;  ///< 0: what is usual
+  std::string memory;                ///< empty: what is usual
+  std::optional<std::uint32_t> smp;  ///< none: what is usual
   bool stealth = false;
   bool cold_boot = false;
   std::vector<std::string> copies;

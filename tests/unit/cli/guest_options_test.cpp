@@ -72,6 +72,16 @@ TEST_F(GuestOptionsTest, MemoryCountsInMebibytes) {
   }
 }
 
+TEST_F(GuestOptionsTest, AMachineHasProcessors) {
+  EXPECT_EQ(make_guest_request(options_)->shape.smp, 1u);
+  options_.smp = 4;
+  EXPECT_EQ(make_guest_request(options_)->shape.smp, 4u);
+  for (const std::uint32_t wrong : {0u, 1000u}) {
+    options_.smp = wrong;
+    EXPECT_FALSE(make_guest_request(options_)) << wrong;
+  }
+}
+
 TEST_F(GuestOptionsTest, StealthHasTheMemoryAndProcessorsOfAPc) {
   options_.stealth = true;
   const auto request = make_guest_request(options_);

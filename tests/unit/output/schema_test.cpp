@@ -124,7 +124,7 @@ TEST(Schema, HoldsWhateverFamiliesSay) {
              HiddenProcess{.pid = 7, .process = last, .missing_from = {"task_list"}},
              HiddenModule{.name = "\xff", .address = 1, .bytes = 0}})
       guest.family().on_kernel_tampered(tampering, {}, guest);
-    guest.family().on_import_replaced(last, {"a\xff", "b!#1", 1, ""}, {}, guest);
+    guest.family().on_import_replaced(last, {"a\xff", "b!#1", 1, 0, ""}, {}, guest);
     guest.family().on_process_exit(last, guest);
     for (const behaviour::Event& event : guest.events) {
       told.insert(event.action);
