@@ -74,19 +74,6 @@ class KernelFamily final : public TableFamily<KernelFamily> {
         {everywhere(optional(
              at_entry({"text_poke_early"}, {}, {word("address", "addr"), word("length", "len")}))),
          &KernelFamily::on_patch},
-        // What tampering takes, and Linux itself does while it starts, or never.
-        {everywhere(at_instruction(PrivilegedInstruction::write_msr, "wrmsr",
-                                   {"(unsigned int)arg3 == 0xc0000082"},  // MSR_LSTAR
-                                   {word("value", "operand")})),
-         &KernelFamily::on_entry_set},
-        {everywhere(at_instruction(PrivilegedInstruction::load_idt, "lidt", {}, {})),
-         &KernelFamily::on_idt_loaded},
-        {everywhere(at_instruction(PrivilegedInstruction::write_cr0, "mov cr0",
-                                   {"!(operand & 0x10000)"}, {})),  // CR0.WP
-         &KernelFamily::on_unprotected},
-        {everywhere(optional(at_entry({"set_memory_rw"}, {},
-                                      {word("address", "addr"), word("pages", "numpages")}))),
-         &KernelFamily::on_made_writable},
         // What tampering takes; Linux itself does it while processors start, if at all.
         {everywhere(at_instruction(PrivilegedInstruction::write_msr, "wrmsr",
                                    {"(unsigned int)arg3 == 0xc0000082"},  // MSR_LSTAR
