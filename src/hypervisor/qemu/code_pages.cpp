@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "hypervisor/probe/hit_runner.h"
@@ -45,16 +46,27 @@ const probe::WatchedPage* CodePages::at(PrivilegedInstruction instruction) const
   return it == instructions_.end() ? nullptr : it->second.get();
 }
 
+std::uint64_t CodePages::hash_of(std::span<const std::byte> bytes) const {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed_);
+}
+
+bool CodePages::holds(const PageContent& content, std::span<const std::byte> bytes) const {
+  return content.bytes ? std::memcmp(content.bytes->data(), bytes.data(), kPageSize) == 0
+                       : content.hash == hash_of(bytes);
+}
+
 PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
                              std::uint64_t now, std::uint64_t ticks_per_ms) {
-  const std::uint64_t hash = XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed_);
   {
     const std::shared_lock lock(mutex_);
     const auto placed = placements_.find(page);
-    if (placed != placements_.end() && placed->second.content->hash == hash &&
-        placed->second.mapped == mapped)
+    if (placed != placements_.end() && placed->second.mapped == mapped &&
+        holds(*placed->second.content, bytes))
       return *placed->second.content;
   }
+  CodePageBytes copy;  // the guest may write to the page meanwhile
+  std::copy_n(bytes.begin(), copy.size(), copy.begin());
+  const std::uint64_t hash = hash_of(copy);
   const std::lock_guard lock(mutex_);
   Placement& placement = placements_[page];
   const bool first = !placement.content;
@@ -79,8 +91,18 @@ PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva map
   content.failures = 0;
   content.ask_from = now + rest_ms(over) * ticks_per_ms;
   content.hash = hash;
+  keep(content, copy);
   content.state.store(PageContent::kUnknown, std::memory_order_release);
   return content;
+}
+
+void CodePages::keep(PageContent& content, const CodePageBytes& bytes) {
+  if (!content.bytes) {
+    if (kept_ >= most_kept_) return;
+    ++kept_;
+    content.bytes = std::make_unique<CodePageBytes>();
+  }
+  *content.bytes = bytes;
 }
 
 void CodePages::set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched) {
@@ -151,9 +173,12 @@ void CodePages::clear() {
 
 void CodePages::clear_user() {
   const std::lock_guard lock(mutex_);
-  for (auto& [page, placement] : placements_)
+  for (auto& [page, placement] : placements_) {
+    placement.content->bytes = nullptr;  // translated code does not look at these
     retired_contents_.push_back(std::move(placement.content));
+  }
   placements_.clear();
+  kept_ = 0;
 }
 
 std::size_t CodePages::retired() const {

@@ -1,6 +1,7 @@
 // Which code pages are watched: kernel pages by place, user pages by content.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,8 @@
 
 namespace glasshook::hypervisor::qemu {
 
+using CodePageBytes = std::array<std::byte, kPageSize>;
+
 /// What a physical page of user code holds now. Translated code points here: freed by
 /// CodePages::collect() alone.
 struct PageContent {
@@ -30,6 +33,10 @@ struct PageContent {
   std::atomic<probe::AskAgain*> again{nullptr};
   std::atomic<std::uint32_t> failures{0};  ///< questions nobody answered
   std::atomic<std::uint64_t> ask_from{0};  ///< ticks; no question before
+
+  /// The bytes themselves, for the first CodePages::kMostKept pages: to compare them takes an
+  /// eighth of what hashing them does, and each block that is translated asks. Null for the others.
+  std::unique_ptr<CodePageBytes> bytes;
 
   // What the pointers above point to; of CodePages alone.
   std::unique_ptr<probe::WatchedPage> owned_watched;
@@ -49,8 +56,11 @@ class CodePages {
   /// is asked about again after a rest that doubles from the first move on.
   static constexpr std::uint32_t kMaxRewrites = 16;
   static constexpr std::uint32_t kFirstRestMs = 10, kLongestRestMs = 2560;
+  /// 64 MiB of QEMU's memory at most: a guest can run code in all of its pages.
+  static constexpr std::size_t kMostKept = 16'384;
 
-  explicit CodePages(std::uint64_t hash_seed) : seed_(hash_seed) {}
+  explicit CodePages(std::uint64_t hash_seed, std::size_t most_kept = kMostKept)
+      : seed_(hash_seed), most_kept_(most_kept) {}
 
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
@@ -58,8 +68,8 @@ class CodePages {
   void place_at(PrivilegedInstruction instruction, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* at(PrivilegedInstruction instruction) const;
 
-  /// What is known of a user page that holds `bytes` and is translated for the virtual address
-  /// `mapped` at the time `now`, in ticks.
+  /// What is known of a user page that holds `bytes`, a page of them, and is translated for the
+  /// virtual address `mapped` at the time `now`, in ticks.
   [[nodiscard]] PageContent& user(Gpa page, std::span<const std::byte> bytes, Gva mapped,
                                   std::uint64_t now, std::uint64_t ticks_per_ms);
 
@@ -97,13 +107,18 @@ class CodePages {
   };
 
   void set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
+  [[nodiscard]] bool holds(const PageContent& content, std::span<const std::byte> bytes) const;
+  void keep(PageContent& content, const CodePageBytes& bytes);
+  [[nodiscard]] std::uint64_t hash_of(std::span<const std::byte> bytes) const;
   static void ask_anew(Placement& placement, std::uint64_t now, std::uint64_t ticks_per_ms);
 
   std::uint64_t seed_;
+  std::size_t most_kept_;
   mutable std::shared_mutex mutex_;
   std::unordered_map<Gpa, std::unique_ptr<probe::WatchedPage>> kernel_;
   std::map<PrivilegedInstruction, std::unique_ptr<probe::WatchedPage>> instructions_;
   std::unordered_map<Gpa, Placement> placements_;
+  std::size_t kept_ = 0;  ///< contents whose bytes are kept
   // What translated code may still point to.
   std::vector<std::unique_ptr<probe::WatchedPage>> retired_pages_;
   std::vector<std::unique_ptr<PageContent>> retired_contents_;

@@ -47,6 +47,33 @@ TEST_F(CodePagesTest, AnAnswerHoldsForThatPageWithThatContent) {
   EXPECT_EQ(see(kFrame, 2).watched, nullptr);
 }
 
+TEST_F(CodePagesTest, PagesWhoseBytesAreNotKeptAreKnownByTheirHash) {
+  for (const std::size_t kept : {0u, 1u}) {
+    CodePages pages(42, kept);
+    const auto seen = [&](Gpa page, int text) -> PageContent& {
+      bytes_.fill(static_cast<std::byte>(text));
+      return pages.user(page, bytes_, kHere, now_, kPerMs);
+    };
+    for (const Gpa page : {kFrame, kOther})
+      pages.answer(seen(page, 1), seen(page, 1).hash, sites());
+    EXPECT_EQ(seen(kFrame, 1).bytes != nullptr, kept == 1);
+    EXPECT_EQ(seen(kOther, 1).bytes, nullptr);
+    for (const Gpa page : {kFrame, kOther}) {
+      EXPECT_TRUE(known(seen(page, 1)));
+      EXPECT_TRUE(may_ask(seen(page, 2)));
+    }
+  }
+}
+
+TEST_F(CodePagesTest, ForgettingAllPagesMakesRoomForOthersBytes) {
+  CodePages pages(42, 1);
+  bytes_.fill(std::byte{1});
+  (void)pages.user(kFrame, bytes_, kHere, now_, kPerMs);
+  EXPECT_EQ(pages.user(kOther, bytes_, kHere, now_, kPerMs).bytes, nullptr);
+  pages.clear_user();
+  EXPECT_NE(pages.user(kOther, bytes_, kHere, now_, kPerMs).bytes, nullptr);
+}
+
 TEST_F(CodePagesTest, WhatWasReplacedIsFreedOnlyWhenCollected) {
   PageContent& content = see(kFrame, 1);
   answer(content);
