@@ -1,16 +1,17 @@
 #include "capture/guest_reader.h"
 
 #include <algorithm>
-#include <optional>
 
 namespace glasshook::capture {
 namespace {
 
-constexpr std::uint64_t kTableEntries = 512;
+constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30;
 
 /// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
-std::uint64_t load_entry(const std::byte* entry) {
-  return __atomic_load_n(reinterpret_cast<const std::uint64_t*>(entry), __ATOMIC_RELAXED);
+PageEntry load_entry(const std::byte* table, Gva address, int shift) {
+  const std::byte* at = table + entry_offset(address, shift);
+  return {.bits = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(at), __ATOMIC_RELAXED),
+          .shift = shift};
 }
 
 }  // namespace
@@ -18,8 +19,9 @@ std::uint64_t load_entry(const std::byte* entry) {
 bool GuestReader::translate(Gva page, Space space) noexcept {
   const auto number = static_cast<std::size_t>(space);
   Region& region = regions_[number][page.value / kRegionSize % kCachedRegions];
-  const bool known = region.begin == (page.value & ~(kRegionSize - 1));
-  const std::byte* host = known ? region.find(ram_, page) : walk(page, number, region);
+  if (region.begin != (page.value & ~(kRegionSize - 1)) && !find_region(page, number, region))
+    return false;
+  const std::byte* host = region.find(ram_, page);
   if (host == nullptr) return false;
   const std::size_t slot = slot_of(page);
   keys_[number][slot] = page.value;
@@ -28,34 +30,58 @@ bool GuestReader::translate(Gva page, Space space) noexcept {
 }
 
 const std::byte* GuestReader::Region::find(const GuestRam& ram, Gva page) const noexcept {
-  constexpr std::uint64_t kPresent = 1;
-  if (table == nullptr) return reinterpret_cast<const std::byte*>(page.value + distance);
-  const std::uint64_t entry =
-      load_entry(table + page.value / kPageSize % kTableEntries * sizeof entry);
-  return (entry & kPresent) == 0 ? nullptr : ram.at(Gpa{entry & kCr3RootMask}, kPageSize);
+  if (table == nullptr)
+    return distance != 0 ? reinterpret_cast<const std::byte*>(page.value + distance)
+                         : ram.at(first + (page.value - begin), kPageSize);
+  const PageEntry entry = load_entry(table, page, kPageShift);
+  return entry.present() ? ram.at(entry.map(page), kPageSize) : nullptr;
 }
 
-const std::byte* GuestReader::walk(Gva page, std::size_t space, Region& region) const noexcept {
-  Gpa last;  // entry that was read
-  const auto read_entry = [&](Gpa entry) -> std::optional<std::uint64_t> {
-    last = entry;
-    const std::byte* host = ram_.at(entry, sizeof(std::uint64_t));
-    if (host == nullptr) return std::nullopt;
-    return load_entry(host);
-  };
-  const auto found = walk_page_tables(spaces_[space], page, read_entry);
-  if (!found) return nullptr;
-  const std::byte* host = ram_.at(found->gpa, kPageSize);
-  const std::uint64_t in_region = page.value % kRegionSize;
-  if (found->page_size == kPageSize) {
-    region.table = ram_.at(last.page(), kPageSize);
-    region.begin = page.value - in_region;
-  } else if (ram_.at(Gpa{found->gpa.value - in_region}, kRegionSize) != nullptr) {
-    region.table = nullptr;
-    region.distance = reinterpret_cast<std::uintptr_t>(host) - page.value;
-    region.begin = page.value - in_region;
+bool GuestReader::find_region(Gva page, std::size_t space, Region& region) noexcept {
+  const std::uint64_t key = (page.value & ~(kDirectorySize - 1)) + space;
+  Directory& directory = directories_[page.value / kDirectorySize % kCachedDirectories];
+  if (directory.key != key && !find_directory(page, space, directory)) return false;
+  const Gva begin{page.value & ~(kRegionSize - 1)};
+  Gpa first = directory.first + begin.value % kDirectorySize;
+  if (directory.table != nullptr) {
+    const PageEntry entry = load_entry(directory.table, page, kRegionShift);
+    if (!entry.present()) return false;
+    if (!entry.is_leaf()) {
+      const std::byte* table = ram_.at(entry.table(), kPageSize);
+      if (table == nullptr) return false;
+      region = {.begin = begin.value, .table = table, .distance = 0, .first = {}};
+      return true;
+    }
+    first = entry.map(begin);
   }
-  return host;
+  const std::byte* host = ram_.at(first, kRegionSize);
+  region = {.begin = begin.value,
+            .table = nullptr,
+            .distance = host == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(host) - begin.value,
+            .first = first};
+  return true;
+}
+
+bool GuestReader::find_directory(Gva page, std::size_t space, Directory& directory) const noexcept {
+  const AddressSpace& tables = spaces_[space];
+  const Gva begin{page.value & ~(kDirectorySize - 1)};
+  const std::uint64_t key = begin.value + space;
+  if (!is_canonical(tables, page)) return false;
+  Gpa next{tables.root.value & kCr3RootMask};
+  for (int shift = root_shift(tables); shift >= kDirectoryShift; shift -= 9) {
+    const std::byte* table = ram_.at(next, kPageSize);
+    if (table == nullptr) return false;
+    const PageEntry entry = load_entry(table, page, shift);
+    if (!entry.present()) return false;
+    if (entry.is_leaf()) {
+      directory = {.key = key, .table = nullptr, .first = entry.map(begin)};
+      return true;
+    }
+    next = entry.table();
+  }
+  const std::byte* table = ram_.at(next, kPageSize);
+  if (table != nullptr) directory = {.key = key, .table = table, .first = {}};
+  return table != nullptr;
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

@@ -28,6 +28,7 @@ class GuestReader {
     for (auto& keys : keys_) keys.fill(kUnused);
     for (auto& regions : regions_)
       for (Region& region : regions) region.begin = kUnused;
+    for (Directory& directory : directories_) directory.key = kUnused;
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
@@ -87,13 +88,24 @@ class GuestReader {
   static constexpr std::size_t kCachedPages = 8;  ///< of each space
   static constexpr std::size_t kCachedRegions = 4;
   static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
-  static constexpr std::uint64_t kUnused = 1;                    ///< no page's address
+  static constexpr std::size_t kCachedDirectories = 4;
+  static constexpr std::uint64_t kDirectorySize = 512 * kRegionSize;
+  static constexpr std::uint64_t kUnused = 2;  ///< no page's address
 
-  /// What is known about a run of addresses that one table, or one entry of the next, maps.
+  /// The entries that map regions: a table of them, or a page that all these lie in.
+  struct Directory {
+    std::uint64_t key;       ///< the first address plus the space
+    const std::byte* table;  ///< nullptr: they lie side by side
+    Gpa first;               ///< then: of these
+  };
+
+  /// What is known about a run of addresses that one entry of a directory maps.
   struct Region {
     std::uint64_t begin;
-    const std::byte* table;   ///< of its pages; nullptr when they lie side by side, then
-    std::uintptr_t distance;  ///< from guest to host addresses, modulo 2^64
+    const std::byte* table;   ///< of its pages; nullptr when they lie side by side
+    std::uintptr_t distance;  ///< then: from guest to host addresses, modulo 2^64; 0 when not all
+                              ///< of them are RAM
+    Gpa first;                ///< then
 
     [[nodiscard]] const std::byte* find(const GuestRam& ram, Gva page) const noexcept;
   };
@@ -152,8 +164,9 @@ class GuestReader {
 
   /// Remembers where the page is; false on a fault.
   [[nodiscard]] bool translate(Gva page, Space space) noexcept;
-  /// Where a page is, from the root; fills `region` when that can be.
-  [[nodiscard]] const std::byte* walk(Gva page, std::size_t space, Region& region) const noexcept;
+  [[nodiscard]] bool find_region(Gva page, std::size_t space, Region& region) noexcept;
+  [[nodiscard]] bool find_directory(Gva page, std::size_t space,
+                                    Directory& directory) const noexcept;
 
   const GuestRam& ram_;
   std::array<AddressSpace, 2> spaces_;
@@ -161,6 +174,7 @@ class GuestReader {
   /// From guest to host addresses, modulo 2^64.
   std::array<std::array<std::uintptr_t, kCachedPages>, 2> distances_;
   std::array<std::array<Region, kCachedRegions>, 2> regions_;
+  std::array<Directory, kCachedDirectories> directories_;
 };
 
 }  // namespace glasshook::capture

@@ -13,6 +13,12 @@ struct RamSegment {
   Gpa begin;
   std::uint64_t size = 0;
   const std::byte* host = nullptr;
+
+  /// Host address of [from, from+bytes) when all of it lies here, else nullptr.
+  [[nodiscard]] const std::byte* at(Gpa from, std::uint64_t bytes) const noexcept {
+    const std::uint64_t offset = from.value - begin.value;  // huge for what lies before
+    return offset < size && bytes <= size - offset ? host + offset : nullptr;
+  }
 };
 
 /// A few mapped segments (a PC has two: below and above the PCI hole). Holds no ownership: the
@@ -24,18 +30,19 @@ class GuestRam {
   /// Adds a segment; false when the table is full or the segment is empty.
   bool add(RamSegment segment) noexcept {
     if (count_ == kMaxSegments || segment.size == 0 || segment.host == nullptr) return false;
-    segments_[count_++] = segment;
+    std::size_t place = count_++;  // the largest first: nearly all lookups end there
+    for (; place > 0 && segments_[place - 1].size < segment.size; --place)
+      segments_[place] = segments_[place - 1];
+    segments_[place] = segment;
     return true;
   }
 
   /// Host address of [from, from+size) when it lies in one segment, else nullptr.
   [[nodiscard]] const std::byte* at(Gpa from, std::uint64_t size) const noexcept {
-    for (std::size_t i = 0; i < count_; ++i) {
-      const RamSegment& s = segments_[i];
-      const std::uint64_t offset = from.value - s.begin.value;
-      if (from.value >= s.begin.value && offset < s.size && size <= s.size - offset)
-        return s.host + offset;
-    }
+    if (const std::byte* host = segments_[0].at(from, size)) [[likely]]
+      return host;
+    for (std::size_t i = 1; i < count_; ++i)
+      if (const std::byte* host = segments_[i].at(from, size)) return host;
     return nullptr;
   }
 
@@ -52,6 +59,7 @@ class GuestRam {
     return false;
   }
 
+  /// In no order that means anything.
   [[nodiscard]] std::span<const RamSegment> segments() const noexcept {
     return {segments_.data(), count_};
   }

@@ -6,10 +6,8 @@
 namespace glasshook {
 
 std::optional<Translation> VirtualMemory::translate(Gva address) const noexcept {
-  return walk_page_tables(space_, address, [this](Gpa entry) -> std::optional<std::uint64_t> {
-    std::uint64_t value = 0;
-    if (!physical_->read(entry, std::as_writable_bytes(std::span{&value, 1}))) return std::nullopt;
-    return value;
+  return walk_page_tables(space_, address, [this](Gpa entry, std::uint64_t& value) {
+    return physical_->read(entry, std::as_writable_bytes(std::span{&value, 1}));
   });
 }
 

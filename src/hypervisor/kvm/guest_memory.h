@@ -21,12 +21,10 @@ struct Located {
 /// Where `size` bytes, which lie on one page, are.
 [[nodiscard]] inline Located locate(const GuestRam& ram, AddressSpace space, Gva at,
                                     std::size_t size = 1) {
-  const auto place = walk_page_tables(space, at, [&](Gpa entry) -> std::optional<std::uint64_t> {
-    const std::byte* host = ram.at(entry, sizeof(std::uint64_t));
-    if (host == nullptr) return std::nullopt;
-    std::uint64_t value = 0;
-    std::memcpy(&value, host, sizeof value);
-    return value;
+  const auto place = walk_page_tables(space, at, [&](Gpa entry, std::uint64_t& value) {
+    const std::byte* host = ram.at(entry, sizeof value);
+    if (host != nullptr) std::memcpy(&value, host, sizeof value);
+    return host != nullptr;
   });
   if (!place) return {};
   // It is QEMU's mapping, which QEMU itself writes to.

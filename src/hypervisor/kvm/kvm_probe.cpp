@@ -14,6 +14,7 @@
 
 #include "capture/guest_reader.h"
 #include "hypervisor/kvm/guest_memory.h"
+#include "hypervisor/kvm/special_registers.h"
 
 namespace glasshook::hypervisor::kvm {
 namespace {
@@ -127,6 +128,8 @@ Result<> KvmProbe::make_region() {
 void KvmProbe::detach() {
   runner_->set_enabled(false);
   hooks_.unload_all();
+  special_entries_.clear();
+  special_returns_.clear();
   placed_.clear();
   // First: what no plan names is given to the guest as its own.
   patches_.want({});
@@ -149,10 +152,20 @@ Result<> KvmProbe::set_context_program(capture::Program program) {
 Result<> KvmProbe::load(HookPrograms hook) {
   if (hook.on_return && tier_ == Tier::stealth)
     return fail(ErrorCode::unsupported, "hardware breakpoints do not show when a function returns");
+  const auto note = [&](std::set<HookId>& hooks, bool special) {
+    hooks.erase(hook.id);
+    if (special) hooks.insert(hook.id);
+  };
+  note(special_entries_, looks_at_special_registers(hook.entry));
+  note(special_returns_, hook.on_return && looks_at_special_registers(*hook.on_return));
   return hooks_.load(hook);
 }
 
-Result<> KvmProbe::unload(HookId id) { return hooks_.unload(id); }
+Result<> KvmProbe::unload(HookId id) {
+  special_entries_.erase(id);
+  special_returns_.erase(id);
+  return hooks_.unload(id);
+}
 
 Result<> KvmProbe::place(Gpa page, const PageSites& sites) {
   if (page.page_offset() != 0 || ram_.at(page, kPageSize) == nullptr)
@@ -221,9 +234,20 @@ std::unique_ptr<Plan> KvmProbe::make_plan() const {
       bool wanted = site.returns;
       placed.page->for_each_hook(
           site.offset, [&](probe::HookSlot& hook) { wanted |= site.enters && hook.active.load(); });
-      if (wanted) sites.push_back(site);
+      if (!wanted) continue;
+      sites.push_back(site);
+      sites.back().special = is_special(site);
     }
   return std::make_unique<Plan>(std::move(sites), tier_ == Tier::broad);
+}
+
+bool KvmProbe::is_special(const Site& site) const {
+  // Whose return it is will be seen there.
+  if (site.returns) return !special_returns_.empty();
+  bool special = false;
+  site.page->for_each_hook(
+      site.offset, [&](probe::HookSlot& hook) { special |= special_entries_.contains(hook.id); });
+  return special;
 }
 
 Result<> KvmProbe::check_room(const Plan& plan) const {

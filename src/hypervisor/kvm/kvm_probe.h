@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
@@ -37,6 +38,7 @@ struct Vcpu {
   // Of the vCPU's thread alone.
   kvm_guest_debug theirs{};  ///< what QEMU's debugger asked for last
   ArmedBreakpoints armed;
+  std::optional<std::uint64_t> kernel_gs;  ///< GS base in the kernel; known from the first hit on
   // Shared with the control thread.
   std::atomic<std::uint32_t> generation{0};  ///< of what is armed
   std::atomic<bool> running{false};          ///< in KVM_RUN, or on the way there or back
@@ -102,6 +104,8 @@ class KvmProbe final : public probe::ControlTarget {
   bool handle_debug_exit(Vcpu& vcpu);
   bool handle_instruction_exit(Vcpu& vcpu);
   void hit(Vcpu& vcpu, std::span<const Site> sites);
+  /// They come with the exit, when they were asked for, or now. Null when KVM does not tell.
+  [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
   bool stand_in(Vcpu& vcpu, Patch& patch);
   bool give_back(Vcpu& vcpu);
   void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
@@ -114,6 +118,7 @@ class KvmProbe final : public probe::ControlTarget {
   /// What is to happen on a page; fails when some of its code cannot be hooked.
   Result<std::vector<Site>> choose_sites(const PageSites& sites, const probe::WatchedPage& page);
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
+  [[nodiscard]] bool is_special(const Site& site) const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;
   void publish(std::unique_ptr<Plan> plan);
   /// True when no vCPU is in the guest, or handles an exit, with an earlier plan.
@@ -148,6 +153,8 @@ class KvmProbe final : public probe::ControlTarget {
   probe::HookTable hooks_;
   std::optional<probe::HitRunner> runner_;
 
+  /// Hooks whose programs look at special registers: at entry, and on return.
+  std::set<HookId> special_entries_, special_returns_;
   std::map<Gpa, Placed> placed_;
   CodePatches patches_;
   // What vCPU threads may still look at.

@@ -20,6 +20,7 @@ struct Site {
   std::uint64_t entry = 0;       ///< address of that
   bool enters = false;           ///< a function
   bool returns = false;          ///< perhaps from one
+  bool special = false;          ///< a program there looks_at_special_registers()
   std::shared_ptr<Patch> patch;  ///< null with hardware breakpoints
 };
 

@@ -13,6 +13,8 @@ constexpr unsigned long kSetUserMemoryRegion2 = 0x40a0ae49;
 constexpr std::uint64_t kCr4La57 = 1 << 12;
 constexpr std::uint32_t kInjections = KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP;
 constexpr std::uint32_t kBreakpointException = 3;
+constexpr std::uint64_t kGeneralRegisters = KVM_SYNC_X86_REGS;
+constexpr std::uint64_t kAllRegisters = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 /// KVM_RUN_X86_GUEST_MODE (Linux 6.11): a guest of the guest's was running.
 constexpr std::uint16_t kNestedGuest = 1 << 2;
 
@@ -162,7 +164,8 @@ void KvmProbe::arm(Vcpu& vcpu) {
   // It must not run into what it does not exit at.
   if (!done) patches_.lift();
   const bool armed = vcpu.armed.ours != 0 || vcpu.armed.instructions;
-  vcpu.run->kvm_valid_regs = armed ? std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS} : 0;
+  vcpu.run->kvm_valid_regs = armed ? kAllRegisters : 0;
+  vcpu.kernel_gs = {};
   vcpu.generation = generation;
   tell_progress();
 }
@@ -213,16 +216,16 @@ bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
     return stand_in(vcpu, *sites.front().patch);
   }
   // One that was taken out on the way here is not there any more: the guest runs what is.
-  const kvm_sregs& sregs = vcpu.run->s.regs.sregs;
-  const Located place = locate(ram_, space_of(sregs), Gva{address});
+  const kvm_sregs* sregs = special_registers(vcpu);
+  const Located place = sregs != nullptr ? locate(ram_, space_of(*sregs), Gva{address}) : Located{};
   if (place.host != nullptr && std::atomic_ref(*place.host).load() != kInt3) return true;
   return give_back(vcpu);
 }
 
 bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch) {
-  const AddressSpace space = space_of(vcpu.run->s.regs.sregs);
-  VcpuStack stack(ram_, space);
-  if (emulate(patch.instruction, space.five_level, vcpu.run->s.regs.regs, stack))
+  const AddressSpace& kernel = environment_.kernel_space;
+  VcpuStack stack(ram_, kernel);
+  if (emulate(patch.instruction, kernel.five_level, vcpu.run->s.regs.regs, stack))
     vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
   else
     patches_.lift(patch);  // the processor does it, and faults as it has to
@@ -237,20 +240,35 @@ bool KvmProbe::give_back(Vcpu& vcpu) {
   return calls_.ioctl(vcpu.fd, KVM_SET_GUEST_DEBUG, &merged.request) == 0;
 }
 
+const kvm_sregs* KvmProbe::special_registers(Vcpu& vcpu) {
+  kvm_sregs& sregs = vcpu.run->s.regs.sregs;
+  const bool here = (vcpu.run->kvm_valid_regs & KVM_SYNC_X86_SREGS) != 0 ||
+                    calls_.ioctl(vcpu.fd, KVM_GET_SREGS, &sregs) == 0;
+  return here ? &sregs : nullptr;
+}
+
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   // A vCPU without a ring comes here for breakpoint instructions only.
   if (sites.empty() || vcpu.index >= region_->vcpus()) return;
   const kvm_regs& regs = vcpu.run->s.regs.regs;
-  const kvm_sregs& sregs = vcpu.run->s.regs.sregs;
   capture::CpuState cpu;
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
-  cpu.space = space_of(sregs);
-  cpu.fs_base = sregs.fs.base;
-  cpu.gs_base = sregs.gs.base;
-  cpu.kernel_gs = sregs.gs.base;  // all places are the kernel's
-  cpu.idt_base = sregs.idt.base;
   cpu.vcpu = vcpu.index;
+  const bool special = std::ranges::any_of(sites, &Site::special);
+  const kvm_sregs* sregs = special || !vcpu.kernel_gs ? special_registers(vcpu) : nullptr;
+  if (sregs != nullptr) {
+    cpu.space = space_of(*sregs);
+    cpu.fs_base = sregs->fs.base;
+    cpu.gs_base = sregs->gs.base;
+    cpu.idt_base = sregs->idt.base;
+    vcpu.kernel_gs = sregs->gs.base;  // all places are the kernel's
+  } else {
+    cpu.space = environment_.kernel_space;
+  }
+  cpu.kernel_gs = vcpu.kernel_gs.value_or(0);
+  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
+  vcpu.run->kvm_valid_regs = special ? kAllRegisters : kGeneralRegisters;
   for (const Site& site : sites) {
     if (site.returns) {
       runner_->leave(cpu);

@@ -174,6 +174,23 @@ TEST_F(MachineValueTest, ALargePageThatRamEndsInIsReadAsFarAsItGoes) {
             0x10003u);
 }
 
+TEST_F(MachineValueTest, TablesOutsideRamLeaveWhatIsKnownAlone) {
+  // Four GiB on, where the reader keeps its directories in the same place; its tables are nowhere.
+  constexpr Gva kNear{0x20'0000}, kFar{0x1'0020'0000};
+  const Gpa page = guest.new_page();
+  guest.map(cpu.space, kNear, page);
+  guest.map(cpu.space, kNear + (2 << 20), page);
+  guest.map(cpu.space, kFar, page);
+  guest.store(page, std::uint64_t{7});
+  const Gpa upper{guest.load(cpu.space.root) & kCr3RootMask};
+  guest.store(upper + 4 * 8, (1ull << 40) | test::TestGuest::kAllRights);
+  EXPECT_EQ(value_of("move r1, 0x200000\n load_memory r0, [r1], 8\n move r3, 0x100200000\n"
+                     "load_memory r2, [r3], 8\n jump_fault gone\n jump end\n"
+                     "gone:\n shift_left r0, 8\n load_memory r2, [r1 + 0x200000], 8\n"
+                     "add r0, r2\n jump_fault end\n add r0, 0x10000\nend:\n"),
+            0x10707u);
+}
+
 TEST_F(MachineValueTest, ComparesUnsignedAndSigned) {
   const auto jumps = [&](std::string_view op, std::string_view left, std::string_view right) {
     return value_of(fmt::format("move r1, {}\n move r2, {}\n {} r1, r2, yes\n jump end\n"

@@ -52,6 +52,10 @@ class FakeKvm final : public KvmCalls {
         debug[index(fd)] = *static_cast<kvm_guest_debug*>(argument);
         ++arms;
         return 0;
+      case KVM_GET_SREGS:
+        *static_cast<kvm_sregs*>(argument) = special_registers;
+        ++special_asked;
+        return 0;
       case KVM_SET_REGS:
         set_regs = *static_cast<kvm_regs*>(argument);
         return 0;
@@ -91,6 +95,8 @@ class FakeKvm final : public KvmCalls {
   std::counting_semaphore<> kicked{0};
   std::optional<kvm_regs> set_regs;
   int arms = 0;
+  kvm_sregs special_registers{};  ///< when they are asked for
+  int special_asked = 0;
   std::function<void()> on_memory;  ///< when a memory slot is set
 
  private:

@@ -43,7 +43,6 @@ TEST_F(KvmProbeTest, AHitIsCapturedAndQemuDoesNotHearOfIt) {
                     }};
   EXPECT_EQ(run(), 0);
   EXPECT_EQ(kvm_.runs[0]->exit_reason, std::uint32_t{KVM_EXIT_IO});
-  EXPECT_EQ(kvm_.runs[0]->kvm_valid_regs, std::uint64_t{KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS});
   EXPECT_EQ(records(0), std::vector<std::uint64_t>{42});
   EXPECT_EQ(hits(0, 2), 1u);
   EXPECT_EQ(hits(0, 1), 0u);
@@ -77,6 +76,56 @@ TEST_F(KvmProbeTest, AHitHasTheProcessorsState) {
   EXPECT_EQ(all_words(0),
             (std::vector<std::uint64_t>{0xffffc90000001000, 15, kText, 0x12000, 0x7f00,
                                         0xffff888000010000, 0xffff888000010000, 0}));
+}
+
+constexpr std::uint64_t kGeneral = KVM_SYNC_X86_REGS;
+constexpr std::uint64_t kAll = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+
+/// A hook that sends one register.
+HookPrograms register_hook(std::uint32_t id, CpuRegister wanted) {
+  capture::Builder entry(capture::ProgramRole::entry);
+  entry.load_cpu(capture::Reg{0}, wanted).emit_words(16, capture::Reg{0}, 1).send();
+  return {.id = {id}, .entry = *entry.build(), .on_return = {}};
+}
+
+TEST_F(KvmProbeTest, SpecialRegistersComeWithTheExitWhenTheLastHitLookedAtThem) {
+  attach();
+  ASSERT_TRUE(probe_.load(register_hook(1, CpuRegister::kernel_gs)));
+  ASSERT_TRUE(probe_.load(register_hook(2, CpuRegister::fs_base)));
+  loaded_ = 2;
+  ASSERT_TRUE(place(2));
+  const auto exit = [&](int hook, std::uint64_t valid, std::uint64_t gs, std::uint64_t fs) {
+    return [=](kvm_run& run) {
+      EXPECT_EQ(run.kvm_valid_regs, valid);
+      debug_exit(1u << hook, kText + 0x10u * static_cast<unsigned>(hook))(run);
+      run.s.regs.sregs.gs.base = gs;
+      run.s.regs.sregs.fs.base = fs;
+      return 0;
+    };
+  };
+  kvm_.special_registers.fs.base = 0x5f5f;
+  kvm_.script[0] = {exit(0, kAll, 0x1111, 0), exit(0, kGeneral, 0xbad, 0),
+                    exit(1, kGeneral, 0xbad, 0xbad), exit(1, kAll, 0x1111, 0x7f00), io_exit};
+  EXPECT_EQ(run(), 0);
+  EXPECT_EQ(records(0), (std::vector<std::uint64_t>{0x1111, 0x1111, 0x5f5f, 0x7f00}));
+  EXPECT_EQ(kvm_.special_asked, 1);
+}
+
+TEST_F(KvmProbeTest, AfterAChangeOfHooksTheKernelsGsBaseIsLearnedAnew) {
+  attach();
+  ASSERT_TRUE(probe_.load(register_hook(1, CpuRegister::kernel_gs)));
+  loaded_ = 1;
+  for (const std::uint64_t gs : {0x1111u, 0x2222u}) {
+    ASSERT_TRUE(place(1));
+    kvm_.add_step(0, [=](kvm_run& run) {
+      debug_exit(1, kText)(run);
+      run.s.regs.sregs.gs.base = gs;
+      return 0;
+    });
+    kvm_.add_step(0, io_exit);
+    EXPECT_EQ(run(), 0);
+  }
+  EXPECT_EQ(records(0), (std::vector<std::uint64_t>{0x1111, 0x2222}));
 }
 
 TEST_F(KvmProbeTest, EveryVcpuIsArmedBeforeItRuns) {
