@@ -1,5 +1,5 @@
-// One hot path, over and over, for callgrind to count: count_instructions hit|filtered|decode|json
-// TIMES.
+// One hot path, over and over, for callgrind to count: count_instructions
+// hit|filtered|code_page|decode|json TIMES.
 // Only the repetitions are counted: valgrind --tool=callgrind --collect-atstart=no.
 #include <fmt/format.h>
 #include <valgrind/callgrind.h>
@@ -11,6 +11,7 @@
 
 #include "decoded_call.h"
 #include "hooked_probe.h"
+#include "hypervisor/qemu/code_pages.h"
 #include "output/json_line.h"
 #include "output/sample_events.h"
 
@@ -37,6 +38,13 @@ std::function<void()> path_called(std::string_view name) {
                                                              : hypervisor::probe::filtered());
     return [probe] { probe->call(); };
   }
+  if (name == "code_page") {
+    // What is asked for each block of a program that QEMU translates.
+    auto pages = std::make_shared<hypervisor::qemu::CodePages>(42);
+    const auto bytes = std::make_shared<hypervisor::qemu::CodePageBytes>();
+    bytes->fill(std::byte{0x90});
+    return [pages, bytes] { (void)pages->user(Gpa{0x5000}, *bytes, Gva{0x400000}, 0, 1000); };
+  }
   if (name == "decode") {
     auto call = std::make_shared<monitor::DecodedCall>();
     return [call] {
@@ -62,7 +70,7 @@ int main(int argc, char** argv) {
   std::from_chars(wanted.data(), wanted.data() + wanted.size(), times);
   const auto path = argc > 1 ? path_called(argv[1]) : nullptr;
   if (!path || times == 0) {
-    fmt::print(stderr, "usage: count_instructions hit|filtered|decode|json TIMES\n");
+    fmt::print(stderr, "usage: count_instructions hit|filtered|code_page|decode|json TIMES\n");
     return 2;
   }
   for (unsigned i = 0; i < 100; ++i) path();  // caches and buffers are as they stay

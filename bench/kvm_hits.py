@@ -3,7 +3,9 @@
 
 The processor with virtualisation is emulated by a QEMU that counts instructions (-icount), so its time-stamp counter is
 that count: rows are repeatable, however busy the machine is. `value` is what one open() and close() take all in all, with
-the exits to the host's kernel and QEMU; the difference to the case `without` is a hit that captures a path.
+the exits to the host's kernel and QEMU; the difference to the case `without` is a hit: in `name`, one that captures the
+call with its file name from the program's memory; in `path`, one of the file behaviours, which has the file's path from the
+kernel's structures.
 """
 
 import json

@@ -16,20 +16,8 @@ PageEntry load_entry(const std::byte* table, Gva address, int shift) {
 
 }  // namespace
 
-bool GuestReader::translate(Gva page, Space space) noexcept {
-  const auto number = static_cast<std::size_t>(space);
-  Region& region = regions_[number][page.value / kRegionSize % kCachedRegions];
-  if (region.begin != (page.value & ~(kRegionSize - 1)) && !find_region(page, number, region))
-    return false;
-  const std::byte* host = region.find(ram_, page);
-  if (host == nullptr) return false;
-  const std::size_t slot = slot_of(page);
-  keys_[number][slot] = page.value;
-  distances_[number][slot] = reinterpret_cast<std::uintptr_t>(host) - page.value;
-  return true;
-}
-
-const std::byte* GuestReader::Region::find(const GuestRam& ram, Gva page) const noexcept {
+[[gnu::always_inline]] inline const std::byte* GuestReader::Region::find(const GuestRam& ram,
+                                                                         Gva page) const noexcept {
   if (table == nullptr)
     return distance != 0 ? reinterpret_cast<const std::byte*>(page.value + distance)
                          : ram.at(first + (page.value - begin), kPageSize);
@@ -37,7 +25,8 @@ const std::byte* GuestReader::Region::find(const GuestRam& ram, Gva page) const 
   return entry.present() ? ram.at(entry.map(page), kPageSize) : nullptr;
 }
 
-bool GuestReader::find_region(Gva page, std::size_t space, Region& region) noexcept {
+[[gnu::always_inline]] inline bool GuestReader::find_region(Gva page, std::size_t space,
+                                                            Region& region) noexcept {
   const std::uint64_t key = (page.value & ~(kDirectorySize - 1)) + space;
   Directory& directory = directories_[page.value / kDirectorySize % kCachedDirectories];
   if (directory.key != key && !find_directory(page, space, directory)) return false;
@@ -82,6 +71,19 @@ bool GuestReader::find_directory(Gva page, std::size_t space, Directory& directo
   const std::byte* table = ram_.at(next, kPageSize);
   if (table != nullptr) directory = {.key = key, .table = table, .first = {}};
   return table != nullptr;
+}
+
+bool GuestReader::translate(Gva page, Space space) noexcept {
+  const auto number = static_cast<std::size_t>(space);
+  Region& region = regions_[number][page.value / kRegionSize % kCachedRegions];
+  if (region.begin != (page.value & ~(kRegionSize - 1)) && !find_region(page, number, region))
+    return false;
+  const std::byte* host = region.find(ram_, page);
+  if (host == nullptr) return false;
+  const std::size_t slot = slot_of(page);
+  keys_[number][slot] = page.value;
+  distances_[number][slot] = reinterpret_cast<std::uintptr_t>(host) - page.value;
+  return true;
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

@@ -1,5 +1,7 @@
 #include "hypervisor/kvm/breakpoints.h"
 
+#include <bit>
+
 namespace glasshook::hypervisor::kvm {
 namespace {
 
@@ -60,8 +62,10 @@ DebugExit take_apart(const kvm_debug_exit_arch& exit, const ArmedBreakpoints& ar
   if (exit.exception != kDebugException) return result;
   result.ours = (exit.dr6 & armed.ours) != 0;
   result.dr6 = exit.dr6 & ~std::uint64_t{armed.ours};
-  for (std::size_t n = 0; n < kDebugRegisters; ++n)
-    if (armed.ours >> n & exit.dr6 >> n & 1 && armed.addresses[n] == exit.pc) result.hit = exit.pc;
+  for (auto fired = static_cast<std::uint32_t>(armed.ours & exit.dr6); fired != 0;
+       fired &= fired - 1)
+    if (armed.addresses[static_cast<std::size_t>(std::countr_zero(fired))] == exit.pc)
+      result.hit = exit.pc;
   // With nothing else to it, an exit for a breakpoint of ours is ours alone.
   const std::uint64_t cause = result.dr6 & ~kDr6Fixed;
   result.for_qemu = cause != 0 || !result.ours;
