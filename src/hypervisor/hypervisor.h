@@ -182,6 +182,9 @@ class Hypervisor {
   }
   /// Starts asking about user-mode code pages. Forgets all earlier answers.
   virtual Result<> watch_user_pages(PageOracle oracle) = 0;
+  /// Asks no more: when this returns, the oracle does not run, nor will it. For before anything
+  /// goes away that an oracle uses, this object included.
+  virtual void stop_asking() {}
   /// Stops a hook for good; its sites go dead at once.
   virtual Result<> unload(HookId id) = 0;
   /// Makes place()/watch_user_pages() effective for code the guest has already run.

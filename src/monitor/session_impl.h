@@ -24,8 +24,10 @@ class Session::Impl final : public behaviour::Context {
  public:
   Impl(std::unique_ptr<hypervisor::Hypervisor> hypervisor, const api::GuestApis& apis,
        SessionOptions options, EventSink sink);
-  /// The hypervisor goes first: its thread asks the oracle.
-  ~Impl() override { hypervisor_.reset(); }
+  ~Impl() override {
+    hypervisor_->stop_asking();  // the oracle uses what goes away now, the hypervisor too
+    hypervisor_.reset();         // before the rest, for which the guest need not wait
+  }
 
   Result<> start();
   Result<std::size_t> pump(std::chrono::milliseconds timeout);

@@ -189,13 +189,16 @@ Result<> ProbeClient::greet(Tier tier) {
   return {};
 }
 
+void ProbeClient::stop_asking() {
+  if (!oracle_thread_.joinable()) return;
+  oracle_thread_.request_stop();
+  region_.header().question_bell.fetch_add(1);
+  probe::futex_wake(region_.header().question_bell);
+  oracle_thread_.join();
+}
+
 ProbeClient::~ProbeClient() {
-  if (oracle_thread_.joinable()) {
-    oracle_thread_.request_stop();
-    region_.header().question_bell.fetch_add(1);
-    probe::futex_wake(region_.header().question_bell);
-    oracle_thread_.join();
-  }
+  ProbeClient::stop_asking();
   // The probe sees the hang-up, disarms everything and lets waiting vCPUs go.
   socket_.reset();
 }

@@ -36,6 +36,7 @@ class ProbeClient final : public Hypervisor {
   Result<> place(Gpa page, const PageSites& sites) override;
   Result<> place_at(PrivilegedInstruction instruction, HookId hook) override;
   Result<> watch_user_pages(PageOracle oracle) override;
+  void stop_asking() override;
   Result<> unload(HookId id) override;
   Result<> commit() override;
   Result<> set_add(std::uint32_t set, std::uint64_t key) override;

@@ -66,6 +66,7 @@ class FakeHypervisor final : public Hypervisor {
   Result<> place(Gpa page, const PageSites& sites) override;
   Result<> place_at(PrivilegedInstruction instruction, HookId hook) override;
   Result<> watch_user_pages(PageOracle oracle) override;
+  void stop_asking() override { oracle_ = {}; }
   Result<> unload(HookId id) override;
   Result<> commit() override;
   Result<> set_add(std::uint32_t set, std::uint64_t key) override;

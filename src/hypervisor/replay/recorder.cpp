@@ -78,8 +78,7 @@ Recorder::Recorder(std::unique_ptr<Hypervisor> inner, RecordingWriter writer)
       memory_(std::make_unique<Memory>(*this)) {}
 
 Recorder::~Recorder() {
-  // The inner hypervisor stops asking before the memory goes.
-  inner_.reset();
+  Recorder::stop_asking();
   (void)writer_.flush();
 }
 

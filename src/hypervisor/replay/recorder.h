@@ -46,6 +46,7 @@ class Recorder final : public Hypervisor {
     return inner_->place_at(instruction, hook);
   }
   Result<> watch_user_pages(PageOracle oracle) override;
+  void stop_asking() override { inner_->stop_asking(); }
   Result<> unload(HookId id) override { return inner_->unload(id); }
   Result<> commit() override { return inner_->commit(); }
   Result<> set_add(std::uint32_t set, std::uint64_t key) override {

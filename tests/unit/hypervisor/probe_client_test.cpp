@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <numeric>
@@ -381,6 +382,39 @@ TEST_F(ProbeClientTest, QuestionsAreAnsweredThroughSharedMemory) {
   ASSERT_EQ(slot.entry_count, 1u);
   EXPECT_EQ(slot.entries[0].offset, 0x123);
   EXPECT_EQ(slot.ask_again, 1u);
+}
+
+TEST_F(ProbeClientTest, WhenAskingHasStoppedTheOracleHasEndedAndIsNotCalledAgain) {
+  std::atomic<int> begun{0}, ended{0};
+  ASSERT_TRUE(client_->watch_user_pages([&](const PageQuestion&) {
+    ++begun;
+    usleep(50'000);
+    // An oracle may use the hypervisor to the end.
+    EXPECT_TRUE(client_->set_rate(1, 10, 10));
+    ++ended;
+    return PageSites{};
+  }));
+  auto& slot = probe_.region.question(0);
+  const auto ask = [&] {
+    slot.state = static_cast<std::uint32_t>(probe::QuestionState::asked);
+    probe_.region.header().question_bell.fetch_add(1);
+    probe::futex_wake(probe_.region.header().question_bell);
+  };
+  ask();
+  for (int i = 0; i < 10'000 && begun == 0; ++i) usleep(1000);
+  client_->stop_asking();
+  EXPECT_EQ(begun, 1);
+  EXPECT_EQ(ended, 1);
+  ask();
+  usleep(10'000);
+  EXPECT_EQ(begun, 1);
+  ASSERT_TRUE(client_->watch_user_pages([&](const PageQuestion&) {
+    ++begun;
+    return PageSites{};
+  })) << "one can begin again";
+  ask();
+  for (int i = 0; i < 200 && begun == 1; ++i) usleep(10'000);
+  EXPECT_EQ(begun, 2);
 }
 
 TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {
