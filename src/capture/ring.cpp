@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <new>
+#include <thread>
 
 #include "capture/program.h"
 
@@ -83,6 +84,14 @@ void RingConsumer::move_tail(std::uint64_t tail) noexcept {
   tail_ = tail;
   peeked_ = 0;
   header_->tail.store(tail_, std::memory_order_release);
+}
+
+void RingConsumer::skip_all(std::chrono::steady_clock::time_point until) noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  while (header_->in_flight.load(std::memory_order_acquire) != 0 &&
+         std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  move_tail(header_->head.load(std::memory_order_acquire));
 }
 
 RingConsumer::Peek RingConsumer::peek(std::span<std::byte> buffer, std::size_t& size) noexcept {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -101,6 +102,10 @@ class RingConsumer {
   /// Opens a ring made by a producer. ErrorCode::protocol when the memory holds no ring of this
   /// version.
   [[nodiscard]] static Result<RingConsumer> attach(std::span<std::byte> memory);
+
+  /// Leaves out all that is there, and what the producer has announced, which is waited for until
+  /// then.
+  void skip_all(std::chrono::steady_clock::time_point until) noexcept;
 
   enum class Peek : std::uint8_t {
     empty,

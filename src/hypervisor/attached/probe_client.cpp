@@ -26,6 +26,8 @@ using std::chrono::milliseconds;
 using std::chrono::system_clock;
 
 constexpr milliseconds kReplyTime{10'000};
+/// For what vCPUs are about to send to a monitor that is gone.
+constexpr milliseconds kLeftoverTime{100};
 /// What all replies of a session together may take beyond kQuickReply each. A probe that is slow
 /// at every one of thousands of requests is as good as none.
 constexpr milliseconds kAllSlowReplies{60'000};
@@ -177,10 +179,13 @@ Result<> ProbeClient::greet(Tier tier) {
   region_ = *region;
   memory_ = std::make_unique<UnpatchedMemory>(*ram_, region_);
   capabilities_.vcpus = region_.vcpus();
+  // An earlier monitor may have left records, whose hooks were its own.
+  const auto until = std::chrono::steady_clock::now() + kLeftoverTime;
   std::vector<capture::RingConsumer> rings;
   for (std::uint32_t v = 0; v < region_.vcpus(); ++v) {
     auto ring = capture::RingConsumer::attach(region_.ring(v));
     if (!ring) return std::unexpected(ring.error());
+    ring->skip_all(until);
     rings.push_back(*ring);
   }
   merger_ = std::make_unique<capture::RingMerger>(std::move(rings), probe::ticks,

@@ -95,9 +95,10 @@ std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) const noex
 }
 
 void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept {
-  if (!enabled_.load(std::memory_order_relaxed) || !hook.active.load(std::memory_order_relaxed))
-    return;
+  const std::uint32_t session = session_.load(std::memory_order_acquire);
+  if (!is_on(session) || !hook.active.load(std::memory_order_relaxed)) return;
   Vcpu& vcpu = vcpus_[cpu.vcpu];
+  vcpu.session = session;
   HookCell& cell = vcpu.hooks[hook.id.value];
   PendingCall call{.key = FrameKey::of(cpu),
                    .hook = &hook,
@@ -145,9 +146,11 @@ void HitRunner::report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept {
 }
 
 void HitRunner::leave(const capture::CpuState& cpu) noexcept {
-  if (!enabled_.load(std::memory_order_relaxed)) return;
+  const std::uint32_t session = session_.load(std::memory_order_acquire);
+  if (!is_on(session)) return;
   const FrameKey key = FrameKey::of(cpu);
   if (!calls_.has(key)) return;
+  vcpus_[cpu.vcpu].session = session;
   std::array<PendingCall, CallTable::kMaxNested> ended;
   const std::uint64_t returns_to = key.is_kernel() ? 0 : return_address(cpu);
   const std::size_t n = calls_.take(key, returns_to, ended);
@@ -202,6 +205,8 @@ std::uint32_t HitRunner::capture_context(const capture::CpuState& cpu,
 void HitRunner::report_code_page(const capture::CpuState& cpu,
                                  const std::uint64_t (&words)[4]) noexcept {
   Vcpu& vcpu = vcpus_[cpu.vcpu];
+  vcpu.session = session_.load(std::memory_order_acquire);
+  if (!is_on(vcpu.session)) return;
   const std::uint32_t context_size = run_context(vcpu, cpu);
   const capture::FieldHeader field{
       .id = capture::kCodePageField, .kind = capture::FieldKind::words, .length = sizeof words};
@@ -219,7 +224,7 @@ void HitRunner::wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept {
   const std::uint64_t per_ms = region_.ticks_per_second() / 1000;
   const std::uint64_t begin = ticks();
   if (begin < vcpu.no_wait_until) return;
-  while (!vcpu.ring->has_room(size) && enabled_.load(std::memory_order_relaxed)) {
+  while (!vcpu.ring->has_room(size) && vcpu.session == session_.load(std::memory_order_relaxed)) {
     if (ticks() - begin > kLongestWaitMs * per_ms) {
       vcpu.no_wait_until = ticks() + kGiveUpMs * per_ms;
       return;
@@ -232,6 +237,11 @@ bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
   if (!vcpu.ring->has_room(size)) [[unlikely]]
     wait_for_room(vcpu, size);
   const std::uint64_t timestamp = vcpu.ring->begin(ticks);
+  // Who attaches waits for what was announced; what is announced later sees the new session.
+  if (vcpu.session != session_.load(std::memory_order_relaxed)) [[unlikely]] {
+    vcpu.ring->end();
+    return false;
+  }
   std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
               sizeof timestamp);
   const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});

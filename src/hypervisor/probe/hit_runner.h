@@ -49,11 +49,17 @@ class HitRunner {
   }
   /// A new monitor begins to count. To be called while off.
   void forget_counts() noexcept;
-  /// While off, hits cost a flag test and do nothing.
-  void set_enabled(bool on) noexcept { enabled_.store(on, std::memory_order_relaxed); }
+  /// While off, hits cost a flag test and do nothing. A hit that began before is not sent after.
+  void set_enabled(bool on) noexcept {
+    if (is_on(session_) != on) ++session_;
+  }
 
  private:
+  /// Sessions of monitors and the times between them are numbered in turn.
+  [[nodiscard]] static bool is_on(std::uint32_t session) noexcept { return (session & 1) != 0; }
+
   struct Vcpu {
+    std::uint32_t session = 0;  ///< in which what it sends began
     std::optional<capture::RingProducer> ring;
     std::vector<std::byte> buffer;
     std::uint64_t calls = 0;
@@ -62,6 +68,7 @@ class HitRunner {
     ProbeCell* probe = nullptr;
   };
 
+  /// False when there is no room, or the session is over.
   bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
   /// A monitor that falls behind slows the guest down before anything is lost; one that does not
   /// read at all costs two seconds in twelve.
@@ -78,7 +85,7 @@ class HitRunner {
 
   SharedRegion region_;
   const capture::Environment& environment_;
-  std::atomic<bool> enabled_{false};
+  std::atomic<std::uint32_t> session_{0};
   std::atomic<const capture::Executable*> context_{nullptr};
   std::mutex contexts_mutex_;
   std::vector<std::unique_ptr<capture::Executable>> contexts_;  ///< the last is in use

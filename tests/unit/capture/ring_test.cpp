@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <thread>
 
@@ -186,6 +187,30 @@ TEST_F(RingTest, AttachesWhereAnEarlierConsumerStopped) {
   consumer = RingConsumer::attach(memory.bytes()).value();
   ASSERT_EQ(peek(), Peek::record);
   EXPECT_EQ(view.header().timestamp, 2u);
+}
+
+TEST_F(RingTest, SkipsWhatIsThereAndWhatIsAnnounced) {
+  EXPECT_TRUE(push_at(producer, 10));
+  (void)producer.begin([] { return std::uint64_t{20}; });
+  std::thread late([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_TRUE(push_at(producer, 20));
+    producer.end();
+  });
+  consumer.skip_all(std::chrono::steady_clock::now() + std::chrono::seconds(10));
+  EXPECT_EQ(peek(), Peek::empty);
+  late.join();
+  EXPECT_EQ(peek(), Peek::empty) << "the announced one was waited for";
+  EXPECT_TRUE(push_at(producer, 30));
+  ASSERT_EQ(peek(), Peek::record);
+  EXPECT_EQ(view.header().timestamp, 30u);
+}
+
+TEST_F(RingTest, SkippingGivesUpOnAStuckProducer) {
+  (void)producer.begin([] { return std::uint64_t{20}; });
+  EXPECT_TRUE(push_at(producer, 20));
+  consumer.skip_all(std::chrono::steady_clock::now());
+  EXPECT_EQ(peek(), Peek::empty);
 }
 
 TEST_F(RingTest, WatermarkFollowsTheFlight) {

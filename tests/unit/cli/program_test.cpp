@@ -92,6 +92,16 @@ TEST(Program, TellsWrongApisBeforeStartingAnything) {
   EXPECT_THAT(wrong.err, HasSubstr("libc!open"));
 }
 
+TEST(Program, KnowsTheTiersByName) {
+  const Outcome wrong = glasshook({"run", "--tier", "hidden", "--", "true"});
+  EXPECT_EQ(wrong.status, kOwnFailure);
+  EXPECT_THAT(wrong.err, AllOf(HasSubstr("hidden"), HasSubstr("stealth, broad")));
+  // Another error than that of the name.
+  for (const char* tier : {"stealth", "broad"})
+    EXPECT_THAT(glasshook({"run", "--tier", tier, "-e", "opne", "--", "true"}).err,
+                AllOf(HasSubstr("libc!open"), Not(HasSubstr("tier"))));
+}
+
 TEST(Program, RefusesAnOutputThatCannotBeWritten) {
   const Outcome wrong = glasshook({"run", "--json", "/nonexistent/x", "--", "true"});
   EXPECT_EQ(wrong.status, kOwnFailure);
