@@ -19,7 +19,6 @@
 namespace glasshook::monitor {
 
 using behaviour::Call;
-using behaviour::Event;
 using behaviour::Family;
 using capture::RecordView;
 

@@ -77,7 +77,8 @@ PageContent& CodePages::user(Gpa page, std::span<const std::byte> bytes, Gva map
     return content;
   }
   if (!first) {
-    if (now > placement.since + 2 * kLongestRestMs * ticks_per_ms) placement.rewrites = 0;
+    if (now > placement.since + std::uint64_t{2} * kLongestRestMs * ticks_per_ms)
+      placement.rewrites = 0;
     ++placement.rewrites;
   }
   const std::uint32_t over = placement.rewrites - std::min(placement.rewrites, kMaxRewrites);
