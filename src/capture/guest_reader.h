@@ -164,6 +164,7 @@ class GuestReader {
 
   /// Remembers where the page is; false on a fault.
   [[nodiscard]] bool translate(Gva page, Space space) noexcept;
+  /// Fills the region, or the directory, that a page lies in; false on a fault.
   [[nodiscard]] bool find_region(Gva page, std::size_t space, Region& region) noexcept;
   [[nodiscard]] bool find_directory(Gva page, std::size_t space,
                                     Directory& directory) const noexcept;

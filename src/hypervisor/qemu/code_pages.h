@@ -34,8 +34,8 @@ struct PageContent {
   std::atomic<std::uint32_t> failures{0};  ///< questions nobody answered
   std::atomic<std::uint64_t> ask_from{0};  ///< ticks; no question before
 
-  /// The bytes themselves, for the first CodePages::kMostKept pages: to compare them takes an
-  /// eighth of what hashing them does, and each block that is translated asks. Null for the others.
+  /// The bytes themselves, for the first CodePages::kMostKept pages: to compare them is faster
+  /// than to hash them, and each block that is translated asks. Null for the others.
   std::unique_ptr<CodePageBytes> bytes;
 
   // What the pointers above point to; of CodePages alone.
