@@ -14,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <numeric>
+#include <thread>
 
 #include "capture/builder.h"
 #include "hypervisor/probe/control_server.h"
@@ -414,6 +415,24 @@ TEST_F(ProbeClientTest, WhenAskingHasStoppedTheOracleHasEndedAndIsNotCalledAgain
   })) << "one can begin again, with the question that waits";
   for (int i = 0; i < 200 && begun == 1; ++i) usleep(10'000);
   EXPECT_EQ(begun, 2);
+}
+
+TEST_F(ProbeClientTest, AHitThatBeganInAnEarlierSessionIsNotSent) {
+  ASSERT_TRUE(client_->load(argument_hook(3, false)));
+  auto& ring = *reinterpret_cast<capture::RingHeader*>(probe_.region.ring(0).data());
+  probe_.hit(0, {3}, 1, 0x10);
+  const std::uint64_t record = ring.head - ring.tail;
+  while (ring.head - ring.tail + record <= ring.data_size) probe_.hit(0, {3}, 1, 0x10);
+  const std::uint64_t full = ring.head;
+  std::thread vcpu([&] { probe_.hit(0, {3}, 2, 0x10); });  // waits for room
+  usleep(20'000);
+  probe_.runner->set_enabled(false);
+  probe_.runner->set_enabled(true);
+  ring.tail = full;
+  vcpu.join();
+  EXPECT_EQ(ring.head, full);
+  probe_.hit(0, {3}, 3, 0x10);
+  EXPECT_EQ(ring.head, full + record);
 }
 
 TEST_F(ProbeClientTest, TheProbeDisarmsWhenTheMonitorDiesAndTakesTheNext) {
