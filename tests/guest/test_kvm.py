@@ -29,8 +29,8 @@ def libraries_of(*programs):
 
 
 class EmulationFailed(Exception):
-    """The guest with the emulated virtualisation rebooted, or the one inside did before anybody
-    watched it; its console says why."""
+    """The guest with the emulated virtualisation rebooted, which no program in it can bring about, or the one
+    inside did; its console says why."""
 
 
 class Nested(GuestTest):
@@ -43,19 +43,22 @@ class Nested(GuestTest):
         done = glasshook("image", "build", HOST, timeout=1800)
         assert done.returncode == 0, done.stderr.decode()
         cls.qemu, cls.why_not_broad = corrected_qemu(ROOT / "build" / "int3-intercept")
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                cls.sections = cls.run_nested(pathlib.Path(folder))
-            except EmulationFailed as failed:
-                # No program in the outer guest can make that reboot; and until a monitor comes, the library
-                # passes calls on and does nothing else.
-                print(f"{'':10}once more: {failed}", flush=True)
-                with tempfile.TemporaryDirectory() as other:
-                    cls.sections = cls.run_nested(pathlib.Path(other))
+        try:
+            cls.sections = cls.run_nested(cls.processors)
+        except EmulationFailed as failed:
+            # Two emulated processors that leave inner guests at the same time fail often, one does not: the
+            # processors inside take turns on it then, wherever they happen to be. See docs/kvm.md.
+            print(f"{'':10}once more, on one processor: {failed}", flush=True)
+            cls.sections = cls.run_nested(1)
 
     @classmethod
-    def run_nested(cls, folder):
-        """What nested_host.sh printed, by section."""
+    def run_nested(cls, outside):
+        """What nested_host.sh printed, by section; with that many processors in the outer guest."""
+        with tempfile.TemporaryDirectory() as folder:
+            return cls.run_nested_in(pathlib.Path(folder), outside)
+
+    @classmethod
+    def run_nested_in(cls, folder, outside):
         (folder / "lib").mkdir()
         for library in libraries_of(GLASSHOOK, LIBRARY):
             shutil.copy(library, folder / "lib")
@@ -72,15 +75,16 @@ class Nested(GuestTest):
                  image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
         copies = [word for file in given for word in ("--copy", file)]
         console = folder / "console"
-        done = glasshook("run", "--guest", HOST, "--console", console, "--smp", cls.processors, "--memory", "1G",
+        done = glasshook("run", "--guest", HOST, "--console", console, "--smp", outside, "--memory", "1G",
                          "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600",
                          *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *also,
                          env={"PATH": path}, timeout=900)
         if b"the guest rebooted" in done.stderr:
             raise EmulationFailed(console.read_text(errors="replace")[-2000:])
         text = done.stdout.decode(errors="replace")
-        if "QEMU ended while waiting for ready" in text:
-            raise EmulationFailed(text[-2000:])
+        # It ends without an error when its guest resets itself.
+        if "== qemu-ended 0" in text and (outside > 1 or "QEMU ended while waiting for ready" in text):
+            raise EmulationFailed(text[text.index("== failed"):][:2000])
         sections = dict(re.findall(r"^== (\S+)[^\n]*\n(.*?)(?=^== |\Z)", text, re.M | re.S))
         assert "qemu" in sections, text[-4000:] + done.stderr.decode(errors="replace")[-2000:]
         return sections

@@ -36,7 +36,10 @@ fail() {
   echo "$1"
   cat console qemu-said hmp-said
   cat ./*.said
-  kill $qemu
+  kill $qemu 2>/dev/null
+  wait $qemu
+  echo "== qemu-ended $?"
+  dmesg | tail -n 20
   exit 1
 }
 # wait_for FILE TEXT: until the file holds the text.
