@@ -29,8 +29,8 @@ def libraries_of(*programs):
 
 
 class EmulationFailed(Exception):
-    """The guest with the emulated virtualisation rebooted, which no program in it can bring about, or the one
-    inside did; its console says why."""
+    """The guest with the emulated virtualisation rebooted, which nothing in it asks for, or the one inside did;
+    its console says why."""
 
 
 class Nested(GuestTest):
