@@ -84,7 +84,7 @@ class Nested(GuestTest):
         text = done.stdout.decode(errors="replace")
         # It ends without an error when its guest resets itself.
         if "== qemu-ended 0" in text and (outside > 1 or "QEMU ended while waiting for ready" in text):
-            raise EmulationFailed(text[text.index("== failed"):][:2000])
+            raise EmulationFailed(text[text.index("== failed"):][:500])
         sections = dict(re.findall(r"^== (\S+)[^\n]*\n(.*?)(?=^== |\Z)", text, re.M | re.S))
         assert "qemu" in sections, text[-4000:] + done.stderr.decode(errors="replace")[-2000:]
         return sections
@@ -108,7 +108,9 @@ class Nested(GuestTest):
         self.assertIn(f"done events {EVENTS} wrong 0", said)
         self.assertIn(f"done calls {CALLS} wrong 0", said)
         self.assertIn("kvm-stealth", self.sections["events-said"])
-        self.assertEqual(self.sections["qemu"], "")
+        # QEMU says when processors have to take turns.
+        said = [line for line in self.sections["qemu"].splitlines() if "exceeds the recommended cpus" not in line]
+        self.assertEqual(said, [])
 
     def test_every_program_and_file_is_told_once(self):
         self.check_events("events")
