@@ -29,8 +29,8 @@ def libraries_of(*programs):
 
 
 class EmulationFailed(Exception):
-    """The guest with the emulated virtualisation rebooted, which nothing in it asks for, or the one inside did;
-    its console says why."""
+    """The guest with the emulated virtualisation rebooted, which nothing in it asks for, or hung, or the one
+    inside did; its console says why."""
 
 
 class Nested(GuestTest):
@@ -76,12 +76,14 @@ class Nested(GuestTest):
         copies = [word for file in given for word in ("--copy", file)]
         console = folder / "console"
         done = glasshook("run", "--guest", HOST, "--console", console, "--smp", outside, "--memory", "1G",
-                         "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600",
+                         "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600" if outside == 1 else "240",
                          *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *also,
                          env={"PATH": path}, timeout=900)
         if b"the guest rebooted" in done.stderr:
             raise EmulationFailed(console.read_text(errors="replace")[-2000:])
         text = done.stdout.decode(errors="replace")
+        if done.returncode == 124 and outside > 1:
+            raise EmulationFailed("the guest hung")
         # It ends without an error when its guest resets itself.
         if "== qemu-ended 0" in text and (outside > 1 or "QEMU ended while waiting for ready" in text):
             raise EmulationFailed(text[text.index("== failed"):][:500])
