@@ -54,11 +54,7 @@ class Nested(GuestTest):
     @classmethod
     def run_nested(cls, outside):
         """What nested_host.sh printed, by section; with that many processors in the outer guest."""
-        with tempfile.TemporaryDirectory() as folder:
-            return cls.run_nested_in(pathlib.Path(folder), outside)
-
-    @classmethod
-    def run_nested_in(cls, folder, outside):
+        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         (folder / "lib").mkdir()
         for library in libraries_of(GLASSHOOK, LIBRARY):
             shutil.copy(library, folder / "lib")

@@ -1,7 +1,8 @@
 // Looks for breakpoint instructions in the RAM of a QEMU, from outside.
 //   int3_bytes PID save FILE    keeps a copy of the RAM
-//   int3_bytes PID count FILE   prints how many bytes are 0xcc now and were something else then, on
-//                               pages on which nothing but such bytes has changed
+//   int3_bytes PID count FILE   prints how many bytes are 0xcc now and were the beginning of an
+//                               instruction then that a breakpoint can stand for (nop, push, call,
+//                               jmp, ret), on pages on which nothing but such bytes has changed
 // RAM is the memfd of a memory backend.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -29,11 +30,17 @@ static int open_ram(const char *pid) {
   return -1;
 }
 
+static int may_be_replaced(unsigned char first) {
+  return (first >= 0x50 && first <= 0x57) ||
+         memchr("\x0f\x41\x66\x90\xc2\xc3\xe8\xe9\xeb\xf3", first, 10) != NULL;
+}
+
 static long count_on_page(const unsigned char *before, const unsigned char *now) {
   long found = 0;
   for (int i = 0; i < kPage; ++i) {
     if (before[i] == now[i]) continue;
-    if (now[i] != kInt3) return 0;
+    // Data that happens to become this was anything before.
+    if (now[i] != kInt3 || !may_be_replaced(before[i])) return 0;
     ++found;
   }
   return found;
@@ -51,8 +58,7 @@ int main(int argc, char **argv) {
   if (save) {
     static const unsigned char kZeros[kPage];
     for (size_t at = 0; at < size; at += kPage)
-      if (memcmp(now + at, kZeros, kPage) != 0 &&
-          pwrite(file, now + at, kPage, (off_t)at) != kPage)
+      if (memcmp(now + at, kZeros, kPage) != 0 && pwrite(file, now + at, kPage, (off_t)at) != kPage)
         return 2;
     return ftruncate(file, (off_t)size) == 0 ? 0 : 2;
   }
