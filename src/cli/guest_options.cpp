@@ -123,17 +123,18 @@ Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
                             "a guest",
                             to_printable(wanted)),
                        "choose from: auto, kvm, tcg");
-  if (wanted == "kvm" && needs.user_code)
-    return with_remedy(
-        fail(ErrorCode::unsupported, "functions of programs and libraries are not seen under KVM"),
-        "--accel tcg; or name functions of the kernel");
+  if (wanted == "kvm" && needs.user_code && !needs.broad)
+    return with_remedy(fail(ErrorCode::unsupported,
+                            "breakpoints of a processor do not show functions of programs and "
+                            "libraries"),
+                       "--tier broad, which changes the guest's memory; or --accel tcg");
   if (wanted == "kvm" && options.stealth)
     return with_remedy(fail(ErrorCode::unsupported, "the PC of --stealth is not one under KVM"),
                        "--accel tcg");
   // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told. Who asks
   // for the broad tier has KVM in mind.
   if (wanted == "auto" &&
-      (needs.user_code || !(needs.few_places || needs.broad) || options.stealth))
+      (!(needs.few_places || needs.broad) || options.stealth))
     return ChosenAccelerator{};
   const auto works = machine::check_kvm();
   if (works) return ChosenAccelerator{.accelerator = Accelerator::kvm, .note = {}};

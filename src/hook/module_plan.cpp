@@ -135,6 +135,8 @@ class ModulePlanner {
       if (begin && range.end > range.begin && file_offset(module_, range.end - 1))
         plan_.sites_.add_returns(*begin, *begin + (range.end - range.begin));
     }
+    for (const std::uint64_t place : extents.places)
+      if (const auto at = file_offset(module_, place)) plan_.sites_.add_return_place(*at);
     if (extents.ranges.empty())
       plan_.notes_.push_back(fmt::format("{}: it is unknown where it ends", function.name));
     else if (extents.incomplete || extents.unresolved_tail_calls > 0)

@@ -46,12 +46,16 @@ struct HookPrograms {
   HookId id;
   capture::Program entry;
   std::optional<capture::Program> on_return;
+  /// When the entry program sends something, what a backend has changed in programs' code is taken
+  /// out for a moment, before the guest goes on. Without meaning where nothing is changed.
+  bool uncovers = false;
 };
 
 /// A place on a code page where a hook's function begins.
 struct EntrySite {
   std::uint16_t offset = 0;  ///< within the page
   HookId hook;
+  bool operator==(const EntrySite&) const = default;
 };
 
 /// Part of a code page that belongs to hooked functions: every `ret` (or jump to the kernel's
@@ -59,6 +63,7 @@ struct EntrySite {
 struct ReturnRange {
   std::uint16_t begin = 0;
   std::uint16_t end = 0;  ///< up to 4096
+  bool operator==(const ReturnRange&) const = default;
 };
 
 /// How far a backend goes in the guest, where that is a choice.
@@ -70,16 +75,17 @@ enum class Tier : std::uint8_t {
 /// Everything to watch on one page.
 struct PageSites {
   /// Kernel pages: where the kernel runs this page. A backend that hooks by virtual address needs
-  /// it.
+  /// it. Null: code of programs.
   Gva address;
   std::vector<EntrySite> entries;
   std::vector<ReturnRange> returns;
-  /// Kernel pages: where in those ranges the instructions that return are, by a decoder that began
-  /// where the functions do. A backend that cannot look at every instruction needs them.
+  /// Where in those ranges the instructions that return are, by a decoder that began where the
+  /// functions do. A backend that cannot look at every instruction needs them.
   std::vector<std::uint16_t> return_places;
   bool report_placements = false;  ///< send a code_page record for every new place it runs at
   /// Answers only: this is what is known by now. Ask again when more of the page runs, or later.
   bool ask_again = false;
+  bool operator==(const PageSites&) const = default;
 };
 
 /// "Code of unknown content is about to run." Asked while the vCPU waits.
@@ -102,6 +108,7 @@ struct Capabilities {
   std::string backend;  ///< "qemu-tcg", "kvm-stealth", "kvm-broad", "replay", ...
   std::uint32_t vcpus = 1;
   bool user_pages = false;         ///< page questions for user-mode code
+  bool user_places = false;        ///< place() for user-mode code, which lies where it lies
   bool returns = false;            ///< return programs
   bool instructions = false;       ///< hooks on privileged instructions
   std::uint32_t max_sites = 0;     ///< addresses that can be hooked at once; 0: no limit
@@ -173,7 +180,8 @@ class Hypervisor {
 
   /// Verifies and stores a hook's programs. Nothing runs until a site names the hook.
   virtual Result<> load(const HookPrograms& hook) = 0;
-  /// Watches a kernel page at a fixed physical place (replaces earlier sites of that page).
+  /// Watches a page of the kernel, or of programs with user_places, at a fixed physical place
+  /// (replaces earlier sites of that page).
   /// ErrorCode::unsupported, with nothing replaced, when the code at an entry cannot be hooked.
   virtual Result<> place(Gpa page, const PageSites& sites) = 0;
   /// Hooks an instruction (replaces the hook it has). Unsupported by default.

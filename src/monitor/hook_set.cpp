@@ -24,6 +24,10 @@ std::optional<Symbol> choose(const linux_guest::KernelSymbols& symbols,
   return std::nullopt;
 }
 
+std::int32_t distance(linux_guest::Offset offset) {
+  return static_cast<std::int32_t>(offset.bytes());
+}
+
 }  // namespace
 
 std::shared_ptr<const HookMeaning> HookSet::find(std::uint32_t id) const {
@@ -96,14 +100,120 @@ Result<> HookSet::add_entries(const hypervisor::KernelEntries& entries) {
       .bind(moved)
       .emit_words(hook::kFirstCapture, kLstar, kEntriesWords)
       .send();
+  return add_own({function->name}, builder, {.name = {}, .meaning = EntriesHook{}});
+}
+
+Result<> HookSet::add_own(const std::vector<std::string>& functions, capture::Builder& builder,
+                          HookMeaning meaning) {
+  const auto function = choose(kernel_->symbols(), functions);
+  if (!function)
+    return fail(ErrorCode::not_found, "this kernel has no function {}", functions.front());
   auto program = builder.build();
   if (!program) return std::unexpected(program.error());
   const HookId id = next_id();
-  if (auto loaded = hypervisor_->load({.id = id, .entry = std::move(*program), .on_return = {}});
+  const bool uncovers = std::holds_alternative<FileReadHook>(meaning.meaning);
+  if (auto loaded = hypervisor_->load(
+          {.id = id, .entry = std::move(*program), .on_return = {}, .uncovers = uncovers});
       !loaded)
     return loaded;
   if (auto planned = plan({*function, id, false}); !planned) return planned;
-  remember(id, {.name = "kernel!" + function->name, .meaning = EntriesHook{}});
+  meaning.name = "kernel!" + function->name;
+  remember(id, std::move(meaning));
+  return {};
+}
+
+Result<> HookSet::add_code_mappings() {
+  using capture::Op;
+  constexpr std::uint64_t kVmExec = 4;  // include/linux/mm.h
+  constexpr capture::Reg kFile{kCodeMappingFile}, kMapping{kCodeMappingMapping}, kVma{2}, kFlags{3};
+  const auto& layout = kernel_->layout();
+  const auto vma_of_fault = kernel_->types()->offset("vm_fault", "vma");
+  if (!vma_of_fault) return fail(ErrorCode::not_found, "this kernel has no vm_fault.vma");
+  // Called whenever an area has come to be, or its protection changes.
+  capture::Builder mapped;
+  const auto executable = mapped.new_label(), of_file = mapped.new_label();
+  mapped.load_cpu(kVma, capture::CpuRegister::rdi)
+      .load_memory(kFlags, kVma, distance(layout.vma.flags), 8, capture::Space::kernel)
+      .jump_if(Op::jump_any_bit, kFlags, kVmExec, executable)
+      .stop()
+      .bind(executable)
+      .load_memory(kFile, kVma, distance(layout.vma.file), 8, capture::Space::kernel)
+      .jump_if(Op::jump_ne, kFile, std::uint64_t{0}, of_file)
+      .stop()
+      .bind(of_file)
+      .load_memory(kMapping, kFile, distance(layout.file.mapping), 8, capture::Space::kernel)
+      .emit_words(hook::kFirstCapture, kFile, kCodeMappingWords)
+      .send();
+  if (auto added = add_own({"perf_event_mmap"}, mapped, {.name = {}, .meaning = CodeMappingHook{}});
+      !added)
+    return added;
+  // Called when the page cache has not got a page that is to be run, or has to look closer.
+  capture::Builder read_in;
+  const auto code = read_in.new_label();
+  read_in.load_cpu(kVma, capture::CpuRegister::rdi)
+      .load_memory(kVma, kVma, static_cast<std::int32_t>(*vma_of_fault), 8, capture::Space::kernel)
+      .load_memory(kFlags, kVma, distance(layout.vma.flags), 8, capture::Space::kernel)
+      .jump_if(Op::jump_any_bit, kFlags, kVmExec, code)
+      .stop()
+      .bind(code)
+      .send();
+  if (auto added = add_own({"filemap_fault"}, read_in, {.name = {}, .meaning = CodePageInHook{}});
+      !added)
+    return added;
+  return add_file_reads();
+}
+
+Result<> HookSet::add_file_reads() {
+  using capture::Op;
+  // What the loader looks at whenever a program starts holds no code.
+  constexpr std::uint64_t kHeaders = 1024;
+  constexpr capture::Reg kFile{0}, kMapping{1}, kFound{2}, kPosition{3}, kCount{4}, kRequest{5};
+  const auto& types = *kernel_->types();
+  const auto file = types.offset("kiocb", "ki_filp"), position = types.offset("kiocb", "ki_pos"),
+             count = types.offset("iov_iter", "count");
+  if (!file || !position || !count)
+    return fail(ErrorCode::not_found, "this kernel reads files in an unknown way");
+  const auto stop_unless_hooked = [&](capture::Builder& builder) {
+    const auto hooked = builder.new_label();
+    builder
+        .load_memory(kMapping, kFile, distance(kernel_->layout().file.mapping), 8,
+                     capture::Space::kernel)
+        .set_has(kFound, kMapping, kHookedFilesSet)
+        .jump_if(Op::jump_ne, kFound, std::uint64_t{0}, hooked)
+        .stop()
+        .bind(hooked);
+  };
+  for (const std::vector<std::string>& functions :
+       {std::vector<std::string>{"filemap_read", "generic_file_buffered_read"},
+        {"shmem_file_read_iter"}}) {
+    capture::Builder builder;
+    const auto beyond = builder.new_label();
+    builder.load_cpu(kRequest, capture::CpuRegister::rdi)
+        .load_memory(kFile, kRequest, static_cast<std::int32_t>(*file), 8, capture::Space::kernel);
+    stop_unless_hooked(builder);
+    builder
+        .load_memory(kPosition, kRequest, static_cast<std::int32_t>(*position), 8,
+                     capture::Space::kernel)
+        .load_cpu(kRequest, capture::CpuRegister::rsi)
+        .load_memory(kCount, kRequest, static_cast<std::int32_t>(*count), 8, capture::Space::kernel)
+        .alu(Op::add, kPosition, kCount)
+        .jump_if(Op::jump_gt, kPosition, kHeaders, beyond)
+        .stop()
+        .bind(beyond)
+        .send();
+    if (!choose(kernel_->symbols(), functions)) continue;
+    if (auto added = add_own(functions, builder, {.name = {}, .meaning = FileReadHook{}}); !added)
+      return added;
+  }
+  for (const char* function : {"filemap_splice_read", "shmem_file_splice_read"}) {
+    capture::Builder builder;
+    builder.load_cpu(kFile, capture::CpuRegister::rdi);
+    stop_unless_hooked(builder);
+    builder.send();
+    if (!kernel_->symbols().find(function)) continue;  // earlier kernels splice by reading
+    if (auto added = add_own({function}, builder, {.name = {}, .meaning = FileReadHook{}}); !added)
+      return added;
+  }
   return {};
 }
 
@@ -196,7 +306,10 @@ std::optional<HookId> HookSet::remove_kernel_api(Gva function) {
 Result<> HookSet::place() {
   std::set<Gpa> cleared = std::exchange(placed_, {});
   for (const hook::KernelPage& page : plan_.pages()) {
-    if (auto placed = place(page); !placed) return placed;
+    auto placed = hypervisor_->place(page.page, page.sites);
+    if (!placed && placed.error().code == ErrorCode::unsupported)
+      placed = place_possible(page.page, page.sites, true);
+    if (!placed) return placed;
     placed_.insert(page.page);
     cleared.erase(page.page);
   }
@@ -205,27 +318,26 @@ Result<> HookSet::place() {
   return {};
 }
 
-Result<> HookSet::place(const hook::KernelPage& page) {
-  auto placed = hypervisor_->place(page.page, page.sites);
-  if (!placed && placed.error().code == ErrorCode::unsupported) return place_possible(page);
-  return placed;
+Result<> HookSet::place_program_page(Gpa page, const hypervisor::PageSites& sites) {
+  auto placed = hypervisor_->place(page, sites);
+  const bool partly = !placed && (placed.error().code == ErrorCode::unsupported ||
+                                  placed.error().code == ErrorCode::limit);
+  return partly ? place_possible(page, sites, false) : placed;
 }
 
-Result<> HookSet::place_possible(const hook::KernelPage& page) {
-  hypervisor::PageSites sites = page.sites;
-  sites.entries.clear();
-  for (const hypervisor::EntrySite& entry : page.sites.entries) {
+Result<> HookSet::place_possible(Gpa page, hypervisor::PageSites sites, bool named) {
+  for (const hypervisor::EntrySite& entry : std::exchange(sites.entries, {})) {
     sites.entries.push_back(entry);
-    const auto placed = hypervisor_->place(page.page, sites);
+    const auto placed = hypervisor_->place(page, sites);
     if (placed) continue;
     sites.entries.pop_back();
     const auto meaning = find(entry.hook.value);
     std::string what = fmt::format("{}: {}", meaning ? meaning->name : "?", placed.error().message);
-    if (meaning && std::holds_alternative<ApiHook>(meaning->meaning))
+    if (named && meaning && std::holds_alternative<ApiHook>(meaning->meaning))
       return fail(ErrorCode::unsupported, "{}", what);
     if (std::ranges::find(missing_, what) == missing_.end()) missing_.push_back(std::move(what));
   }
-  return hypervisor_->place(page.page, sites);
+  return hypervisor_->place(page, sites);
 }
 
 std::vector<Gva> HookSet::functions() const {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "api/vocabulary.h"
 #include "base/result.h"
 #include "behaviour/family.h"
+#include "capture/builder.h"
 #include "guest/linux/kernel.h"
 #include "hook/compiler.h"
 #include "hook/kernel_plan.h"
@@ -48,10 +50,25 @@ struct EntriesHook {};
 /// The words of its only field (kFirstCapture).
 enum EntriesWord { kEntriesLstar, kEntriesIdt, kEntriesCpu, kEntriesWords };
 
+/// A hook that tells that a process has mapped a file for execution.
+struct CodeMappingHook {};
+/// The words of its only field (kFirstCapture): a struct file, its struct address_space.
+enum CodeMappingWord { kCodeMappingFile, kCodeMappingMapping, kCodeMappingWords };
+
+/// A hook that tells that code of some file has to be read in.
+struct CodePageInHook {};
+
+/// A hook on reads of files whose code is hooked, for its effect (HookPrograms::uncovers).
+struct FileReadHook {};
+/// The set with those files: addresses of struct address_space.
+inline constexpr std::uint32_t kHookedFilesSet = 2;
+
 /// What a hook's records mean.
 struct HookMeaning {
   std::string name;  ///< "kernel!vfs_rename", as shown in tables
-  std::variant<TreeHook, EntriesHook, FamilyHook, ApiHook> meaning;
+  std::variant<TreeHook, EntriesHook, CodeMappingHook, CodePageInHook, FileReadHook, FamilyHook,
+               ApiHook>
+      meaning;
 };
 
 /// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id(),
@@ -74,6 +91,9 @@ class HookSet {
   /// A hook that each processor runs into many times a second, and that tells when its registers
   /// do not say `entries`.
   Result<> add_entries(const hypervisor::KernelEntries& entries);
+  /// Hooks that tell which code of files comes into memory, and keep reads of files in
+  /// kHookedFilesSet from finding what is changed there: see ModuleFinder.
+  Result<> add_code_mappings();
   /// A kernel function by signature.
   Result<> add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                           const linux_guest::Symbol& function,
@@ -93,6 +113,9 @@ class HookSet {
   /// Places all kernel sites, page by page, and clears the pages that have none any more. Functions
   /// that cannot be hooked are noted in missing(); it fails if a user named one.
   Result<> place();
+  /// Places the sites of a page of a program's file, which lies there now. Functions that cannot be
+  /// hooked are noted in missing().
+  Result<> place_program_page(Gpa page, const hypervisor::PageSites& sites);
 
   [[nodiscard]] hypervisor::HookId next_id() { return {next_id_++}; }
   /// Null when there is no such hook.
@@ -124,9 +147,13 @@ class HookSet {
     bool is_api = false;
   };
   Result<> plan(const Planned& hook);
-  Result<> place(const hook::KernelPage& page);
-  /// One by one: which of the page's functions can be hooked.
-  Result<> place_possible(const hook::KernelPage& page);
+  /// A hook of ours on the first of those functions that the kernel has.
+  Result<> add_own(const std::vector<std::string>& functions, capture::Builder& builder,
+                   HookMeaning meaning);
+  Result<> add_file_reads();
+  /// One by one: which of the page's functions can be hooked. `named`: fails if a user named one
+  /// that cannot.
+  Result<> place_possible(Gpa page, hypervisor::PageSites sites, bool named);
 
   hook::KernelPlan plan_;
   std::vector<Planned> planned_;

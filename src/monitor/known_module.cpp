@@ -10,10 +10,20 @@ namespace glasshook::monitor {
 using hypervisor::HookId;
 using hypervisor::PageSites;
 
-PageSites KnownModule::sites(std::uint64_t file_page, const std::shared_ptr<GrowingFile>& file,
-                             const Wanted& wanted) {
+void KnownModule::bring_up_to_date(const std::shared_ptr<GrowingFile>& file, const Wanted& wanted) {
   const auto is_there = [&](std::uint64_t index) { return file->has_page(index); };
   if (!looked_at_ || std::ranges::any_of(missing_, is_there)) make_plan(file, wanted);
+}
+
+const std::map<std::uint64_t, PageSites>* KnownModule::all_sites(
+    const std::shared_ptr<GrowingFile>& file, const Wanted& wanted) {
+  bring_up_to_date(file, wanted);
+  return plan_ ? &plan_->sites().pages() : nullptr;
+}
+
+PageSites KnownModule::sites(std::uint64_t file_page, const std::shared_ptr<GrowingFile>& file,
+                             const Wanted& wanted) {
+  bring_up_to_date(file, wanted);
   PageSites sites;
   if (!plan_) {
     sites.ask_again = !missing_.empty();

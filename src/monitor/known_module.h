@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -43,6 +44,10 @@ class KnownModule {
   [[nodiscard]] hypervisor::PageSites sites(std::uint64_t file_page,
                                             const std::shared_ptr<GrowingFile>& file,
                                             const Wanted& wanted);
+  /// The same for all pages of the file that have something to watch, by number; null: none is
+  /// known to have. Borrowed until the next question.
+  [[nodiscard]] const std::map<std::uint64_t, hypervisor::PageSites>* all_sites(
+      const std::shared_ptr<GrowingFile>& file, const Wanted& wanted);
   /// False while bytes are missing that may hide functions the user wants.
   [[nodiscard]] bool is_complete() const {
     return missing_.empty() || (plan_ && plan_->is_complete());
@@ -57,6 +62,8 @@ class KnownModule {
   [[nodiscard]] bool is_wanted(const hook::ModuleFunction& function,
                                const hook::Selection& selection,
                                const api::ApiCatalogue& catalogue) const;
+  /// Plans, or plans again when what was missing has come.
+  void bring_up_to_date(const std::shared_ptr<GrowingFile>& file, const Wanted& wanted);
   void make_plan(const std::shared_ptr<GrowingFile>& file, const Wanted& wanted);
 
   std::string path_;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "guest/linux/memory_map.h"
 #include "guest/linux/path.h"
 #include "guest/linux/process.h"
 #include "hook/signature_compiler.h"
@@ -188,18 +189,40 @@ PageSites ModuleOracle::file_page(const CodePage& page, Gva task, const PageQues
   if (windows_sites != nullptr)
     sites = *windows_sites;
   else if (wants_modules() && file)
-    sites = module.known.sites(
-        page.file_offset / kPageSize, file,
-        {.selection = options_.selection, .catalogue = apis_.linux(), .make_hook = make_hook_});
+    sites = module.known.sites(page.file_offset / kPageSize, file, wanted());
   sites.report_placements =
       options_.report_unbacked &&
       (module.memory_only || (page.kind == CodePageKind::private_copy && file &&
                               find_change(page, question, module, *file, sites)));
-  const bool incomplete = wants_modules() && (!file || !module.known.is_complete());
-  incomplete_modules_ +=
-      static_cast<std::uint64_t>(incomplete) - static_cast<std::uint64_t>(module.incomplete);
-  module.incomplete = incomplete;
+  note_completeness(module, !wants_modules() || (file && module.known.is_complete()));
   return sites;
+}
+
+void ModuleOracle::note_completeness(Module& module, bool complete) {
+  incomplete_modules_ +=
+      static_cast<std::uint64_t>(!complete) - static_cast<std::uint64_t>(module.incomplete);
+  module.incomplete = !complete;
+}
+
+ModuleOracle::FilePlan ModuleOracle::plan_file(Gva mapping, Gva file) {
+  const std::lock_guard lock(mutex_);
+  const auto inode = cache_ ? cache_->inode(mapping) : std::nullopt;
+  if (!inode || !wants_modules()) return {};
+  const linux_guest::InodeId id = linux_guest::inode_id(*kernel_, *inode);
+  const auto content = std::make_shared<CachedFile>(*cache_, mapping);
+  CodePage page;
+  page.kind = CodePageKind::file;
+  page.file = file;
+  page.inode = id.number;
+  page.device_major = id.device_major;
+  page.device_minor = id.device_minor;
+  Module& module = module_of(page, {}, content);
+  FilePlan plan;
+  if (const auto* pages = module.known.all_sites(content, wanted())) plan.pages = *pages;
+  plan.complete = module.known.is_complete();
+  note_completeness(module, plan.complete);
+  count();
+  return plan;
 }
 
 bool ModuleOracle::find_change(const CodePage& page, const PageQuestion& question,

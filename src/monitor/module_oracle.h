@@ -53,6 +53,17 @@ class ModuleOracle {
   /// Takes in the Windows modules that processes have mapped already. Once, before any question.
   void look_around();
   [[nodiscard]] hypervisor::PageSites answer(const hypervisor::PageQuestion& question);
+
+  /// What to watch in a file.
+  struct FilePlan {
+    std::map<std::uint64_t, hypervisor::PageSites> pages;  ///< by number in the file
+    bool complete = true;  ///< false while bytes are missing that may hide functions the user wants
+  };
+  /// All that is to be watched in a file, as far as its page cache (struct address_space) tells.
+  /// `file`: a struct file that shows it, which names it the first time. For hypervisors that do
+  /// not ask.
+  [[nodiscard]] FilePlan plan_file(Gva mapping, Gva file);
+
   /// True once after earlier answers were found to lack sites: all pages must be asked about again.
   [[nodiscard]] bool take_stale() { return windows_ && windows_->take_stale(); }
 
@@ -99,6 +110,10 @@ class ModuleOracle {
                    const hypervisor::PageSites& sites);
   Module& module_of(const linux_guest::CodePage& page, Gva task,
                     const std::shared_ptr<GrowingFile>& file);
+  [[nodiscard]] KnownModule::Wanted wanted() const {
+    return {.selection = options_.selection, .catalogue = apis_.linux(), .make_hook = make_hook_};
+  }
+  void note_completeness(Module& module, bool complete);
   std::optional<hypervisor::HookId> make_hook(const hook::ModuleFunction& function, hook::Abi abi);
   std::optional<hypervisor::HookId> make_windows_hook(const hook::ModuleFunction& function);
   const api::Signature& described(const hook::ModuleFunction& function);

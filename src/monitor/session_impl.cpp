@@ -50,7 +50,7 @@ Result<> Session::Impl::start() {
   if (auto done = hypervisor_->commit(); !done) return done;
   // What the kernel does to its own code is heard of by now.
   guard_kernel();
-  return {};
+  return finder_ ? finder_->look_around() : Result<>{};
 }
 
 Result<linux_guest::LinuxKernel> Session::Impl::open_kernel() {
@@ -217,7 +217,9 @@ Result<> Session::Impl::watch_code_pages() {
   hook::Selection selection = wanted();
   const bool modules = !selection.apis.empty() || !selection.exports.empty();
   if (!oracle_ && !unbacked && !modules) return {};
-  if (!hypervisor_->capabilities().user_pages) return do_without_code_pages();
+  const hypervisor::Capabilities can = hypervisor_->capabilities();
+  const bool places = can.user_places && (modules || finder_);
+  if (!can.user_pages && !places) return do_without_code_pages();
   if (!oracle_) {
     oracle_ = std::make_unique<ModuleOracle>(
         *hypervisor_, *kernel_, apis_, target_, *hooks_,
@@ -226,9 +228,25 @@ Result<> Session::Impl::watch_code_pages() {
                               .limiter_of = [this](const hook::WatchOptions& watch) {
                                 return limiter_for(watch).value_or(std::nullopt);
                               }});
-    oracle_->look_around();
+    if (can.user_pages) oracle_->look_around();
   }
-  return ask_about_pages();
+  return can.user_pages ? ask_about_pages() : find_code_pages();
+}
+
+Result<> Session::Impl::find_code_pages() {
+  const std::string backend = hypervisor_->capabilities().backend;
+  const auto is_windows = [](const hook::SelectedApi& api) { return api.windows; };
+  if (std::ranges::any_of(wanted().apis, is_windows))
+    return with_remedy(fail(ErrorCode::unsupported, "{} does not see Windows programs", backend),
+                       "use a guest under TCG");
+  if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_unbacked_code(); }))
+    hooks_->note_missing(fmt::format("code that belongs to no file: {} does not see it", backend));
+  if (finder_) return {};
+  auto finder = ModuleFinder::create(*hypervisor_, *kernel_, *oracle_, *hooks_);
+  if (!finder) return std::unexpected(finder.error());
+  if (auto added = hooks_->add_code_mappings(); !added) return added;
+  finder_.emplace(std::move(*finder));
+  return {};
 }
 
 Result<> Session::Impl::do_without_code_pages() {
@@ -283,10 +301,11 @@ Result<> Session::Impl::apply_selection(const hook::Selection& changed) {
     if (!wanted) continue;
     if (auto added = add_kernel_function(function); !added) return added;
   }
-  if (auto placed = hooks_->place(); !placed) return placed;
   if (modules)
     if (auto watched = watch_code_pages(); !watched) return watched;
-  return hypervisor_->commit();
+  if (auto placed = hooks_->place(); !placed) return placed;
+  if (auto done = hypervisor_->commit(); !done) return done;
+  return modules && finder_ ? finder_->look_around() : Result<>{};
 }
 
 Result<> Session::Impl::retire(const std::vector<hypervisor::HookId>& hooks) {
@@ -306,6 +325,10 @@ Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
   if (oracle_ && oracle_->take_stale()) {
     if (auto asked = ask_about_pages(); !asked) return std::unexpected(asked.error());
     if (auto done = hypervisor_->commit(); !done) return std::unexpected(done.error());
+  }
+  if (finder_) {
+    if (auto looked = finder_->look(); !looked) return std::unexpected(looked.error());
+    timeout = std::min(timeout, finder_->until_next_look());
   }
   const auto handled =
       hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
@@ -378,6 +401,10 @@ void Session::Impl::on_record(const RecordView& record) {
     on_api_record(*api, record);
   else if (std::holds_alternative<EntriesHook>(found->meaning))
     on_entries(record);
+  else if (std::holds_alternative<CodeMappingHook>(found->meaning))
+    on_code_mapping(record);
+  else if (std::holds_alternative<CodePageInHook>(found->meaning) && finder_)
+    finder_->on_page_in();
 }
 
 void Session::Impl::on_api_record(const ApiHook& hook, const RecordView& record) {
@@ -426,6 +453,12 @@ void Session::Impl::on_code_page(const RecordView& record) {
     else
       family->on_unbacked_code(process, words->word(capture::kCodePageGva) & ~kPageMask, time,
                                *this);
+}
+
+void Session::Impl::on_code_mapping(const RecordView& record) {
+  const capture::FieldView* words = record.find(hook::kFirstCapture);
+  if (words == nullptr || !finder_) return;
+  finder_->on_mapping(Gva{words->word(kCodeMappingFile)}, Gva{words->word(kCodeMappingMapping)});
 }
 
 Result<output::Summary> Session::Impl::summary() {

@@ -13,6 +13,7 @@
 #include "monitor/hook_set.h"
 #include "monitor/import_guard.h"
 #include "monitor/kernel_guard.h"
+#include "monitor/module_finder.h"
 #include "monitor/module_oracle.h"
 #include "monitor/paths.h"
 #include "monitor/process_table.h"
@@ -72,6 +73,8 @@ class Session::Impl final : public behaviour::Context {
   Result<> watch_code_pages();
   /// Where the hypervisor does not see code of programs.
   Result<> do_without_code_pages();
+  /// Where it does not see which code runs, but can hook it where it lies.
+  Result<> find_code_pages();
   [[nodiscard]] Result<hook::Selection> resolve_api(std::string_view api) const;
   /// What the user and the families want in modules.
   [[nodiscard]] hook::Selection wanted() const {
@@ -100,6 +103,7 @@ class Session::Impl final : public behaviour::Context {
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
   void on_entries(const capture::RecordView& record);
   void on_code_page(const capture::RecordView& record);
+  void on_code_mapping(const capture::RecordView& record);
   /// True for followed processes and their descendants, and for all while none is followed.
   [[nodiscard]] bool is_followed(const ProcessPtr& process) const;
   [[nodiscard]] Actor actor_of(const capture::RecordView& record) const;
@@ -116,6 +120,7 @@ class Session::Impl final : public behaviour::Context {
   std::optional<ApiTracer> tracer_;
   ApiEvents api_events_;
   std::unique_ptr<ModuleOracle> oracle_;
+  std::optional<ModuleFinder> finder_;  ///< where the hypervisor does not ask
   hook::Target target_;
   std::optional<HookSet> hooks_;
   std::vector<std::unique_ptr<behaviour::Family>> families_;  ///< those switched on

@@ -14,11 +14,14 @@ PLUGIN = os.environ.get("GLASSHOOK_PLUGIN", str(ROOT / "build" / "libglasshook-q
 
 
 def cpio(files):
-    """An initrd with these files, executable (Documentation/driver-api/early-userspace)."""
+    """An initrd with these files, executable, and their folders (Documentation/driver-api/early-userspace)."""
     archive = b""
-    for name, content in [*files.items(), ("TRAILER!!!", b"")]:
+    folders = {str(folder) for name in files for folder in pathlib.PurePath(name).parents} - {"."}
+    members = [(folder, 0o040755, b"") for folder in sorted(folders)] + [
+        (name, 0o100755, content) for name, content in files.items()]
+    for name, mode, content in [*members, ("TRAILER!!!", 0o100755, b"")]:
         name = name.encode() + b"\0"
-        fields = (0, 0o100755, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
+        fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
         header = b"070701" + b"".join(b"%08x" % field for field in fields) + name
         archive += header + bytes(-len(header) % 4) + content + bytes(-len(content) % 4)
     return archive

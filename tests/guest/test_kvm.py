@@ -28,6 +28,16 @@ def libraries_of(*programs):
     return [pathlib.Path(file) for file in found if not own.match(pathlib.Path(file).name)]
 
 
+def inner_initrd(folder):
+    """inner_init.c as the first program, and inner_program.c with this machine's loader and C library."""
+    compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
+    compile_c(PROGRAMS / "inner_program.c", folder / "program")
+    compile_c(PROGRAMS / "inner_library.c", folder / "libinner.so", "-shared", "-fPIC")
+    files = {name: folder / name for name in ("init", "program", "libinner.so")}
+    files |= {file: pathlib.Path("/", file) for file in ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6")}
+    return cpio({name: file.read_bytes() for name, file in files.items()})
+
+
 class EmulationFailed(Exception):
     """The guest with the emulated virtualisation rebooted, which nothing in it asks for, or hung, or the one
     inside did; its console says why."""
@@ -62,8 +72,7 @@ class Nested(GuestTest):
         shutil.copytree(ROOT / "apis" / "linux", folder / "apis" / "linux")
         (folder / "apis" / "windows").mkdir()
         (folder / "apis" / "windows" / "none.api").write_text("# nothing of Windows is needed\n")
-        compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
-        (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
+        (folder / "inner.cpio").write_bytes(inner_initrd(folder))
         path = os.environ["PATH"] if cls.qemu is None else f"{cls.qemu}:{os.environ['PATH']}"
         also = cls.also + (["broad"] if cls.qemu else [])
         compile_c(PROGRAMS / "int3_bytes.c", folder / "int3_bytes", "-static")
@@ -159,6 +168,32 @@ class Nested(GuestTest):
         self.assertEqual(hook["returned"], hook["hits"])
         self.check_nothing_lost("broad-events", "broad-calls", "broad-returns")
 
+    def check_programs(self, section):
+        """inner_program.c calls each function of the C library twice EVENTS times, and its library's EVENTS."""
+        hooks = {h["name"]: h for h in self.summary(section)["hooks"]}
+        for name in ("libc!open", "libc!read", "libc!close", "libc!socket", "libc!mkdir"):
+            self.assertEqual(hooks[name]["hits"], self.processors * 2 * EVENTS, name)
+            self.assertEqual(hooks[name]["returned"], hooks[name]["hits"], name)
+        self.assertEqual(hooks["libinner!inner_work"]["hits"], self.processors * EVENTS)
+
+    def test_functions_of_libraries(self):
+        self.need_broad()
+        self.assertEqual(re.findall(r"done programs \d+ (.*)", self.sections["console"]), ["wrong 0"] * 2)
+        self.check_programs("programs")
+        self.check_programs("summed")
+        calls = [e for e in self.events("programs") if e.get("glasshook", {}).get("api", {}).get("name") == "mkdir"]
+        self.assertEqual(len(calls), self.processors * 2 * EVENTS)
+        self.assertEqual({e["process"]["name"] for e in calls}, {"program"})
+        self.assertTrue(all("EEXIST" in json.dumps(e) and "/made" in json.dumps(e) for e in calls), calls[0])
+
+    def test_who_reads_a_library_finds_it_unchanged(self):
+        self.need_broad()
+        sums = re.findall(r"done sum \d read (\S+) mapped (\S+)", self.sections["console"])
+        self.assertEqual(len(sums), 3)
+        self.assertEqual(len({by_reading for by_reading, _ in sums}), 1)
+        self.assertEqual(sums[0][1], sums[2][1])  # gone, with the monitor
+        self.assertGreater(self.summary("summed")["losses"]["lifted"], 0)
+
     def test_breakpoint_instructions_are_gone_when_they_should_be(self):
         self.need_broad()
         found = {name: int(n) for name, n in re.findall(r"(\S+) (\d+)\n", self.sections["int3s"])}
@@ -234,8 +269,7 @@ class OneProcessor(Nested):
     def test_emulated_and_under_kvm_a_guest_behaves_the_same(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            compile_c(PROGRAMS / "inner_init.c", folder / "init", "-static")
-            (folder / "inner.cpio").write_bytes(cpio({"init": (folder / "init").read_bytes()}))
+            (folder / "inner.cpio").write_bytes(inner_initrd(folder))
             done = glasshook("run", "--accel", "tcg", "--kernel", image_directory(HOST) / "vmlinuz",
                              "--initrd", folder / "inner.cpio", "--memory", "192M", "--append",
                              "console=ttyS0 quiet panic=-1 workload=40", "--behaviours",

@@ -64,16 +64,6 @@ std::string special_name(const LinuxKernel& kernel, Gva mm, const Vma& vma,
   return {};
 }
 
-void read_inode(const LinuxKernel& kernel, MemoryArea& area) {
-  const Layout& l = kernel.layout();
-  const Gva inode = user_inode(kernel, area.file);
-  area.inode = kernel.read<std::uint64_t>(inode, l.inode.ino).value_or(0);
-  const auto sb = kernel.pointer(inode, l.inode.sb);
-  const auto device = sb ? kernel.read<std::uint32_t>(*sb, l.super_block.dev) : std::nullopt;
-  area.device_major = device.value_or(0) >> kMinorBits;
-  area.device_minor = device.value_or(0) & ((1u << kMinorBits) - 1);
-}
-
 Result<MemoryArea> read_area(const LinuxKernel& kernel, Gva mm, Gva at) {
   const Layout& l = kernel.layout();
   const auto vma = Vma::read(kernel, at);
@@ -95,7 +85,10 @@ Result<MemoryArea> read_area(const LinuxKernel& kernel, Gva mm, Gva at) {
     return area;
   }
   area.file_offset = vma->word(l.vma.pgoff) * kPageSize;
-  read_inode(kernel, area);
+  const InodeId inode = inode_id(kernel, user_inode(kernel, area.file));
+  area.inode = inode.number;
+  area.device_major = inode.device_major;
+  area.device_minor = inode.device_minor;
   return area;
 }
 
@@ -156,6 +149,17 @@ std::optional<Gva> find_vma(const LinuxKernel& kernel, Gva mm, Gva address) {
   if (!l.mm.mm_mt.present()) return find_in_tree(kernel, mm, address);
   const auto root = kernel.read<std::uint64_t>(mm, l.mm.mm_mt);
   return root ? maple_find(kernel, *root, address.value) : std::nullopt;
+}
+
+InodeId inode_id(const LinuxKernel& kernel, Gva inode) {
+  const Layout& l = kernel.layout();
+  InodeId id;
+  id.number = kernel.read<std::uint64_t>(inode, l.inode.ino).value_or(0);
+  const auto sb = kernel.pointer(inode, l.inode.sb);
+  const auto device = sb ? kernel.read<std::uint32_t>(*sb, l.super_block.dev) : std::nullopt;
+  id.device_major = device.value_or(0) >> kMinorBits;
+  id.device_minor = device.value_or(0) & ((1u << kMinorBits) - 1);
+  return id;
 }
 
 Result<MemoryArea> area_at(const LinuxKernel& kernel, Gva mm, Gva address) {

@@ -12,6 +12,17 @@
 
 namespace glasshook::linux_guest {
 
+/// What names a file as long as it exists, with the number of its struct inode.
+struct InodeId {
+  std::uint64_t number = 0;
+  std::uint32_t device_major = 0, device_minor = 0;
+
+  constexpr auto operator<=>(const InodeId&) const = default;
+};
+
+/// Of a struct inode; zeros where it is unreadable.
+[[nodiscard]] InodeId inode_id(const LinuxKernel& kernel, Gva inode);
+
 /// One area of virtual memory with one kind of content, as a line of /proc/PID/maps.
 struct MemoryArea {
   Gva start, end;  ///< [start, end), page aligned

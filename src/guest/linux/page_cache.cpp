@@ -24,13 +24,20 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   const auto slots = types.offset("xa_node", "slots");
   const Offset index = kernel.layout().page.index;
   const auto flags = types.offset("page", "flags");
-  const auto up_to_date = types.find_enumerator("PG_uptodate");
+  const auto flag = [&](const char* name) {
+    const auto bit = types.find_enumerator(name);
+    return bit && *bit >= 0 && *bit < 64 ? std::uint64_t{1} << *bit : 0;
+  };
   const auto host = types.offset("address_space", "host");
   const auto inode_size = types.offset("inode", "i_size");
+  const auto super_block = types.offset("inode", "i_sb");
+  const auto bdi = types.offset("super_block", "s_bdi");
+  const auto capabilities = types.offset("backing_dev_info", "capabilities");
   const auto base = kernel.symbol("vmemmap_base");
   const auto vmemmap = base ? kernel.read<std::uint64_t>(*base) : std::nullopt;
   const auto page = types.find_struct("page");
-  const bool known = head && shift && slots && index.present() && flags && host && inode_size;
+  const bool known = head && shift && slots && index.present() && flags && host && inode_size &&
+                     super_block && bdi && capabilities;
   if (!known || !vmemmap || !page)
     return fail(ErrorCode::unsupported, "this kernel's page cache has an unknown layout");
   cache.head_ = *head;
@@ -38,10 +45,13 @@ Result<PageCache> PageCache::of(const LinuxKernel& kernel) {
   cache.slots_ = *slots;
   cache.page_index_ = index.bytes();
   cache.page_flags_ = *flags;
-  if (up_to_date && *up_to_date >= 0 && *up_to_date < 64)
-    cache.up_to_date_ = std::uint64_t{1} << *up_to_date;
+  cache.up_to_date_ = flag("PG_uptodate");
+  cache.unwritten_ = flag("PG_dirty") | flag("PG_writeback");
   cache.host_ = *host;
   cache.inode_size_ = *inode_size;
+  cache.inode_super_block_ = *super_block;
+  cache.super_block_bdi_ = *bdi;
+  cache.bdi_capabilities_ = *capabilities;
   cache.vmemmap_ = *vmemmap;
   cache.page_size_ = static_cast<std::uint32_t>(types.size(*page));
   if (cache.page_size_ == 0) return fail(ErrorCode::unsupported, "struct page has no size");
@@ -69,13 +79,32 @@ std::optional<std::uint64_t> PageCache::entry(Gva mapping, std::uint64_t index) 
 }
 
 std::optional<Gpa> PageCache::find(Gva mapping, std::uint64_t index) const noexcept {
+  return find(mapping, index, 0);
+}
+
+std::optional<Gpa> PageCache::find_clean(Gva mapping, std::uint64_t index) const noexcept {
+  return find(mapping, index, is_written_back(mapping) ? unwritten_ : 0);
+}
+
+bool PageCache::is_written_back(Gva mapping) const noexcept {
+  constexpr std::uint32_t kWriteback = 1;  // include/linux/backing-dev.h: BDI_CAP_WRITEBACK
+  const auto of = inode(mapping);
+  const auto sb = of ? kernel_->read<std::uint64_t>(*of + inode_super_block_) : std::nullopt;
+  const auto bdi = sb ? kernel_->read<std::uint64_t>(Gva{*sb} + super_block_bdi_) : std::nullopt;
+  const auto can = bdi ? kernel_->read<std::uint32_t>(Gva{*bdi} + bdi_capabilities_) : std::nullopt;
+  return !can || (*can & kWriteback) != 0;
+}
+
+std::optional<Gpa> PageCache::find(Gva mapping, std::uint64_t index,
+                                   std::uint64_t unwanted) const noexcept {
   const auto found = entry(mapping, index);
   if (!found || *found == 0 || (*found & kTagMask) != 0) return std::nullopt;
   // A folio of several pages is found by its first page, which knows its own index.
   const auto first = kernel_->read<std::uint64_t>(Gva{*found} + page_index_);
   if (!first || *first > index || *found < vmemmap_) return std::nullopt;
   const auto flags = kernel_->read<std::uint64_t>(Gva{*found} + page_flags_);
-  if (!flags || (*flags & up_to_date_) != up_to_date_) return std::nullopt;
+  if (!flags || (*flags & up_to_date_) != up_to_date_ || (*flags & unwanted) != 0)
+    return std::nullopt;
   constexpr std::uint64_t kLargestFolio = 512;
   const std::uint64_t distance = index - *first;
   if (distance >= kLargestFolio) return std::nullopt;
@@ -83,9 +112,14 @@ std::optional<Gpa> PageCache::find(Gva mapping, std::uint64_t index) const noexc
   return Gpa{frame * kPageSize};
 }
 
-std::uint64_t PageCache::file_size(Gva mapping) const noexcept {
+std::optional<Gva> PageCache::inode(Gva mapping) const noexcept {
   const auto inode = kernel_->read<std::uint64_t>(mapping + host_);
-  return inode ? kernel_->read<std::uint64_t>(Gva{*inode} + inode_size_).value_or(0) : 0;
+  return inode ? std::optional(Gva{*inode}) : std::nullopt;
+}
+
+std::uint64_t PageCache::file_size(Gva mapping) const noexcept {
+  const auto of = inode(mapping);
+  return of ? kernel_->read<std::uint64_t>(*of + inode_size_).value_or(0) : 0;
 }
 
 bool PageCache::read(Gva mapping, std::uint64_t offset, std::span<std::byte> out) const noexcept {

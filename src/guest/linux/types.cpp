@@ -111,6 +111,17 @@ class KernelTypes::Index {
 
 namespace {
 
+/// True for kinds that resolve() looks through.
+bool is_transparent(const btf_type* t) { return btf_is_mod(t) || btf_is_typedef(t); }
+
+/// The type of an unnamed member, which may be const (struct vm_fault).
+template <class Index>
+const btf_type* unnamed(const Index& index, const btf_member& member) {
+  const btf_type* t = index.type({member.type});
+  for (int i = 0; i < kMaxChain && is_transparent(t); ++i) t = index.type({t->type});
+  return t;
+}
+
 /// Finds a member by name through anonymous members, depth first and with a budget: a hostile
 /// type can hold itself or fan out without end.
 template <class Index>
@@ -130,7 +141,7 @@ class MemberSearch {
                       .bit_offset = at,
                       .bit_size = btf_member_bitfield_size(structure, i)};
       if (!name.empty()) continue;
-      if (auto found = in(index_.type({member.type}), at, nesting + 1)) return found;
+      if (auto found = in(unnamed(index_, member), at, nesting + 1)) return found;
     }
     return std::nullopt;
   }
@@ -150,14 +161,11 @@ void collect_names(const Index& index, const btf_type* structure, int nesting, i
     const btf_member& member = btf_members(structure)[i];
     const std::string_view name = index.name(member.name_off);
     if (name.empty())
-      collect_names(index, index.type({member.type}), nesting + 1, budget, names);
+      collect_names(index, unnamed(index, member), nesting + 1, budget, names);
     else
       names.emplace_back(name);
   }
 }
-
-/// True for kinds that resolve() looks through.
-bool is_transparent(const btf_type* t) { return btf_is_mod(t) || btf_is_typedef(t); }
 
 const char* qualifier(const btf_type* t) {
   return btf_is_const(t) ? "const " : btf_is_volatile(t) ? "volatile " : "restrict ";

@@ -267,6 +267,7 @@ Result<> ProbeClient::load(const HookPrograms& hook) {
   ByteWriter out = begin_request(Request::load_hook);
   out.put(hook.id.value);
   out.put_block(capture::serialize(hook.entry));
+  out.put(static_cast<std::uint8_t>(hook.uncovers));
   out.put(static_cast<std::uint8_t>(hook.on_return.has_value()));
   if (hook.on_return) out.put_block(capture::serialize(*hook.on_return));
   auto loaded = command(out.bytes());

@@ -17,6 +17,12 @@ std::string hex(std::span<const std::byte> bytes) {
   return text;
 }
 
+CodePlace surroundings_of(CodePlace place) {
+  const bool ends = place.page_offset() + kPatched + Patch::kSurroundings > kPageSize;
+  if (place.is_kernel() || !ends) return place + kPatched;
+  return CodePlace(Gpa{place.value - Patch::kSurroundings});
+}
+
 std::atomic_ref<std::byte> byte_at(const Patch& patch) {
   return std::atomic_ref<std::byte>(*patch.host);
 }
@@ -28,49 +34,54 @@ void CodePatches::tell(probe::SharedRegion region) {
   region_ = region;
 }
 
-bool CodePatches::read(Gva address, std::span<std::byte> out) const {
-  if (!memory_.read(address, out)) return false;
-  for (auto it = known_.lower_bound(address);
-       it != known_.end() && it->first.value - address.value < out.size(); ++it) {
+bool CodePatches::read(CodePlace place, std::span<std::byte> out) const {
+  if (!memory_.read(place, out)) return false;
+  for (auto it = known_.lower_bound(place);
+       it != known_.end() && it->first.value - place.value < out.size(); ++it) {
     const auto patch = it->second.lock();
-    std::byte& byte = out[it->first.value - address.value];
+    std::byte& byte = out[it->first.value - place.value];
     if (patch && patch->in && byte == kInt3) byte = patch->original;
   }
   return true;
 }
 
-Instruction CodePatches::instruction_at(Gva address) {
-  const std::lock_guard lock(mutex_);
-  std::array<std::byte, kMaxInstructionBytes> code;
-  // The last instruction of all code there is may be followed by nothing.
+std::span<std::byte> CodePatches::read_instruction(
+    CodePlace place, std::array<std::byte, kMaxInstructionBytes>& code) const {
   std::size_t size = code.size();
-  while (size > 0 && !read(address, std::span(code).first(size))) --size;
-  return decode(std::span(code).first(size));
+  while (size > 0 && !read(place, std::span(code).first(size))) --size;
+  return std::span(code).first(size);
 }
 
-Result<std::shared_ptr<Patch>> CodePatches::make(Gva address) {
+Instruction CodePatches::instruction_at(CodePlace place) {
+  const std::lock_guard lock(mutex_);
+  std::array<std::byte, kMaxInstructionBytes> code;
+  return decode(read_instruction(place, code));
+}
+
+Result<std::shared_ptr<Patch>> CodePatches::make(CodePlace place) {
   const std::lock_guard lock(mutex_);
   std::erase_if(known_, [](const auto& item) { return item.second.expired(); });
-  if (const auto it = known_.find(address); it != known_.end())
+  if (const auto it = known_.find(place); it != known_.end())
     if (auto patch = it->second.lock(); !patch->lost) return patch;
 
   auto patch = std::make_shared<Patch>();
-  patch->address = address;
-  std::tie(patch->gpa, patch->host) = memory_.locate(address);
-  std::array<std::byte, kMaxInstructionBytes> code;
-  if (patch->host == nullptr || !read(address, code) ||
-      !read(address + kPatched, patch->surroundings))
-    return fail(ErrorCode::guest_fault, "the code at {:#x} is not in memory", address.value);
+  patch->place = place;
+  patch->surroundings_at = surroundings_of(place);
+  std::tie(patch->gpa, patch->host) = memory_.locate(place);
+  std::array<std::byte, kMaxInstructionBytes> bytes;
+  const auto code = read_instruction(place, bytes);
+  if (patch->host == nullptr || code.empty() || !read(patch->surroundings_at, patch->surroundings))
+    return fail(ErrorCode::guest_fault, "the code at {:#x} is not in memory", place.value);
   const Instruction instruction = decode(code);
   if (instruction.kind == Instruction::Kind::none)
     return fail(ErrorCode::unsupported,
-                "no breakpoint instruction can stand for what is at {:#x} ({})", address.value,
-                hex(std::span(code).first(kPatched)));
+                "no breakpoint instruction can stand for what is at {:#x} ({})", place.value,
+                hex(code.first(std::min<std::size_t>(code.size(), kPatched))));
   if (known_.size() >= slots_.size())
     return fail(ErrorCode::limit, "more than {} places of code are to be hooked", slots_.size());
   patch->instruction = instruction;
   patch->original = code[0];
-  known_[address] = patch;
+  known_[place] = patch;
   return patch;
 }
 
@@ -93,12 +104,13 @@ std::size_t CodePatches::tend(const std::function<bool()>& may) {
   const std::lock_guard lock(mutex_);
   if (wanted_.empty() || !may()) return 0;
   std::size_t written_over = 0;
+  const bool programs = std::chrono::steady_clock::now() >= programs_again_;
   for (const auto& patch : wanted_) {
     if (patch->in && byte_at(*patch).load() != kInt3) {
       ++written_over;
       take_out(*patch);
     }
-    if (!patch->in && !patch->lost) put_in(*patch);
+    if (!patch->in && !patch->lost && (programs || patch->place.is_kernel())) put_in(*patch);
   }
   return written_over;
 }
@@ -110,7 +122,19 @@ std::size_t CodePatches::lift() {
     lifted += patch->in ? 1 : 0;
     take_out(*patch);
     // The guest may have patched itself around it; so far it is known to be the same function.
-    (void)read(patch->address + kPatched, patch->surroundings);
+    (void)read(patch->surroundings_at, patch->surroundings);
+  }
+  return lifted;
+}
+
+std::size_t CodePatches::uncover_programs() {
+  const std::lock_guard lock(mutex_);
+  programs_again_ = std::chrono::steady_clock::now() + kUncovered;
+  std::size_t lifted = 0;
+  for (const auto& patch : wanted_) {
+    if (patch->place.is_kernel()) continue;
+    lifted += patch->in ? 1 : 0;
+    take_out(*patch);
   }
   return lifted;
 }
@@ -122,13 +146,23 @@ void CodePatches::lift(Patch& patch) {
 
 bool CodePatches::is_same_place(const Patch& patch) const {
   std::array<std::byte, Patch::kSurroundings> now;
-  return memory_.locate(patch.address).second == patch.host &&
-         read(patch.address + kPatched, now) && now == patch.surroundings;
+  return memory_.locate(patch.place).second == patch.host && read(patch.surroundings_at, now) &&
+         now == patch.surroundings;
+}
+
+bool CodePatches::is_copied_to(std::span<const std::byte, kPageSize> page, const Patch& patch) {
+  if (patch.place.is_kernel() || page[patch.place.page_offset()] != kInt3) return false;
+  const auto now = page.subspan(patch.surroundings_at.page_offset(), Patch::kSurroundings);
+  // Other patches may have been copied as well.
+  return std::ranges::equal(now, patch.surroundings, [](std::byte copy, std::byte original) {
+    return copy == original || copy == kInt3;
+  });
 }
 
 void CodePatches::put_in(Patch& patch) {
-  std::array<std::byte, kMaxInstructionBytes> code;
-  patch.lost = !is_same_place(patch) || !read(patch.address, code);
+  std::array<std::byte, kMaxInstructionBytes> bytes;
+  const auto code = read_instruction(patch.place, bytes);
+  patch.lost = code.empty() || !is_same_place(patch);
   if (patch.lost) return;
   const Instruction instruction = decode(code);
   // The guest's own breakpoint instruction is one of its patches, soon to be replaced.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,11 +21,31 @@
 
 namespace glasshook::hypervisor::kvm {
 
+/// Where code is: the kernel's by its virtual address, a program's by its physical one, since it
+/// runs at another address in each process. No value is both.
+struct CodePlace {
+  std::uint64_t value = 0;
+
+  CodePlace() = default;
+  explicit CodePlace(Gva of_kernel) : value(of_kernel.value) {}
+  explicit CodePlace(Gpa of_program) : value(of_program.value) {}
+  [[nodiscard]] bool is_kernel() const { return Gva{value}.is_kernel(); }
+  [[nodiscard]] Gva address() const { return Gva{value}; }   ///< of the kernel's
+  [[nodiscard]] Gpa physical() const { return Gpa{value}; }  ///< of a program's
+  [[nodiscard]] std::uint64_t page_offset() const { return value & kPageMask; }
+
+  auto operator<=>(const CodePlace&) const = default;
+  friend CodePlace operator+(CodePlace place, std::uint64_t bytes) {
+    place.value += bytes;
+    return place;
+  }
+};
+
 /// One byte of code that is, or will be, a breakpoint instruction.
 struct Patch {
   static constexpr std::size_t kSurroundings = 32;
 
-  Gva address;
+  CodePlace place;
   Gpa gpa;
   std::byte* host = nullptr;             ///< where the byte is in this process
   std::atomic<Instruction> instruction;  ///< what is done in its stead
@@ -33,8 +54,10 @@ struct Patch {
   std::byte original{};
   std::size_t slot = 0;  ///< while in: where the monitor is told
   bool lost = false;     ///< something else lies there now
-  /// Code behind the instruction: what is written over is the same function only with these.
+  /// Code behind the instruction, or before it at the end of a program's page: what is written over
+  /// is the same function only with these.
   std::array<std::byte, kSurroundings> surroundings{};
+  CodePlace surroundings_at;
 };
 
 /// All of them. A single byte is written, and atomically, so a processor runs the old instruction
@@ -42,23 +65,30 @@ struct Patch {
 /// (see KvmProbe). Safe from all threads.
 class CodePatches {
  public:
+  static constexpr std::chrono::milliseconds kUncovered{100};
+
   /// How guest memory is seen.
   struct Memory {
-    /// Copies kernel code; false when any byte is missing.
-    std::function<bool(Gva, std::span<std::byte>)> read;
-    /// Where the byte at an address is now; null host when it is not in RAM.
-    std::function<std::pair<Gpa, std::byte*>(Gva)> locate;
+    /// Copies code; false when any byte is missing. A program's ends with its page.
+    std::function<bool(CodePlace, std::span<std::byte>)> read;
+    /// Where that byte is now; null host when it is not in RAM.
+    std::function<std::pair<Gpa, std::byte*>(CodePlace)> locate;
   };
 
   explicit CodePatches(Memory memory) : memory_(std::move(memory)) {}
 
   /// Where the monitor is told what the guest's code is without us.
   void tell(probe::SharedRegion region);
-  /// A patch for the instruction at that address, which is not put in yet; the one there is, when
+  /// A patch for the instruction at that place, which is not put in yet; the one there is, when
   /// there is one. Fails when the instruction is not one of the few.
-  [[nodiscard]] Result<std::shared_ptr<Patch>> make(Gva address);
-  /// The instruction at that address, patches apart.
-  [[nodiscard]] Instruction instruction_at(Gva address);
+  [[nodiscard]] Result<std::shared_ptr<Patch>> make(CodePlace place);
+  /// The instruction at that place, patches apart.
+  [[nodiscard]] Instruction instruction_at(CodePlace place);
+  /// Whether the page at `page` holds, at the offset where the patch is on its own, the same code
+  /// with a breakpoint instruction: a program that changes its code gets a copy of the page, made
+  /// with the patches in it.
+  [[nodiscard]] static bool is_copied_to(std::span<const std::byte, kPageSize> page,
+                                         const Patch& patch);
 
   /// What is not among these is taken out at once.
   void keep(const std::set<std::shared_ptr<Patch>>& wanted);
@@ -70,11 +100,16 @@ class CodePatches {
   std::size_t tend(const std::function<bool()>& may);
   /// Takes all out; they are wanted still. How many were in.
   std::size_t lift();
+  /// Takes those in programs out for kUncovered from now on. How many were in.
+  std::size_t uncover_programs();
   /// One that the processor has to run itself is out until the next tend().
   void lift(Patch& patch);
 
  private:
-  [[nodiscard]] bool read(Gva address, std::span<std::byte> out) const;
+  [[nodiscard]] bool read(CodePlace place, std::span<std::byte> out) const;
+  /// What there is of an instruction: code may end.
+  [[nodiscard]] std::span<std::byte> read_instruction(
+      CodePlace place, std::array<std::byte, kMaxInstructionBytes>& code) const;
   [[nodiscard]] bool is_same_place(const Patch& patch) const;
   void put_in(Patch& patch);
   void take_out(Patch& patch);
@@ -84,7 +119,8 @@ class CodePatches {
   mutable std::mutex mutex_;
   std::optional<probe::SharedRegion> region_;
   std::set<std::shared_ptr<Patch>> wanted_;
-  std::map<Gva, std::weak_ptr<Patch>> known_;
+  std::map<CodePlace, std::weak_ptr<Patch>> known_;
+  std::chrono::steady_clock::time_point programs_again_;             ///< when theirs may be in
   std::vector<bool> slots_ = std::vector<bool>(probe::kMaxPatches);  ///< taken
 };
 

@@ -1,4 +1,4 @@
-// Guest virtual memory from within QEMU: where it is, and the stack of a vCPU.
+// Guest virtual memory from within QEMU: where it is, and what a vCPU may do to it.
 #pragma once
 
 #include <cstring>
@@ -15,52 +15,71 @@ namespace glasshook::hypervisor::kvm {
 struct Located {
   Gpa gpa;
   std::byte* host = nullptr;
+  bool user = false;   ///< programs may use it
+  bool keyed = false;  ///< if its protection key (Intel SDM vol. 3A, 4.6.2) allows it
   bool writable = false;
+  bool written = false;  ///< it has been, which the page tables know
 };
+
+[[nodiscard]] inline Located located(const GuestRam& ram, Gpa at, std::size_t size = 1) {
+  // It is QEMU's mapping, which QEMU itself writes to.
+  return {.gpa = at, .host = const_cast<std::byte*>(ram.at(at, size))};
+}
 
 /// Where `size` bytes, which lie on one page, are.
 [[nodiscard]] inline Located locate(const GuestRam& ram, AddressSpace space, Gva at,
                                     std::size_t size = 1) {
+  constexpr std::uint64_t kDirty = 1 << 6, kProtectionKey = std::uint64_t{0xf} << 59;
+  std::uint64_t leaf = 0;
   const auto place = walk_page_tables(space, at, [&](Gpa entry, std::uint64_t& value) {
     const std::byte* host = ram.at(entry, sizeof value);
     if (host != nullptr) std::memcpy(&value, host, sizeof value);
+    leaf = value;
     return host != nullptr;
   });
   if (!place) return {};
-  // It is QEMU's mapping, which QEMU itself writes to.
-  return {.gpa = place->gpa,
-          .host = const_cast<std::byte*>(ram.at(place->gpa, size)),
-          .writable = place->writable};
+  Located found = located(ram, place->gpa, size);
+  found.user = place->user;
+  found.keyed = (leaf & kProtectionKey) != 0;
+  found.writable = place->writable;
+  found.written = (leaf & kDirty) != 0;
+  return found;
 }
 
-/// The stack of a vCPU that is at a breakpoint.
-class VcpuStack final : public GuestStack {
+/// What the instruction that a vCPU is at may read and write, as the processor would let it.
+class VcpuMemory final : public GuestMemory {
  public:
-  VcpuStack(const GuestRam& ram, AddressSpace space) : ram_(ram), space_(space) {}
+  /// `program`: it is a program's instruction, not the kernel's.
+  VcpuMemory(const GuestRam& ram, AddressSpace space, bool program)
+      : ram_(ram), space_(space), program_(program) {}
 
-  bool load(Gva from, std::uint64_t& value) override {
-    const Located at = word_at(from);
+  bool load(Gva from, std::size_t bytes, std::uint64_t& value) override {
+    const Located at = find(from, bytes);
     if (at.host == nullptr) return false;
-    std::memcpy(&value, at.host, sizeof value);
+    value = 0;
+    std::memcpy(&value, at.host, bytes);
     return true;
   }
   bool store(Gva to, std::uint64_t value) override {
-    const Located at = word_at(to);
-    if (at.host == nullptr || !at.writable) return false;
+    const Located at = find(to, sizeof value);
+    // A page that is written to for the first time is noted by the processor; the kernel maps its
+    // own as if they had been.
+    if (at.host == nullptr || !at.writable || (program_ && !at.written)) return false;
     std::memcpy(at.host, &value, sizeof value);
     return true;
   }
 
  private:
-  /// The kernel's stacks are aligned: a word across two pages is left to the processor.
-  [[nodiscard]] Located word_at(Gva address) const {
-    constexpr std::size_t kWord = sizeof(std::uint64_t);
-    if (address.page_offset() + kWord > kPageSize) return {};
-    return locate(ram_, space_, address, kWord);
+  /// What lies across two pages, or has a protection key, is left to the processor.
+  [[nodiscard]] Located find(Gva address, std::size_t bytes) const {
+    if (bytes > sizeof(std::uint64_t) || address.page_offset() + bytes > kPageSize) return {};
+    const Located at = locate(ram_, space_, address, bytes);
+    return program_ && (!at.user || at.keyed) ? Located{} : at;
   }
 
   const GuestRam& ram_;
   AddressSpace space_;
+  bool program_;
 };
 
 }  // namespace glasshook::hypervisor::kvm

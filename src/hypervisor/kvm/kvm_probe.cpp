@@ -25,27 +25,37 @@ constexpr std::int64_t kArmTimeNs = 500'000'000;
 Capabilities stealth() {
   return {.backend = "kvm-stealth", .max_sites = kDebugRegisters, .hidden_from_reads = true};
 }
-Capabilities broad() { return {.backend = "kvm-broad", .returns = true}; }
+Capabilities broad() { return {.backend = "kvm-broad", .user_places = true, .returns = true}; }
 
 }  // namespace
 
 KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options)
     : calls_(calls),
       options_(options),
-      patches_({.read =
-                    [this](Gva from, std::span<std::byte> out) {
-                      capture::GuestReader reader(ram_, environment_.kernel_space,
-                                                  environment_.kernel_space);
-                      return reader.copy(from, capture::Space::kernel, out) == out.size();
-                    },
+      patches_({.read = [this](CodePlace from,
+                               std::span<std::byte> out) { return read_code(from, out); },
                 .locate =
-                    [this](Gva at) {
-                      const Located place = locate(ram_, environment_.kernel_space, at);
-                      return std::pair{place.gpa, place.host};
+                    [this](CodePlace at) {
+                      const Located found =
+                          at.is_kernel() ? locate(ram_, environment_.kernel_space, at.address())
+                                         : located(ram_, at.physical());
+                      return std::pair{found.gpa, found.host};
                     }}) {
   environment_.ram = &ram_;
   plans_.push_back(std::make_unique<Plan>());
   plan_ = plans_.back().get();
+}
+
+bool KvmProbe::read_code(CodePlace from, std::span<std::byte> out) const {
+  if (from.is_kernel()) {
+    capture::GuestReader reader(ram_, environment_.kernel_space, environment_.kernel_space);
+    return reader.copy(from.address(), capture::Space::kernel, out) == out.size();
+  }
+  // What follows a page of a program in memory is not what follows in the program.
+  if (from.page_offset() + out.size() > kPageSize) return false;
+  const std::byte* host = ram_.at(from.physical(), out.size());
+  if (host != nullptr) std::memcpy(out.data(), host, out.size());
+  return host != nullptr;
 }
 
 Result<probe::ControlTarget::Welcome> KvmProbe::attach(Tier tier) {
@@ -174,57 +184,67 @@ Result<> KvmProbe::place(Gpa page, const PageSites& sites) {
     placed_.erase(page);
     return {};
   }
-  if (!sites.address.is_kernel() || sites.address.page_offset() != 0)
+  const bool program = sites.address.is_null();
+  if (program && tier_ == Tier::stealth)
+    return fail(ErrorCode::unsupported,
+                "hardware breakpoints do not show the code of programs: it runs at many addresses");
+  if (!program && (!sites.address.is_kernel() || sites.address.page_offset() != 0))
     return fail(ErrorCode::invalid_argument, "{:#x} is no page of a kernel", sites.address.value);
-  auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, false);
-  auto chosen = choose_sites(sites, *watched);
-  if (!chosen) return std::unexpected(chosen.error());
+  auto watched = std::make_unique<probe::WatchedPage>(sites, hooks_, program);
+  std::vector<Site> chosen;
+  if (auto ok = choose_entries(page, sites, *watched, chosen); !ok) return ok;
+  if (tier_ == Tier::broad)
+    if (auto ok = choose_returns(page, sites, *watched, chosen); !ok) return ok;
   pages_.push_back(std::move(watched));
-  placed_[page] = {pages_.back().get(), std::move(*chosen)};
+  placed_[page] = {pages_.back().get(), std::move(chosen)};
   return {};
 }
 
-Result<std::vector<Site>> KvmProbe::choose_sites(const PageSites& sites,
-                                                 const probe::WatchedPage& page) {
-  const bool instructions = tier_ == Tier::broad;
+Result<> KvmProbe::choose_entries(Gpa page, const PageSites& sites,
+                                  const probe::WatchedPage& watched, std::vector<Site>& chosen) {
   std::set<std::uint16_t> offsets;
   for (const EntrySite& entry : sites.entries)
-    if (page.enters_at(entry.offset & kPageMask)) offsets.insert(entry.offset);
-  std::vector<Site> chosen;
+    if (watched.enters_at(entry.offset & kPageMask)) offsets.insert(entry.offset);
   for (const std::uint16_t offset : offsets) {
-    const Gva entry = sites.address + offset;
-    Site site{.address = entry.value,
-              .page = &page,
+    Site site{.place = CodePlace(page + offset),
+              .page = &watched,
               .offset = offset,
-              .entry = entry.value,
               .enters = true,
               .patch = {}};
-    if (instructions) {
-      auto patch = patches_.make(entry_place(patches_, entry));
+    if (!watched.user()) {
+      const Gva entry = sites.address + offset;
+      site.entry = entry.value;
+      site.place = tier_ == Tier::broad ? entry_place(patches_, entry) : CodePlace(entry);
+    }
+    if (tier_ == Tier::broad) {
+      auto patch = patches_.make(site.place);
       if (!patch) return std::unexpected(patch.error());
-      site.address = (*patch)->address.value;
       site.patch = std::move(*patch);
     }
     chosen.push_back(std::move(site));
   }
-  if (!instructions) return chosen;
+  return {};
+}
+
+Result<> KvmProbe::choose_returns(Gpa page, const PageSites& sites,
+                                  const probe::WatchedPage& watched, std::vector<Site>& chosen) {
   for (const std::uint16_t offset : sites.return_places) {
-    const Gva place = sites.address + offset;
-    if (!page.returns_at(offset)) continue;
+    if (!watched.returns_at(offset)) continue;
+    const CodePlace place =
+        watched.user() ? CodePlace(page + offset) : CodePlace(sites.address + offset);
     // Something else is there by now: no return to see.
     const auto kind = patches_.instruction_at(place).kind;
     if (kind != Instruction::Kind::ret && kind != Instruction::Kind::jump) continue;
     auto patch = patches_.make(place);
     if (!patch) return std::unexpected(patch.error());
-    chosen.push_back(
-        {.address = place.value, .page = &page, .returns = true, .patch = std::move(*patch)});
+    chosen.push_back({.place = place, .page = &watched, .returns = true, .patch = *patch});
   }
-  return chosen;
+  return {};
 }
 
 Result<> KvmProbe::watch_user_pages(bool on) {
   if (!on) return {};
-  return fail(ErrorCode::unsupported, "code of programs cannot be watched under KVM");
+  return fail(ErrorCode::unsupported, "KVM does not tell which pages of code run");
 }
 
 std::unique_ptr<Plan> KvmProbe::make_plan() const {
@@ -242,6 +262,8 @@ std::unique_ptr<Plan> KvmProbe::make_plan() const {
 }
 
 bool KvmProbe::is_special(const Site& site) const {
+  // Its page is found by the address space that runs it.
+  if (site.page->user()) return true;
   // Whose return it is will be seen there.
   if (site.returns) return !special_returns_.empty();
   bool special = false;

@@ -21,6 +21,7 @@
 #include "capture/set_table.h"
 #include "hypervisor/kvm/breakpoints.h"
 #include "hypervisor/kvm/code_patches.h"
+#include "hypervisor/kvm/guest_memory.h"
 #include "hypervisor/kvm/kvm_calls.h"
 #include "hypervisor/kvm/memory_slots.h"
 #include "hypervisor/kvm/plan.h"
@@ -103,10 +104,16 @@ class KvmProbe final : public probe::ControlTarget {
   void arm(Vcpu& vcpu);
   bool handle_debug_exit(Vcpu& vcpu);
   bool handle_instruction_exit(Vcpu& vcpu);
+  /// What is to happen at a breakpoint instruction, if it is one of ours.
+  [[nodiscard]] std::span<const Site> sites_at(Gva pc, const Located& where) const;
   void hit(Vcpu& vcpu, std::span<const Site> sites);
+  /// The kernel's GS base, while a program runs; 0 when KVM does not tell.
+  [[nodiscard]] std::uint64_t kernel_gs_of_program(Vcpu& vcpu);
   /// They come with the exit, when they were asked for, or now. Null when KVM does not tell.
   [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
-  bool stand_in(Vcpu& vcpu, Patch& patch);
+  /// Does the instruction. `in_program`: where the byte is, when it is a program's, which may run a
+  /// copy of the patched page.
+  bool stand_in(Vcpu& vcpu, Patch& patch, std::byte* in_program);
   bool give_back(Vcpu& vcpu);
   void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
   void tell_progress();
@@ -115,8 +122,13 @@ class KvmProbe final : public probe::ControlTarget {
   Result<> check_kernel();
   Result<> find_ram();
   Result<> make_region();
+  /// Guest memory as CodePatches sees it.
+  [[nodiscard]] bool read_code(CodePlace from, std::span<std::byte> out) const;
   /// What is to happen on a page; fails when some of its code cannot be hooked.
-  Result<std::vector<Site>> choose_sites(const PageSites& sites, const probe::WatchedPage& page);
+  Result<> choose_entries(Gpa page, const PageSites& sites, const probe::WatchedPage& watched,
+                          std::vector<Site>& chosen);
+  Result<> choose_returns(Gpa page, const PageSites& sites, const probe::WatchedPage& watched,
+                          std::vector<Site>& chosen);
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
   [[nodiscard]] bool is_special(const Site& site) const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;

@@ -6,14 +6,24 @@ namespace glasshook::hypervisor::kvm {
 
 Plan::Plan(std::vector<Site> sites, bool instructions)
     : sites_(std::move(sites)), instructions_(instructions) {
-  std::ranges::stable_sort(sites_, {}, &Site::address);
+  std::ranges::stable_sort(sites_, {}, &Site::place);
   for (const Site& site : sites_)
-    if (addresses_.empty() || addresses_.back() != site.address) addresses_.push_back(site.address);
+    if (site.place.is_kernel() && (addresses_.empty() || addresses_.back() != site.place.value))
+      addresses_.push_back(site.place.value);
 }
 
-std::span<const Site> Plan::at(std::uint64_t address) const {
-  const auto [begin, end] = std::ranges::equal_range(sites_, address, {}, &Site::address);
+std::span<const Site> Plan::at(CodePlace place) const {
+  const auto [begin, end] = std::ranges::equal_range(sites_, place, {}, &Site::place);
   return {begin, end};
+}
+
+std::span<const Site> Plan::at_copy(std::span<const std::byte, kPageSize> page,
+                                    std::uint64_t offset) const {
+  for (const Site& site : sites_)
+    if (site.patch && site.place.page_offset() == offset &&
+        CodePatches::is_copied_to(page, *site.patch))
+      return at(site.place);
+  return {};
 }
 
 std::set<std::shared_ptr<Patch>> Plan::patches() const {
@@ -23,9 +33,9 @@ std::set<std::shared_ptr<Patch>> Plan::patches() const {
   return all;
 }
 
-Gva entry_place(CodePatches& patches, Gva entry) {
+CodePlace entry_place(CodePatches& patches, Gva entry) {
   constexpr std::uint8_t kTracerCall = 5;
-  Gva at = entry;
+  CodePlace at(entry);
   Instruction first = patches.instruction_at(at);
   if (first.marks_target) {
     at = at + first.length;
@@ -34,8 +44,16 @@ Gva entry_place(CodePatches& patches, Gva entry) {
   const bool traced = first.length == kTracerCall && (first.kind == Instruction::Kind::nop ||
                                                       first.kind == Instruction::Kind::call);
   if (!traced) return at;
-  const Gva after = at + kTracerCall;
-  return patches.instruction_at(after).kind == Instruction::Kind::push ? after : at;
+  const CodePlace after = at + kTracerCall;
+  switch (patches.instruction_at(after).kind) {
+    case Instruction::Kind::none:
+    case Instruction::Kind::nop:
+    case Instruction::Kind::call:
+    case Instruction::Kind::jump:
+      return at;  // or the kernel patches that, too
+    default:
+      return after;
+  }
 }
 
 }  // namespace glasshook::hypervisor::kvm

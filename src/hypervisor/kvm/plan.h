@@ -14,10 +14,10 @@ namespace glasshook::hypervisor::kvm {
 
 /// A place of code where something happens.
 struct Site {
-  std::uint64_t address = 0;  ///< of the instruction that exits
+  CodePlace place;  ///< of the instruction that exits
   const probe::WatchedPage* page = nullptr;
   std::uint16_t offset = 0;      ///< on the page: where the function begins
-  std::uint64_t entry = 0;       ///< address of that
+  std::uint64_t entry = 0;       ///< address of that; 0 in programs, where it is where the exit is
   bool enters = false;           ///< a function
   bool returns = false;          ///< perhaps from one
   bool special = false;          ///< a program there looks_at_special_registers()
@@ -33,21 +33,25 @@ class Plan {
 
   [[nodiscard]] bool empty() const { return sites_.empty(); }
   [[nodiscard]] bool instructions() const { return instructions_ && !empty(); }
-  /// For debug registers; ascending, each once.
+  /// Of the kernel's code, for debug registers; ascending, each once.
   [[nodiscard]] const std::vector<std::uint64_t>& addresses() const { return addresses_; }
   /// All that is to happen there: nothing, one thing, rarely more.
-  [[nodiscard]] std::span<const Site> at(std::uint64_t address) const;
+  [[nodiscard]] std::span<const Site> at(CodePlace place) const;
+  /// What is to happen on a page of a program that is a copy of one with sites, at that offset.
+  [[nodiscard]] std::span<const Site> at_copy(std::span<const std::byte, kPageSize> page,
+                                              std::uint64_t offset) const;
   [[nodiscard]] std::set<std::shared_ptr<Patch>> patches() const;
 
  private:
-  std::vector<Site> sites_;  ///< by address
+  std::vector<Site> sites_;  ///< by place
   std::vector<std::uint64_t> addresses_;
   bool instructions_ = false;
 };
 
-/// Where the breakpoint instruction of a function goes that begins at `entry`: past what marks it
-/// for the processor (direct calls skip that, and indirect ones need it), and, where the next
-/// instruction can be stood for, past the place where the kernel patches a call of its tracer.
-[[nodiscard]] Gva entry_place(CodePatches& patches, Gva entry);
+/// Where the breakpoint instruction of a function of the kernel goes that begins at `entry`: past
+/// what marks it for the processor (direct calls skip that, and indirect ones need it), and, where
+/// the next instruction can be stood for, past the place where the kernel patches a call of its
+/// tracer.
+[[nodiscard]] CodePlace entry_place(CodePatches& patches, Gva entry);
 
 }  // namespace glasshook::hypervisor::kvm

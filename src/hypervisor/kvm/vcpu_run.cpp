@@ -201,34 +201,63 @@ bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
   if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
     return handle_instruction_exit(vcpu);
   const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
-  if (exit.hit) hit(vcpu, plan_.load()->at(*exit.hit));
+  if (exit.hit) hit(vcpu, plan_.load()->at(CodePlace(Gva{*exit.hit})));
   if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
   vcpu.run->debug.arch.dr6 = exit.dr6;
   return !exit.for_qemu;
 }
 
 bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
-  const std::uint64_t address = vcpu.run->debug.arch.pc;
+  const Gva pc{vcpu.run->debug.arch.pc};
   if ((vcpu.run->flags & kNestedGuest) != 0) return give_back(vcpu);
-  const auto sites = plan_.load()->at(address);
-  if (!sites.empty() && sites.front().patch->in) {
+  const auto where = [&]() -> Located {
+    const kvm_sregs* sregs = special_registers(vcpu);
+    return sregs != nullptr ? locate(ram_, space_of(*sregs), pc) : Located{};
+  };
+  // The kernel's is known by its address alone.
+  const Located program = pc.is_kernel() ? Located{} : where();
+  const auto sites = sites_at(pc, program);
+  if (!sites.empty()) {
     hit(vcpu, sites);
-    return stand_in(vcpu, *sites.front().patch);
+    return stand_in(vcpu, *sites.front().patch, program.host);
   }
   // One that was taken out on the way here is not there any more: the guest runs what is.
-  const kvm_sregs* sregs = special_registers(vcpu);
-  const Located place = sregs != nullptr ? locate(ram_, space_of(*sregs), Gva{address}) : Located{};
+  const Located place = pc.is_kernel() ? where() : program;
   if (place.host != nullptr && std::atomic_ref(*place.host).load() != kInt3) return true;
   return give_back(vcpu);
 }
 
-bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch) {
-  const AddressSpace& kernel = environment_.kernel_space;
-  VcpuStack stack(ram_, kernel);
-  if (emulate(patch.instruction, kernel.five_level, vcpu.run->s.regs.regs, stack))
+std::span<const Site> KvmProbe::sites_at(Gva pc, const Located& where) const {
+  const Plan& plan = *plan_.load();
+  const auto are_in = [](std::span<const Site> sites) {
+    return !sites.empty() && sites.front().patch->in ? sites : std::span<const Site>{};
+  };
+  if (pc.is_kernel()) return are_in(plan.at(CodePlace(pc)));
+  if (where.host == nullptr) return {};
+  if (const auto sites = plan.at(CodePlace(where.gpa)); !sites.empty()) return are_in(sites);
+  const std::byte* page = ram_.at(where.gpa.page(), kPageSize);
+  if (page == nullptr) return {};
+  return plan.at_copy(std::span<const std::byte, kPageSize>(page, kPageSize), pc.page_offset());
+}
+
+bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch, std::byte* in_program) {
+  const bool program = in_program != nullptr;
+  const kvm_sregs* sregs = program ? special_registers(vcpu) : nullptr;
+  const AddressSpace space = sregs != nullptr ? space_of(*sregs) : environment_.kernel_space;
+  // A 32-bit program can run the same bytes, which mean something else there.
+  const bool understood = sregs == nullptr || sregs->cs.l != 0;
+  VcpuMemory memory(ram_, space, program);
+  if (understood && emulate(patch.instruction, space.five_level, vcpu.run->s.regs.regs, memory)) {
     vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-  else
-    patches_.lift(patch);  // the processor does it, and faults as it has to
+    return true;
+  }
+  // The processor does it, and faults as it has to.
+  if (program && in_program != patch.host) {
+    std::atomic_ref(*in_program).store(patch.original);  // in a copy, for good
+    return true;
+  }
+  patches_.lift(patch);
+  if (program) ++runner_->counters(vcpu.index).lifted;
   return true;
 }
 
@@ -247,6 +276,17 @@ const kvm_sregs* KvmProbe::special_registers(Vcpu& vcpu) {
   return here ? &sregs : nullptr;
 }
 
+std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
+  constexpr std::uint32_t kMsrKernelGsBase = 0xc0000102;  // what swapgs brings (SDM vol. 4)
+  if (vcpu.kernel_gs) return *vcpu.kernel_gs;
+  alignas(kvm_msrs) std::array<std::byte, sizeof(kvm_msrs) + sizeof(kvm_msr_entry)> request{};
+  auto* msrs = reinterpret_cast<kvm_msrs*>(request.data());
+  msrs->nmsrs = 1;
+  msrs->entries[0].index = kMsrKernelGsBase;
+  if (calls_.ioctl(vcpu.fd, KVM_GET_MSRS, msrs) != 1) return 0;
+  return *(vcpu.kernel_gs = msrs->entries[0].data);
+}
+
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   // A vCPU without a ring comes here for breakpoint instructions only.
   if (sites.empty() || vcpu.index >= region_->vcpus()) return;
@@ -255,18 +295,21 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
   cpu.vcpu = vcpu.index;
+  const bool in_kernel = sites.front().place.is_kernel();
   const bool special = std::ranges::any_of(sites, &Site::special);
-  const kvm_sregs* sregs = special || !vcpu.kernel_gs ? special_registers(vcpu) : nullptr;
+  const bool wanted = special || (in_kernel && !vcpu.kernel_gs);
+  const kvm_sregs* sregs = wanted ? special_registers(vcpu) : nullptr;
   if (sregs != nullptr) {
     cpu.space = space_of(*sregs);
     cpu.fs_base = sregs->fs.base;
     cpu.gs_base = sregs->gs.base;
     cpu.idt_base = sregs->idt.base;
-    vcpu.kernel_gs = sregs->gs.base;  // all places are the kernel's
+    if (in_kernel) vcpu.kernel_gs = sregs->gs.base;
   } else {
     cpu.space = environment_.kernel_space;
   }
-  cpu.kernel_gs = vcpu.kernel_gs.value_or(0);
+  cpu.user_mode = !in_kernel;
+  cpu.kernel_gs = in_kernel ? vcpu.kernel_gs.value_or(0) : kernel_gs_of_program(vcpu);
   // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
   vcpu.run->kvm_valid_regs = special ? kAllRegisters : kGeneralRegisters;
   for (const Site& site : sites) {
@@ -274,9 +317,11 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
       runner_->leave(cpu);
       continue;
     }
-    cpu.rip = site.entry;
-    site.page->for_each_hook(site.offset,
-                             [&](probe::HookSlot& hook) { runner_->enter(hook, cpu, false); });
+    if (site.entry != 0) cpu.rip = site.entry;
+    site.page->for_each_hook(site.offset, [&](probe::HookSlot& hook) {
+      if (runner_->enter(hook, cpu, false) && hook.uncovers && patches_.uncover_programs() > 0)
+        ++runner_->counters(vcpu.index).lifted;
+    });
   }
 }
 

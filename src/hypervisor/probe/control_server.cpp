@@ -31,6 +31,7 @@ Result<> handle_load(ByteReader& reader, ControlTarget& target) {
   auto entry = read_program(reader, capture::ProgramRole::entry);
   if (!entry) return std::unexpected(entry.error());
   hook.entry = std::move(*entry);
+  hook.uncovers = reader.get<std::uint8_t>() != 0;
   if (reader.get<std::uint8_t>() != 0) {
     auto exit = read_program(reader, capture::ProgramRole::exit);
     if (!exit) return std::unexpected(exit.error());
@@ -233,6 +234,7 @@ Result<> ControlServer::adopt(int connection, ControlTarget& target) {
 void encode_capabilities(const Capabilities& capabilities, ByteWriter& out) {
   out.put_text(capabilities.backend);
   out.put(static_cast<std::uint8_t>(capabilities.user_pages));
+  out.put(static_cast<std::uint8_t>(capabilities.user_places));
   out.put(static_cast<std::uint8_t>(capabilities.returns));
   out.put(static_cast<std::uint8_t>(capabilities.instructions));
   out.put(capabilities.max_sites);
@@ -243,6 +245,7 @@ Capabilities decode_capabilities(ByteReader& reader) {
   Capabilities capabilities;
   capabilities.backend = reader.get_text();
   capabilities.user_pages = reader.get<std::uint8_t>() != 0;
+  capabilities.user_places = reader.get<std::uint8_t>() != 0;
   capabilities.returns = reader.get<std::uint8_t>() != 0;
   capabilities.instructions = reader.get<std::uint8_t>() != 0;
   capabilities.max_sites = reader.get<std::uint32_t>();

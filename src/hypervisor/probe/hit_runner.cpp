@@ -94,9 +94,9 @@ std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) const noex
   return reader.load(stack, sizeof address, capture::Space::current, address) ? address : 0;
 }
 
-void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept {
+bool HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept {
   const std::uint32_t session = session_.load(std::memory_order_acquire);
-  if (!is_on(session) || !hook.active.load(std::memory_order_relaxed)) return;
+  if (!is_on(session) || !hook.active.load(std::memory_order_relaxed)) return false;
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   vcpu.session = session;
   HookCell& cell = vcpu.hooks[hook.id.value];
@@ -110,7 +110,7 @@ void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interru
     // The kernel's entries do not fault, and it does not leave frames behind.
     if (!call.key.is_kernel()) {
       call.fingerprint = fingerprint_of(cpu);
-      if (interrupted && calls_.is_restart(call.key, &hook, call.fingerprint)) return;
+      if (interrupted && calls_.is_restart(call.key, &hook, call.fingerprint)) return false;
       call.return_address = return_address(cpu);
     }
     CallTable::GivenUp given_up;
@@ -127,8 +127,10 @@ void HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interru
   const auto result = run_and_push(vcpu, &cell, hook.entry, cpu, call.saved, header);
   if (result.outcome == capture::Outcome::rate_limited) count(cell.rate_limited);
   if (result.outcome == capture::Outcome::stopped && !result.return_armed) count(cell.filtered);
-  if (!result.return_armed || !hook.on_return) return;
+  const bool sent = result.outcome == capture::Outcome::sent;
+  if (!result.return_armed || !hook.on_return) return sent;
   if (const auto given_up = calls_.add(call)) report_given_up(vcpu, *given_up);
+  return sent;
 }
 
 void HitRunner::report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept {

@@ -30,8 +30,8 @@ class HitRunner {
   HitRunner(const SharedRegion& region, const capture::Environment& environment);
 
   /// A hooked function is entered. `interrupted`: perhaps it is the same entry once more, because
-  /// its first instruction faulted.
-  void enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept;
+  /// its first instruction faulted. True when that was sent.
+  bool enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept;
   /// A `ret` of hooked code runs: ends the armed calls of this frame.
   void leave(const capture::CpuState& cpu) noexcept;
 

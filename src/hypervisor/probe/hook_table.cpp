@@ -15,6 +15,7 @@ Result<> HookTable::load(const HookPrograms& hook) {
   slot->id = hook.id;
   slot->entry = capture::Executable(hook.entry);
   if (hook.on_return) slot->on_return.emplace(*hook.on_return);
+  slot->uncovers = hook.uncovers;
   slots_[hook.id.value] = std::move(slot);
   return {};
 }

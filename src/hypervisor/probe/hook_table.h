@@ -19,6 +19,7 @@ struct HookSlot {
   HookId id;
   capture::Executable entry;
   std::optional<capture::Executable> on_return;
+  bool uncovers = false;  ///< see HookPrograms
   std::atomic<bool> active{true};
 };
 

@@ -11,7 +11,7 @@
 
 namespace glasshook::hypervisor::probe {
 
-inline constexpr std::uint32_t kProtocolVersion = 3;
+inline constexpr std::uint32_t kProtocolVersion = 4;
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
@@ -21,7 +21,7 @@ enum class Request : std::uint32_t {
   kernel_space,   ///< u64 root, u8 five_level
   return_thunks,  ///< u32 count, u64 each
   context_program,   ///< block program
-  load_hook,         ///< u32 id, block entry program, u8 has_return, block return program
+  load_hook,  ///< u32 id, block entry program, u8 uncovers, u8 has_return, block return program
   unload_hook,       ///< u32 id
   place,             ///< u64 page, sites
   watch_user_pages,  ///< u8 on

@@ -3,6 +3,8 @@
 //   events N    on each processor: N children that make a file and execute this program anew
 //   calls N     on each processor: N system calls getrusage(), which is also the kernel's name for it
 //   opens N     N times opens a file and closes it; and the ticks of the processor that one took
+//   programs N  on each processor: executes inner_program.c, which calls shared libraries
+//   sum N       what the C library of that program holds, by read() and by mmap(): two numbers
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
 // With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -25,6 +28,7 @@
 #include <unistd.h>
 
 #define TIMES 10
+#define C_LIBRARY "/lib/x86_64-linux-gnu/libc.so.6"
 
 static long processors;
 
@@ -64,6 +68,53 @@ static int make_events(long processor, long n) {
     if (waitpid(child, &status, 0) != child || status != (i & 0x3f) << 8) return 1;
   }
   return 0;
+}
+
+static int run_programs(long processor, long n) {
+  (void)processor;
+  char count[32];
+  snprintf(count, sizeof count, "%ld", n);
+  const pid_t child = fork();
+  if (child == 0) {
+    execl("/program", "program", count, (char *)NULL);
+    _exit(101);
+  }
+  int status;
+  return waitpid(child, &status, 0) != child || status != 0;
+}
+
+/// A program that does nothing but have the C library in memory. wait() does not wait for it.
+static void keep_the_c_library(void) {
+  const long no_signal_at_its_end = 0;
+  if (syscall(SYS_clone, no_signal_at_its_end, 0, 0, 0, 0) != 0) return;
+  execl("/program", "program", (char *)NULL);
+  _exit(101);
+}
+
+/// FNV-1a, so that a byte more or less tells.
+static uint64_t sum_of(uint64_t sum, const unsigned char *bytes, size_t count) {
+  for (size_t i = 0; i < count; ++i) sum = (sum ^ bytes[i]) * 0x100000001b3;
+  return sum;
+}
+
+static uint64_t sum_by_reading(const char *path) {
+  static unsigned char buffer[65536];
+  uint64_t sum = 0;
+  const int fd = open(path, O_RDONLY);
+  for (ssize_t size; (size = read(fd, buffer, sizeof buffer)) > 0;)
+    sum = sum_of(sum, buffer, (size_t)size);
+  close(fd);
+  return sum;
+}
+
+static uint64_t sum_by_mapping(const char *path) {
+  struct stat info;
+  const int fd = open(path, O_RDONLY);
+  if (fd < 0 || fstat(fd, &info) != 0) return 0;
+  const size_t size = (size_t)info.st_size;
+  const unsigned char *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  return bytes == MAP_FAILED ? 0 : sum_of(0, bytes, size);
 }
 
 static int make_calls(long processor, long n) {
@@ -149,6 +200,7 @@ int main(int argc, char **argv) {
   signal(SIGTRAP, on_trap);
   processors = sysconf(_SC_NPROCESSORS_ONLN);
   mkdir("/made", 0700);
+  keep_the_c_library();
   printf("ready %ld\n", processors);
   if (getenv("workload") != NULL) {
     make_events(0, atol(getenv("workload")));
@@ -164,6 +216,11 @@ int main(int argc, char **argv) {
       printf("done calls %ld wrong %d\n", n, on_each(make_calls, n));
     else if (sscanf(line, "opens %ld", &n) == 1 && n > 0)
       printf("done opens %ld ticks %ld\n", n, ticks_of_opens(n));
+    else if (sscanf(line, "programs %ld", &n) == 1)
+      printf("done programs %ld wrong %d\n", n, on_each(run_programs, n));
+    else if (sscanf(line, "sum %ld", &n) == 1)
+      printf("done sum %ld read %lx mapped %lx\n", n, sum_by_reading(C_LIBRARY),
+             sum_by_mapping(C_LIBRARY));
     else if (sscanf(line, "self %ld", &n) == 1)
       printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
              own_breakpoint());

@@ -90,6 +90,13 @@ int3s() { "$here/int3_bytes" "$1" count before; }
 # The least of three looks: a byte of the guest's data may be one of these for a moment, and moves on.
 int3s_that_stay() { for i in 1 2 3; do int3s "$1"; sleep 1; done | sort -n | head -n 1; }
 
+# What inner_program.c calls.
+library_calls() {
+  for call in 'libc!open' 'libc!read' 'libc!close' 'libc!socket' 'libc!mkdir' 'libinner!inner_work'; do
+    echo "-e $call"
+  done
+}
+
 # With breakpoint instructions in the guest's code.
 broad() {
   "$here/int3_bytes" $qemu save before
@@ -98,6 +105,26 @@ broad() {
   watched broad-calls "calls $calls" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
   watched broad-returns "calls 2000" trace --tier broad -e 'kernel!getrusage' --vm "$qemu"
   watched broad-self "self 4" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
+
+  # Code of programs, and what reads of their files find meanwhile.
+  tell "sum 1"
+  wait_for console "done sum 1"
+  done=$((done + 1))
+  show="cat"
+  watched programs "programs $events" trace --tier broad $(library_calls) --vm "$qemu"
+  attach summed trace --tier broad $(library_calls) --vm "$qemu"
+  tell "sum 2"
+  wait_for console "done sum 2"
+  tell "programs $events"
+  until [ "$(grep -c "^done programs" console)" -gt 1 ]; do
+    kill -0 $qemu 2>/dev/null || fail "QEMU ended while programs ran"
+    usleep 100000
+  done
+  leave summed "tail -n 1"
+  tell "sum 3"
+  wait_for console "done sum 3"
+  done=$((done + 3))
+  show="tail -n 1"
 
   # A monitor that is killed.
   attach killed watch "$work/kvm.sock" --tier broad --behaviours process,file,network,memory

@@ -36,6 +36,13 @@ TEST_F(KernelTypesTest, FindsMembersThroughAnonymousStructsAndPaths) {
   EXPECT_FALSE(types.offset("inode", "i_ino"));
 }
 
+TEST_F(KernelTypesTest, AnAnonymousStructMayBeConst) {
+  const auto inner = btf_.structure("", 8, {{"vma", long_, 0}});
+  const auto constant = btf_.alias(BTF_KIND_CONST, "", inner);
+  btf_.structure("vm_fault", 100, {{"", constant, 64}});
+  EXPECT_EQ(parsed(btf_).offset("vm_fault", "vma").value(), 8u);
+}
+
 TEST_F(KernelTypesTest, TakesTheLargestOfStructsWithOneName) {
   btf_.structure("module", 8, {{"a", int_, 0}});
   btf_.structure("module", 64, {{"b", int_, 32}});

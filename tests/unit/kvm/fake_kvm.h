@@ -10,6 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -56,6 +57,12 @@ class FakeKvm final : public KvmCalls {
         *static_cast<kvm_sregs*>(argument) = special_registers;
         ++special_asked;
         return 0;
+      case KVM_GET_MSRS: {
+        auto& asked = *static_cast<kvm_msrs*>(argument);
+        for (std::uint32_t i = 0; i < asked.nmsrs; ++i)
+          asked.entries[i].data = msrs[asked.entries[i].index];
+        return static_cast<int>(asked.nmsrs);
+      }
       case KVM_SET_REGS:
         set_regs = *static_cast<kvm_regs*>(argument);
         return 0;
@@ -97,7 +104,8 @@ class FakeKvm final : public KvmCalls {
   int arms = 0;
   kvm_sregs special_registers{};  ///< when they are asked for
   int special_asked = 0;
-  std::function<void()> on_memory;  ///< when a memory slot is set
+  std::map<std::uint32_t, std::uint64_t> msrs;  ///< by number
+  std::function<void()> on_memory;              ///< when a memory slot is set
 
  private:
   std::mutex mutex_;
