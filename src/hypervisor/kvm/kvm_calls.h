@@ -4,8 +4,18 @@
 #include <linux/kvm.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace glasshook::hypervisor::kvm {
+
+/// KVM_GET_MSRS for a single register. In C++ the structure of <linux/kvm.h> is too large (before
+/// its array of no size, Linux 6.1 has an empty struct), and so its request has another number.
+struct OneMsr {
+  std::uint32_t count = 1;
+  std::uint32_t pad = 0;
+  kvm_msr_entry entry{};
+};
+inline constexpr unsigned long kGetMsrs = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, 8);
 
 class KvmCalls {
  public:

@@ -279,12 +279,10 @@ const kvm_sregs* KvmProbe::special_registers(Vcpu& vcpu) {
 std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
   constexpr std::uint32_t kMsrKernelGsBase = 0xc0000102;  // what swapgs brings (SDM vol. 4)
   if (vcpu.kernel_gs) return *vcpu.kernel_gs;
-  alignas(kvm_msrs) std::array<std::byte, sizeof(kvm_msrs) + sizeof(kvm_msr_entry)> request{};
-  auto* msrs = reinterpret_cast<kvm_msrs*>(request.data());
-  msrs->nmsrs = 1;
-  msrs->entries[0].index = kMsrKernelGsBase;
-  if (calls_.ioctl(vcpu.fd, KVM_GET_MSRS, msrs) != 1) return 0;
-  return *(vcpu.kernel_gs = msrs->entries[0].data);
+  OneMsr msr;
+  msr.entry.index = kMsrKernelGsBase;
+  if (calls_.ioctl(vcpu.fd, kGetMsrs, &msr) != 1) return 0;
+  return *(vcpu.kernel_gs = msr.entry.data);
 }
 
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {

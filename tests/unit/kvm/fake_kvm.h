@@ -57,11 +57,10 @@ class FakeKvm final : public KvmCalls {
         *static_cast<kvm_sregs*>(argument) = special_registers;
         ++special_asked;
         return 0;
-      case KVM_GET_MSRS: {
-        auto& asked = *static_cast<kvm_msrs*>(argument);
-        for (std::uint32_t i = 0; i < asked.nmsrs; ++i)
-          asked.entries[i].data = msrs[asked.entries[i].index];
-        return static_cast<int>(asked.nmsrs);
+      case kGetMsrs: {
+        auto& asked = *static_cast<OneMsr*>(argument);
+        asked.entry.data = msrs[asked.entry.index];
+        return static_cast<int>(asked.count);
       }
       case KVM_SET_REGS:
         set_regs = *static_cast<kvm_regs*>(argument);
