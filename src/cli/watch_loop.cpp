@@ -60,7 +60,8 @@ std::string words_of(const hypervisor::Capabilities& c) {
   };
   add(c.max_sites != 0, fmt::format("{} places in the kernel", c.max_sites));
   add(!c.returns, "no returns");
-  add(!c.user_pages, "no code of programs");
+  add(!c.user_pages && !c.user_places, "no code of programs");
+  add(!c.user_pages && c.user_places, "code of programs as far as files hold it");
   add(!c.hidden_from_reads, "a guest that reads its code sees the hooks");
   return limits.empty() ? c.backend : fmt::format("{} ({})", c.backend, limits);
 }

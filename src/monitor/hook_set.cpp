@@ -24,10 +24,6 @@ std::optional<Symbol> choose(const linux_guest::KernelSymbols& symbols,
   return std::nullopt;
 }
 
-std::int32_t distance(linux_guest::Offset offset) {
-  return static_cast<std::int32_t>(offset.bytes());
-}
-
 }  // namespace
 
 std::shared_ptr<const HookMeaning> HookSet::find(std::uint32_t id) const {
@@ -100,120 +96,33 @@ Result<> HookSet::add_entries(const hypervisor::KernelEntries& entries) {
       .bind(moved)
       .emit_words(hook::kFirstCapture, kLstar, kEntriesWords)
       .send();
-  return add_own({function->name}, builder, {.name = {}, .meaning = EntriesHook{}});
-}
-
-Result<> HookSet::add_own(const std::vector<std::string>& functions, capture::Builder& builder,
-                          HookMeaning meaning) {
-  const auto function = choose(kernel_->symbols(), functions);
-  if (!function)
-    return fail(ErrorCode::not_found, "this kernel has no function {}", functions.front());
   auto program = builder.build();
   if (!program) return std::unexpected(program.error());
+  return add_own(*function, std::move(*program), {.name = {}, .meaning = EntriesHook{}}, false);
+}
+
+Result<> HookSet::add_own(const Symbol& function, capture::Program program, HookMeaning meaning,
+                          bool uncovers) {
   const HookId id = next_id();
-  const bool uncovers = std::holds_alternative<FileReadHook>(meaning.meaning);
   if (auto loaded = hypervisor_->load(
-          {.id = id, .entry = std::move(*program), .on_return = {}, .uncovers = uncovers});
+          {.id = id, .entry = std::move(program), .on_return = {}, .uncovers = uncovers});
       !loaded)
     return loaded;
-  if (auto planned = plan({*function, id, false}); !planned) return planned;
-  meaning.name = "kernel!" + function->name;
+  if (auto planned = plan({function, id, false}); !planned) return planned;
+  meaning.name = "kernel!" + function.name;
   remember(id, std::move(meaning));
   return {};
 }
 
-Result<> HookSet::add_code_mappings() {
-  using capture::Op;
-  constexpr std::uint64_t kVmExec = 4;  // include/linux/mm.h
-  constexpr capture::Reg kFile{kCodeMappingFile}, kMapping{kCodeMappingMapping}, kVma{2}, kFlags{3};
-  const auto& layout = kernel_->layout();
-  const auto vma_of_fault = kernel_->types()->offset("vm_fault", "vma");
-  if (!vma_of_fault) return fail(ErrorCode::not_found, "this kernel has no vm_fault.vma");
-  // Called whenever an area has come to be, or its protection changes.
-  capture::Builder mapped;
-  const auto executable = mapped.new_label(), of_file = mapped.new_label();
-  mapped.load_cpu(kVma, capture::CpuRegister::rdi)
-      .load_memory(kFlags, kVma, distance(layout.vma.flags), 8, capture::Space::kernel)
-      .jump_if(Op::jump_any_bit, kFlags, kVmExec, executable)
-      .stop()
-      .bind(executable)
-      .load_memory(kFile, kVma, distance(layout.vma.file), 8, capture::Space::kernel)
-      .jump_if(Op::jump_ne, kFile, std::uint64_t{0}, of_file)
-      .stop()
-      .bind(of_file)
-      .load_memory(kMapping, kFile, distance(layout.file.mapping), 8, capture::Space::kernel)
-      .emit_words(hook::kFirstCapture, kFile, kCodeMappingWords)
-      .send();
-  if (auto added = add_own({"perf_event_mmap"}, mapped, {.name = {}, .meaning = CodeMappingHook{}});
-      !added)
-    return added;
-  // Called when the page cache has not got a page that is to be run, or has to look closer.
-  capture::Builder read_in;
-  const auto code = read_in.new_label();
-  read_in.load_cpu(kVma, capture::CpuRegister::rdi)
-      .load_memory(kVma, kVma, static_cast<std::int32_t>(*vma_of_fault), 8, capture::Space::kernel)
-      .load_memory(kFlags, kVma, distance(layout.vma.flags), 8, capture::Space::kernel)
-      .jump_if(Op::jump_any_bit, kFlags, kVmExec, code)
-      .stop()
-      .bind(code)
-      .send();
-  if (auto added = add_own({"filemap_fault"}, read_in, {.name = {}, .meaning = CodePageInHook{}});
-      !added)
-    return added;
-  return add_file_reads();
-}
-
-Result<> HookSet::add_file_reads() {
-  using capture::Op;
-  // What the loader looks at whenever a program starts holds no code.
-  constexpr std::uint64_t kHeaders = 1024;
-  constexpr capture::Reg kFile{0}, kMapping{1}, kFound{2}, kPosition{3}, kCount{4}, kRequest{5};
-  const auto& types = *kernel_->types();
-  const auto file = types.offset("kiocb", "ki_filp"), position = types.offset("kiocb", "ki_pos"),
-             count = types.offset("iov_iter", "count");
-  if (!file || !position || !count)
-    return fail(ErrorCode::not_found, "this kernel reads files in an unknown way");
-  const auto stop_unless_hooked = [&](capture::Builder& builder) {
-    const auto hooked = builder.new_label();
-    builder
-        .load_memory(kMapping, kFile, distance(kernel_->layout().file.mapping), 8,
-                     capture::Space::kernel)
-        .set_has(kFound, kMapping, kHookedFilesSet)
-        .jump_if(Op::jump_ne, kFound, std::uint64_t{0}, hooked)
-        .stop()
-        .bind(hooked);
-  };
-  for (const std::vector<std::string>& functions :
-       {std::vector<std::string>{"filemap_read", "generic_file_buffered_read"},
-        {"shmem_file_read_iter"}}) {
-    capture::Builder builder;
-    const auto beyond = builder.new_label();
-    builder.load_cpu(kRequest, capture::CpuRegister::rdi)
-        .load_memory(kFile, kRequest, static_cast<std::int32_t>(*file), 8, capture::Space::kernel);
-    stop_unless_hooked(builder);
-    builder
-        .load_memory(kPosition, kRequest, static_cast<std::int32_t>(*position), 8,
-                     capture::Space::kernel)
-        .load_cpu(kRequest, capture::CpuRegister::rsi)
-        .load_memory(kCount, kRequest, static_cast<std::int32_t>(*count), 8, capture::Space::kernel)
-        .alu(Op::add, kPosition, kCount)
-        .jump_if(Op::jump_gt, kPosition, kHeaders, beyond)
-        .stop()
-        .bind(beyond)
-        .send();
-    if (!choose(kernel_->symbols(), functions)) continue;
-    if (auto added = add_own(functions, builder, {.name = {}, .meaning = FileReadHook{}}); !added)
+Result<> HookSet::add_code_hooks() {
+  auto hooks = code_hooks(*kernel_);
+  if (!hooks) return std::unexpected(hooks.error());
+  for (CodeHook& hook : *hooks)
+    if (auto added = add_own(hook.function, std::move(hook.program),
+                             {.name = {}, .meaning = CodeHookOf{hook.kind}},
+                             hook.kind == CodeHookKind::file_read);
+        !added)
       return added;
-  }
-  for (const char* function : {"filemap_splice_read", "shmem_file_splice_read"}) {
-    capture::Builder builder;
-    builder.load_cpu(kFile, capture::CpuRegister::rdi);
-    stop_unless_hooked(builder);
-    builder.send();
-    if (!kernel_->symbols().find(function)) continue;  // earlier kernels splice by reading
-    if (auto added = add_own({function}, builder, {.name = {}, .meaning = FileReadHook{}}); !added)
-      return added;
-  }
   return {};
 }
 

@@ -9,7 +9,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -17,12 +16,12 @@
 #include "api/vocabulary.h"
 #include "base/result.h"
 #include "behaviour/family.h"
-#include "capture/builder.h"
 #include "guest/linux/kernel.h"
 #include "hook/compiler.h"
 #include "hook/kernel_plan.h"
 #include "hook/selector.h"
 #include "hypervisor/hypervisor.h"
+#include "monitor/code_hooks.h"
 
 namespace glasshook::monitor {
 
@@ -50,25 +49,15 @@ struct EntriesHook {};
 /// The words of its only field (kFirstCapture).
 enum EntriesWord { kEntriesLstar, kEntriesIdt, kEntriesCpu, kEntriesWords };
 
-/// A hook that tells that a process has mapped a file for execution.
-struct CodeMappingHook {};
-/// The words of its only field (kFirstCapture): a struct file, its struct address_space.
-enum CodeMappingWord { kCodeMappingFile, kCodeMappingMapping, kCodeMappingWords };
-
-/// A hook that tells that code of some file has to be read in.
-struct CodePageInHook {};
-
-/// A hook on reads of files whose code is hooked, for its effect (HookPrograms::uncovers).
-struct FileReadHook {};
-/// The set with those files: addresses of struct address_space.
-inline constexpr std::uint32_t kHookedFilesSet = 2;
+/// A hook that keeps a ModuleFinder informed.
+struct CodeHookOf {
+  CodeHookKind kind;
+};
 
 /// What a hook's records mean.
 struct HookMeaning {
   std::string name;  ///< "kernel!vfs_rename", as shown in tables
-  std::variant<TreeHook, EntriesHook, CodeMappingHook, CodePageInHook, FileReadHook, FamilyHook,
-               ApiHook>
-      meaning;
+  std::variant<TreeHook, EntriesHook, CodeHookOf, FamilyHook, ApiHook> meaning;
 };
 
 /// Compiles and places kernel hooks, and keeps what every HookId stands for. find(), next_id(),
@@ -91,9 +80,8 @@ class HookSet {
   /// A hook that each processor runs into many times a second, and that tells when its registers
   /// do not say `entries`.
   Result<> add_entries(const hypervisor::KernelEntries& entries);
-  /// Hooks that tell which code of files comes into memory, and keep reads of files in
-  /// kHookedFilesSet from finding what is changed there: see ModuleFinder.
-  Result<> add_code_mappings();
+  /// What a ModuleFinder needs.
+  Result<> add_code_hooks();
   /// A kernel function by signature.
   Result<> add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                           const linux_guest::Symbol& function,
@@ -147,10 +135,9 @@ class HookSet {
     bool is_api = false;
   };
   Result<> plan(const Planned& hook);
-  /// A hook of ours on the first of those functions that the kernel has.
-  Result<> add_own(const std::vector<std::string>& functions, capture::Builder& builder,
-                   HookMeaning meaning);
-  Result<> add_file_reads();
+  /// A hook that no family and no user asked for.
+  Result<> add_own(const linux_guest::Symbol& function, capture::Program program,
+                   HookMeaning meaning, bool uncovers);
   /// One by one: which of the page's functions can be hooked. `named`: fails if a user named one
   /// that cannot.
   Result<> place_possible(Gpa page, hypervisor::PageSites sites, bool named);

@@ -9,14 +9,14 @@ namespace glasshook::monitor {
 
 Result<ModuleFinder> ModuleFinder::create(hypervisor::Hypervisor& hypervisor,
                                           const linux_guest::LinuxKernel& kernel,
-                                          ModuleOracle& oracle, HookSet& hooks) {
+                                          PlanFile plan_file, PlacePage place_page) {
   const auto cache = linux_guest::PageCache::of(kernel);
   if (!cache) return std::unexpected(cache.error());
-  return ModuleFinder(hypervisor, kernel, oracle, hooks, *cache);
+  return ModuleFinder(hypervisor, kernel, std::move(plan_file), std::move(place_page), *cache);
 }
 
 Result<> ModuleFinder::look_around() {
-  for (auto& [mapping, file] : files_) file.plan = oracle_->plan_file(mapping, file.file);
+  for (auto& [mapping, file] : files_) file.plan = plan_file_(mapping, file.file);
   const auto processes = linux_guest::processes(*kernel_);
   if (!processes) return std::unexpected(processes.error());
   for (const linux_guest::ProcessInfo& process : processes->items) {
@@ -49,7 +49,7 @@ void ModuleFinder::on_mapping(Gva file, Gva mapping) {
   File& added = files_[mapping];
   added.file = file;
   added.inode = inode;
-  added.plan = oracle_->plan_file(mapping, file);
+  added.plan = plan_file_(mapping, file);
   on_page_in();
 }
 
@@ -81,7 +81,7 @@ Result<> ModuleFinder::place(Gva mapping, File& file) {
     // Before its code is changed.
     if (file.placed.empty())
       if (auto added = hypervisor_->set_add(kHookedFilesSet, mapping.value); !added) return added;
-    const auto done = hooks_->place_program_page(*where, sites);
+    const auto done = place_page_(*where, sites);
     if (!done && done.error().code == ErrorCode::guest_fault) continue;  // it is gone again
     if (!done) return done;
     file.placed[page] = {.where = *where, .sites = sites};
@@ -98,7 +98,7 @@ Result<> ModuleFinder::look() {
     if (file.matters())
       if (auto done = let_go(mapping, file); !done) return done;
   for (auto& [mapping, file] : files_) {
-    if (!file.plan.complete) file.plan = oracle_->plan_file(mapping, file.file);
+    if (!file.plan.complete) file.plan = plan_file_(mapping, file.file);
     if (auto done = place(mapping, file); !done) return done;
   }
   if (!std::exchange(changed_, false)) return {};

@@ -4,29 +4,36 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <utility>
 
 #include "guest/linux/kernel.h"
 #include "guest/linux/memory_map.h"
 #include "guest/linux/page_cache.h"
 #include "hypervisor/hypervisor.h"
-#include "monitor/hook_set.h"
+#include "monitor/code_hooks.h"
 #include "monitor/module_oracle.h"
 
 namespace glasshook::monitor {
 
 /// Knows the files that processes run code from, and hooks those pages of theirs that the page
 /// cache holds, for all processes at once. It hears of new files and of pages that come in by hooks
-/// on the kernel (HookSet::add_code_mappings), after the fact: what a library does in its first
+/// on the kernel (code_hooks.h), after the fact: what a library does in its first
 /// milliseconds in memory may be missed. Used from one thread.
 class ModuleFinder {
  public:
   using Clock = std::chrono::steady_clock;
+  using FilePlan = ModuleOracle::FilePlan;
+  /// What to watch in a file: ModuleOracle::plan_file().
+  using PlanFile = std::function<FilePlan(Gva mapping, Gva file)>;
+  /// Hooks a page: HookSet::place_program_page().
+  using PlacePage = std::function<Result<>(Gpa page, const hypervisor::PageSites& sites)>;
 
-  /// Everything is borrowed. `unsupported` when this kernel's page cache has an unknown layout.
+  /// Both are borrowed. `unsupported` when this kernel's page cache has an unknown layout.
   [[nodiscard]] static Result<ModuleFinder> create(hypervisor::Hypervisor& hypervisor,
                                                    const linux_guest::LinuxKernel& kernel,
-                                                   ModuleOracle& oracle, HookSet& hooks);
+                                                   PlanFile plan_file, PlacePage place_page);
 
   /// Takes in what processes have mapped already, plans everything anew, and hooks it.
   Result<> look_around();
@@ -53,7 +60,7 @@ class ModuleFinder {
   struct File {
     Gva file;  ///< a struct file that showed it
     linux_guest::InodeId inode;
-    ModuleOracle::FilePlan plan;
+    FilePlan plan;
     std::map<std::uint64_t, HookedPage> placed;  ///< by number in the file
 
     [[nodiscard]] bool matters() const {
@@ -62,11 +69,11 @@ class ModuleFinder {
   };
 
   ModuleFinder(hypervisor::Hypervisor& hypervisor, const linux_guest::LinuxKernel& kernel,
-               ModuleOracle& oracle, HookSet& hooks, linux_guest::PageCache cache)
+               PlanFile plan_file, PlacePage place_page, linux_guest::PageCache cache)
       : hypervisor_(&hypervisor),
         kernel_(&kernel),
-        oracle_(&oracle),
-        hooks_(&hooks),
+        plan_file_(std::move(plan_file)),
+        place_page_(std::move(place_page)),
         cache_(cache) {}
 
   [[nodiscard]] linux_guest::InodeId inode_of(Gva mapping) const;
@@ -77,8 +84,8 @@ class ModuleFinder {
 
   hypervisor::Hypervisor* hypervisor_;
   const linux_guest::LinuxKernel* kernel_;
-  ModuleOracle* oracle_;
-  HookSet* hooks_;
+  PlanFile plan_file_;
+  PlacePage place_page_;
   linux_guest::PageCache cache_;
   std::map<Gva, File> files_;  ///< by struct address_space
   bool changed_ = false;       ///< since the last commit

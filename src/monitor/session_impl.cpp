@@ -242,9 +242,14 @@ Result<> Session::Impl::find_code_pages() {
   if (std::ranges::any_of(families_, [](const auto& f) { return f->wants_unbacked_code(); }))
     hooks_->note_missing(fmt::format("code that belongs to no file: {} does not see it", backend));
   if (finder_) return {};
-  auto finder = ModuleFinder::create(*hypervisor_, *kernel_, *oracle_, *hooks_);
+  auto finder = ModuleFinder::create(
+      *hypervisor_, *kernel_,
+      [this](Gva mapping, Gva file) { return oracle_->plan_file(mapping, file); },
+      [this](Gpa page, const hypervisor::PageSites& sites) {
+        return hooks_->place_program_page(page, sites);
+      });
   if (!finder) return std::unexpected(finder.error());
-  if (auto added = hooks_->add_code_mappings(); !added) return added;
+  if (auto added = hooks_->add_code_hooks(); !added) return added;
   finder_.emplace(std::move(*finder));
   return {};
 }
@@ -401,10 +406,8 @@ void Session::Impl::on_record(const RecordView& record) {
     on_api_record(*api, record);
   else if (std::holds_alternative<EntriesHook>(found->meaning))
     on_entries(record);
-  else if (std::holds_alternative<CodeMappingHook>(found->meaning))
-    on_code_mapping(record);
-  else if (std::holds_alternative<CodePageInHook>(found->meaning) && finder_)
-    finder_->on_page_in();
+  else if (const auto* code = std::get_if<CodeHookOf>(&found->meaning); code && finder_)
+    on_code_record(code->kind, record);
 }
 
 void Session::Impl::on_api_record(const ApiHook& hook, const RecordView& record) {
@@ -455,9 +458,11 @@ void Session::Impl::on_code_page(const RecordView& record) {
                                *this);
 }
 
-void Session::Impl::on_code_mapping(const RecordView& record) {
+void Session::Impl::on_code_record(CodeHookKind kind, const RecordView& record) {
+  if (kind == CodeHookKind::page_in) finder_->on_page_in();
+  if (kind != CodeHookKind::mapping) return;
   const capture::FieldView* words = record.find(hook::kFirstCapture);
-  if (words == nullptr || !finder_) return;
+  if (words == nullptr) return;
   finder_->on_mapping(Gva{words->word(kCodeMappingFile)}, Gva{words->word(kCodeMappingMapping)});
 }
 

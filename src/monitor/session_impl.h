@@ -103,7 +103,7 @@ class Session::Impl final : public behaviour::Context {
   void on_family_record(const FamilyHook& hook, const capture::RecordView& record);
   void on_entries(const capture::RecordView& record);
   void on_code_page(const capture::RecordView& record);
-  void on_code_mapping(const capture::RecordView& record);
+  void on_code_record(CodeHookKind kind, const capture::RecordView& record);
   /// True for followed processes and their descendants, and for all while none is followed.
   [[nodiscard]] bool is_followed(const ProcessPtr& process) const;
   [[nodiscard]] Actor actor_of(const capture::RecordView& record) const;

@@ -280,8 +280,12 @@ inline void FakeKernel::define_file_types() {
                     {"d_op"},
                     {"d_sb"}});
   define("dentry_operations", {{"d_dname"}});
-  define("inode", {{"i_ino"}, {"i_sb"}, {"i_mode", "short"}, {"i_private"}, {"i_mapping"}});
-  define("super_block", {{"s_type"}, {"s_dev", "int"}, {"s_root"}});
+  define("inode",
+         {{"i_ino"}, {"i_sb"}, {"i_mode", "short"}, {"i_private"}, {"i_mapping"}, {"i_size"}});
+  define("address_space", {{"host"}, {"i_pages", "xarray"}});
+  btf.enumeration("pageflags", {{"PG_uptodate", 2}, {"PG_dirty", 4}, {"PG_writeback", 15}});
+  define("backing_dev_info", {{"capabilities", "int"}});
+  define("super_block", {{"s_type"}, {"s_dev", "int"}, {"s_root"}, {"s_bdi"}});
   define("file_system_type", {{"name"}});
   define("file", {{"f_path", "path"},
                   {"f_inode"},
