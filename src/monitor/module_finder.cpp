@@ -45,7 +45,10 @@ void ModuleFinder::on_mapping(Gva file, Gva mapping) {
   if (known != files_.end() && known->second.inode == inode) return;
   if (known == files_.end() && files_.size() >= kMaxFiles)
     std::erase_if(files_, [](const auto& item) { return !item.second.matters(); });
-  if (known == files_.end() && files_.size() >= kMaxFiles) return;
+  if (known == files_.end() && files_.size() >= kMaxFiles) {
+    ++unresolved_;
+    return;
+  }
   File& added = files_[mapping];
   added.file = file;
   added.inode = inode;

@@ -43,6 +43,8 @@ class ModuleFinder {
   void on_page_in() { busy_until_ = Clock::now() + kBusy; }
   /// Hooks what has come, and lets go of what the page cache has dropped; when it is time.
   Result<> look();
+  /// Mappings of files that were not looked at: too many.
+  [[nodiscard]] std::uint64_t unresolved() const { return unresolved_; }
   /// When look() wants to be called next.
   [[nodiscard]] std::chrono::milliseconds until_next_look() const;
 
@@ -89,6 +91,7 @@ class ModuleFinder {
   linux_guest::PageCache cache_;
   std::map<Gva, File> files_;  ///< by struct address_space
   bool changed_ = false;       ///< since the last commit
+  std::uint64_t unresolved_ = 0;
   Clock::time_point looked_, busy_until_;
 };
 

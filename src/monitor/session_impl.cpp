@@ -331,13 +331,13 @@ Result<std::size_t> Session::Impl::pump(std::chrono::milliseconds timeout) {
     if (auto asked = ask_about_pages(); !asked) return std::unexpected(asked.error());
     if (auto done = hypervisor_->commit(); !done) return std::unexpected(done.error());
   }
-  if (finder_) {
-    if (auto looked = finder_->look(); !looked) return std::unexpected(looked.error());
-    timeout = std::min(timeout, finder_->until_next_look());
-  }
+  const Result<> looked = finder_ ? finder_->look() : Result<>{};
+  if (finder_) timeout = std::min(timeout, finder_->until_next_look());
   const auto handled =
       hypervisor_->poll([this](const RecordView& record) { on_record(record); }, timeout);
   if (handled) check_guest(*handled);
+  // A VM that is gone is told by poll(), not as what could not be hooked any more.
+  if (handled && !looked) return std::unexpected(looked.error());
   return handled;
 }
 
@@ -497,6 +497,7 @@ Result<output::Summary> Session::Impl::summary() {
   summary.losses.lifted = probe->lifted;
   summary.losses.unresolved = unresolved_ + tracer_->unjoined();
   if (oracle_) summary.losses.unresolved += oracle_->unresolved();
+  if (finder_) summary.losses.unresolved += finder_->unresolved();
   summary.losses.truncated = truncated_;
   return summary;
 }

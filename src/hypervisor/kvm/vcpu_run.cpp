@@ -257,7 +257,7 @@ bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch, std::byte* in_program) {
     return true;
   }
   patches_.lift(patch);
-  if (program) ++runner_->counters(vcpu.index).lifted;
+  if (program && vcpu.index < region_->vcpus()) ++runner_->counters(vcpu.index).lifted;
   return true;
 }
 
