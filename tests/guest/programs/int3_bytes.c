@@ -1,8 +1,8 @@
 // Looks for breakpoint instructions in the RAM of a QEMU, from outside.
 //   int3_bytes PID save FILE    keeps a copy of the RAM
 //   int3_bytes PID count FILE   prints how many bytes are 0xcc now and were the beginning of an
-//                               instruction then that a breakpoint may stand for, on pages on which
-//                               nothing but such bytes has changed
+//                               instruction then that a breakpoint can stand for (nop, push, call,
+//                               jmp, ret), on pages on which nothing but such bytes has changed
 // RAM is the memfd of a memory backend.
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -31,9 +31,8 @@ static int open_ram(const char *pid) {
 }
 
 static int may_be_replaced(unsigned char first) {
-  return (first >= 0x40 && first <= 0x57) || (first >= 0xb8 && first <= 0xbf) || (first >= 0x80 && first <= 0x8b) ||
-         (first < 0x40 && (first & 7) <= 5) ||
-         memchr("\x63\x66\x8d\x90\xa8\xa9\xc2\xc3\xc7\xe8\xe9\xeb\xf3\xf6\xf7", first, 15) != NULL;
+  return (first >= 0x50 && first <= 0x57) ||
+         memchr("\x0f\x41\x66\x90\xc2\xc3\xe8\xe9\xeb\xf3", first, 10) != NULL;
 }
 
 static long count_on_page(const unsigned char *before, const unsigned char *now) {
