@@ -69,6 +69,19 @@ void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState
   read_slow(user_mode, out);
 }
 
+bool CpuAccess::read_process(const std::uint64_t* env, bool user_mode,
+                             capture::CpuState& out) const {
+  const Field kernel_gs = user_mode ? kKernelGs : kGsBase;
+  const bool fast = state_[user_mode ? 1 : 0].load(std::memory_order_acquire) == kFast;
+  if (!fast || index_[kCr3] == 0 || index_[kernel_gs] == 0) return false;
+  std::memcpy(out.gpr.data(), env, kGprCount * sizeof(std::uint64_t));
+  out.rip = env[kRipWord];
+  out.space = to_space(field(env, kCr3));
+  out.kernel_gs = field(env, kernel_gs);
+  out.user_mode = user_mode;
+  return true;
+}
+
 void CpuAccess::read_fast(const std::uint64_t* env, bool user_mode, capture::CpuState& out) const {
   std::memcpy(out.gpr.data(), env, kGprCount * sizeof(std::uint64_t));
   out.rip = env[kRipWord];

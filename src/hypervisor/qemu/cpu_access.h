@@ -24,6 +24,15 @@ class CpuAccess {
   /// Fills gpr, rip's page-exact start, tables and segment bases. `env` is RBP at the callback.
   /// Only to be called on a vCPU thread inside a callback that may read registers.
   void read(const std::uint64_t* env, bool user_mode, capture::CpuState& out);
+  /// True as long as each read() helps to find places.
+  [[nodiscard]] bool is_learning(bool user_mode) const {
+    return state_[user_mode ? 1 : 0].load(std::memory_order_acquire) == kLearning;
+  }
+  /// What tells which process runs where: general registers, RIP, tables, the kernel's GS base.
+  /// Without asking QEMU, which newer ones do not allow while they translate; so false as long as
+  /// not all of that has been found. `env` is the CPU structure of the vCPU whose thread this is.
+  [[nodiscard]] bool read_process(const std::uint64_t* env, bool user_mode,
+                                  capture::CpuState& out) const;
 
   /// The plugin API does not give LSTAR and the base of the IDT. They are searched by the values
   /// that they hold in an untouched guest, and read from where those were found; once found, the

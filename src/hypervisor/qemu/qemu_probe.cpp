@@ -211,9 +211,19 @@ void QemuProbe::collect() {
   if (thunk_lists_.size() > 1) thunk_lists_.erase(thunk_lists_.begin(), thunk_lists_.end() - 1);
 }
 
+QemuProbe::RunningVcpu& QemuProbe::running_vcpu() {
+  thread_local RunningVcpu running;
+  return running;
+}
+
 capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
   capture::CpuState cpu;
   cpu_.read(env, site.user, cpu);
+  complete(cpu, vcpu, site);
+  return cpu;
+}
+
+void QemuProbe::complete(capture::CpuState& cpu, unsigned vcpu, const Site& site) const {
   cpu.vcpu = vcpu;
   cpu.space.five_level = environment_.kernel_space.five_level;
   // QEMU writes RIP back at the start of a block only, and blocks are shared between addresses:
@@ -221,7 +231,6 @@ capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const st
   const std::uint64_t rip_page = cpu.rip & ~kPageMask;
   const bool still_on_first = site.second_page && (cpu.rip & kPageMask) >= site.block_offset;
   cpu.rip = rip_page + (still_on_first ? kPageSize : 0) + site.offset;
-  return cpu;
 }
 
 void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -252,21 +261,14 @@ void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* 
 }
 
 void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  PageContent& content = *site.content;
-  if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) {
-    if (!attached_ || !watch_user_) return;
-    const probe::AskAgain* again = content.again.load(std::memory_order_acquire);
-    const std::uint64_t now = probe::ticks();
-    if (again == nullptr ? now >= content.ask_from.load(std::memory_order_relaxed)
-                         : again->is_due(site.offset, now)) {
-      const capture::CpuState cpu = cpu_state(vcpu, site, env);
-      ask(vcpu, site, cpu);
-      const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
-      if (page != nullptr && page->report_placements() && pages_.take_report(site.gpa))
-        report_placement(vcpu, site, cpu);
-    }
+  running_vcpu() = {vcpu, env};
+  // Each read teaches. Code that was translated before it is over comes here whenever it runs.
+  if (cpu_.is_learning(site.user)) {
+    (void)cpu_state(vcpu, site, env);
+    if (!cpu_.is_learning(site.user)) flush_wanted_ = 1;
   }
-  const probe::WatchedPage* page = content.watched.load(std::memory_order_acquire);
+  if (is_due(site)) ask_and_report(vcpu, site, cpu_state(vcpu, site, env));
+  const probe::WatchedPage* page = site.content->watched.load(std::memory_order_acquire);
   qemu_plugin_u64_set(armed_, vcpu, page != nullptr && page->has_sites() ? 1 : 0);
   take_requests();
 }
@@ -294,14 +296,31 @@ void QemuProbe::on_instruction(unsigned vcpu, const Site& site, const std::uint6
   site.page->for_each_hook(0, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, false); });
 }
 
-void QemuProbe::report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
-  (void)vcpu;
+void QemuProbe::report_placement(const Site& site, const capture::CpuState& cpu) {
   const std::uint64_t words[4] = {site.gpa.value, cpu.rip, cpu.space.root.value,
                                   site.content->hash};
   runner_.report_code_page(cpu, words);
 }
 
 // ---- page questions ----
+
+bool QemuProbe::is_due(const Site& site) const {
+  const PageContent& content = *site.content;
+  if (!attached_ || !watch_user_ ||
+      content.state.load(std::memory_order_acquire) == PageContent::kKnown)
+    return false;
+  const probe::AskAgain* again = content.again.load(std::memory_order_acquire);
+  const std::uint64_t now = probe::ticks();
+  return again == nullptr ? now >= content.ask_from.load(std::memory_order_relaxed)
+                          : again->is_due(site.offset, now);
+}
+
+void QemuProbe::ask_and_report(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
+  ask(vcpu, site, cpu);
+  const probe::WatchedPage* page = site.content->watched.load(std::memory_order_acquire);
+  if (page != nullptr && page->report_placements() && pages_.take_report(site.gpa))
+    report_placement(site, cpu);
+}
 
 void QemuProbe::ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu) {
   PageContent& content = *site.content;

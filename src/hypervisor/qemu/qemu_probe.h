@@ -86,26 +86,43 @@ class QemuProbe final : public probe::ControlTarget {
 
  private:
   struct Block;
+  /// The vCPU that a callback was last for on this thread.
+  struct RunningVcpu {
+    unsigned index = 0;
+    const std::uint64_t* env = nullptr;
+  };
+  [[nodiscard]] static RunningVcpu& running_vcpu();
+
   void instrument_kernel(qemu_plugin_tb* block);
   void instrument_user(qemu_plugin_tb* block);
   void instrument_known(const Block& block, std::size_t index, const probe::WatchedPage& page);
   void instrument_unknown(const Block& block, std::size_t index, PageContent& content,
                           bool first_on_page);
   void instrument_privileged(const Block& block, std::size_t index);
+  /// Asks about the page that this instruction is the first on, if it is due: what is known before
+  /// a block is translated costs nothing when it runs.
+  void ask_before_run(const Block& block, std::size_t index, PageContent& content);
+  [[nodiscard]] std::optional<Site> unknown_site(const Block& block, std::size_t index,
+                                                 PageContent& content) const;
   [[nodiscard]] bool is_return(const qemu_plugin_insn* instruction, bool user) const;
   const Site* intern(const Site& site);
 
   [[nodiscard]] capture::CpuState cpu_state(unsigned vcpu, const Site& site,
                                             const std::uint64_t* env);
+  /// The rest of a state that `cpu_` has read.
+  void complete(capture::CpuState& cpu, unsigned vcpu, const Site& site) const;
   void enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
              const capture::CpuState& cpu);
   /// True when a vCPU began an instruction with that stack pointer at a hooked entry and has not
   /// got beyond it.
   bool take_interrupted(std::uint64_t stack);
+  /// Whether the site's page, of which not all is known, is to be asked about now.
+  [[nodiscard]] bool is_due(const Site& site) const;
+  void ask_and_report(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   void ask(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
   /// `hash`: of the content that was asked about.
   bool take_answer(unsigned vcpu, const Site& site, std::uint64_t hash);
-  void report_placement(unsigned vcpu, const Site& site, const capture::CpuState& cpu);
+  void report_placement(const Site& site, const capture::CpuState& cpu);
   void request_flush();
   void begin_translating();
   void collect();

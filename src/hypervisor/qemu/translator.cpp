@@ -171,6 +171,8 @@ void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
                                      probe::ticks(), region_.ticks_per_second() / 1000)
                       : nullptr;
       if (content == nullptr) continue;
+      if (content->state.load(std::memory_order_acquire) != PageContent::kKnown)
+        ask_before_run(block, i, *content);
       const bool known = content->state.load(std::memory_order_acquire) == PageContent::kKnown;
       watched = known ? content->watched.load(std::memory_order_acquire) : nullptr;
     }
@@ -199,16 +201,37 @@ void QemuProbe::instrument_known(const Block& block, std::size_t index,
   if (returns) call_at(block.instruction(index), glasshook_stub_return, interned);
 }
 
-void QemuProbe::instrument_unknown(const Block& block, std::size_t index, PageContent& content,
-                                   bool first_on_page) {
+std::optional<Site> QemuProbe::unknown_site(const Block& block, std::size_t index,
+                                            PageContent& content) const {
   Gpa gpa;
-  if (!block.locate(index, gpa)) return;
+  if (!block.locate(index, gpa)) return std::nullopt;
   Site site = block.site(index);
   site.content = &content;
   site.gpa = gpa.page();
   site.is_return = is_return(block.instruction(index), block.user);
   site.can_restart = index + 1 < block.count;
-  const Site* interned = intern(site);
+  return site;
+}
+
+/// QEMU holds the page's lock meanwhile: vCPUs that write to it, or translate from it, wait as well.
+void QemuProbe::ask_before_run(const Block& block, std::size_t index, PageContent& content) {
+  // With one thread for all vCPUs there is no telling for which it translates.
+  if (options_.vcpus > 1 && !resumes_) return;
+  const auto site = unknown_site(block, index, content);
+  const RunningVcpu& running = running_vcpu();
+  capture::CpuState cpu;
+  if (!site || !is_due(*site) || running.env == nullptr ||
+      !cpu_.read_process(running.env, block.user, cpu) || cpu.rip != block.start)
+    return;
+  complete(cpu, running.index, *site);
+  ask_and_report(running.index, *site, cpu);
+}
+
+void QemuProbe::instrument_unknown(const Block& block, std::size_t index, PageContent& content,
+                                   bool first_on_page) {
+  const auto site = unknown_site(block, index, content);
+  if (!site) return;
+  const Site* interned = intern(*site);
   if (first_on_page) call_at(block.instruction(index), glasshook_stub_first_run, interned);
   qemu_plugin_register_vcpu_insn_exec_cond_cb(block.instruction(index), glasshook_stub_maybe_site,
                                               QEMU_PLUGIN_CB_R_REGS, QEMU_PLUGIN_COND_NE, armed_, 0,
