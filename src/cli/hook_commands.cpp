@@ -42,7 +42,7 @@ Result<HookCommands> HookCommands::open(const std::string& file, bool quiet) {
     return with_remedy(
         fail(ErrorCode::io, "cannot read commands from {}: {}", file, std::strerror(errno)),
         "mkfifo " + file);
-  commands.fd_ = machine::UniqueFd(fd);
+  commands.fd_ = UniqueFd(fd);
   return commands;
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 #include "monitor/session.h"
 
 namespace glasshook::cli {
@@ -25,7 +25,7 @@ class HookCommands {
   HookCommands() = default;
   void carry_out(std::string_view line, monitor::Session& session) const;
 
-  machine::UniqueFd fd_;  ///< empty for the standard input
+  UniqueFd fd_;  ///< empty for the standard input
   bool standard_input_ = false;
   bool ended_ = false;
   bool quiet_ = false;

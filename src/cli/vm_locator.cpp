@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "hypervisor/attached/probe_client.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::cli {
 namespace {
@@ -102,7 +102,7 @@ Result<std::optional<pid_t>> stream_listener(const fs::path& socket) {
   if (socket.native().size() >= sizeof address.sun_path)
     return fail(ErrorCode::invalid_argument, "socket path is too long: {}", socket.native());
   socket.native().copy(address.sun_path, socket.native().size());
-  const machine::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   ucred peer{};
   socklen_t size = sizeof peer;
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&

@@ -63,6 +63,7 @@ std::string words_of(const hypervisor::Capabilities& c) {
   add(!c.user_pages && !c.user_places, "no code of programs");
   add(!c.user_pages && c.user_places, "code of programs as far as files hold it");
   add(!c.hidden_from_reads, "a guest that reads its code sees the hooks");
+  add(!c.write_protected, "one that writes over a hook is noticed late");
   return limits.empty() ? c.backend : fmt::format("{} ({})", c.backend, limits);
 }
 
@@ -74,7 +75,7 @@ void announce(monitor::Session& session, std::string_view what, Clock::duration 
 }
 
 std::string host_id_of(const std::filesystem::path& socket) {
-  struct stat info{};
+  struct stat info {};
   if (::stat(socket.c_str(), &info) != 0) return "vm";
   return fmt::format("vm-{:x}-{:x}{:08x}", info.st_ino, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
 }

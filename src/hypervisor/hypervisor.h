@@ -113,6 +113,7 @@ struct Capabilities {
   bool instructions = false;       ///< hooks on privileged instructions
   std::uint32_t max_sites = 0;     ///< addresses that can be hooked at once; 0: no limit
   bool hidden_from_reads = false;  ///< the guest cannot read a trace of a hook
+  bool write_protected = false;    ///< nor write over one before that is known
 };
 
 /// Counts of one hook since it was loaded. `hits` = sent + filtered + rate_limited + dropped,
@@ -139,7 +140,9 @@ struct ProbeCounters {
   std::uint64_t malformed = 0;      ///< records the monitor refused
   std::uint64_t late_commits = 0;   ///< commits that did not take effect within a second
   std::uint64_t overwritten = 0;    ///< places where the guest wrote over a hook
-  std::uint64_t lifted = 0;  ///< times hooks were out of the guest, so that its image is clean
+  /// Times hooks were out of the guest for a moment: so that its image, or the files that it reads,
+  /// are clean, or because it wrote to their pages.
+  std::uint64_t lifted = 0;
 };
 
 /// What poll() hands over; borrowed for the call only.

@@ -15,7 +15,7 @@
 #include <string_view>
 
 #include "machine/stealth.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 namespace {

@@ -14,7 +14,7 @@
 #include <cstring>
 #include <utility>
 
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 namespace {

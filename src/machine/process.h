@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "confinement/cage.h"
 #include "machine/deadline.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 

@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 #include "confinement/cage.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 #include "machine/vm.h"
 
 namespace glasshook::machine {

@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "machine/deadline.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 

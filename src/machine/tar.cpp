@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/text.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 namespace fs = std::filesystem;

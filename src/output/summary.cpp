@@ -43,8 +43,8 @@ std::string loss_words(const Losses& l) {
   add(l.late_commits, "change of hooks in effect late", "changes of hooks in effect late");
   add(l.overwritten, "place hooked anew that the guest wrote over",
       "places hooked anew that the guest wrote over");
-  add(l.lifted, "time without hooks while the guest was saved",
-      "times without hooks while the guest was saved");
+  add(l.lifted, "moment without hooks (guest saved, its code read or written)",
+      "moments without hooks (guest saved, its code read or written)");
   return words;
 }
 

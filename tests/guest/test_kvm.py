@@ -15,7 +15,7 @@ from running_guest import cpio
 LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
 PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 HOST = "kvm-host"
-EVENTS, CALLS = 60, 50_000
+EVENTS, CALLS, PATCHED_CALLS = 60, 50_000, 500
 
 
 def libraries_of(*programs):
@@ -168,6 +168,16 @@ class Nested(GuestTest):
         self.assertEqual(hook["hits"], self.processors * 2000)
         self.assertEqual(hook["returned"], hook["hits"])
         self.check_nothing_lost("broad-events", "broad-calls", "broad-returns")
+
+    def test_who_writes_to_a_hooked_page_is_noticed_at_once(self):
+        self.need_broad()
+        self.assertIn("done patch 5 wrong 0", self.sections["console"])
+        self.assertNotIn("noticed late", self.sections["broad-patched-said"])
+        # Each of the tracer's changes found the hook gone, and it came back.
+        losses = self.summary("broad-patched")["losses"]
+        self.assertGreaterEqual(losses["lifted"], 10)
+        self.assertEqual(losses["overwritten"], 0)
+        self.assertGreaterEqual(self.hook("broad-patched")["hits"], self.processors * PATCHED_CALLS)
 
     def check_programs(self, section):
         """inner_program.c calls each function of the C library twice EVENTS times, and its library's EVENTS."""

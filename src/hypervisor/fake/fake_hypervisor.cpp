@@ -34,7 +34,8 @@ Capabilities FakeHypervisor::capabilities() const {
           .returns = true,
           .instructions = true,
           .max_sites = 0,
-          .hidden_from_reads = true};
+          .hidden_from_reads = true,
+          .write_protected = true};
 }
 
 Result<> FakeHypervisor::set_kernel_space(AddressSpace) { return enter("set_kernel_space"); }

@@ -23,6 +23,8 @@ CodePlace surroundings_of(CodePlace place) {
   return CodePlace(Gpa{place.value - Patch::kSurroundings});
 }
 
+std::byte* page_of(const Patch& patch) { return patch.host - patch.place.page_offset(); }
+
 std::atomic_ref<std::byte> byte_at(const Patch& patch) {
   return std::atomic_ref<std::byte>(*patch.host);
 }
@@ -32,6 +34,23 @@ std::atomic_ref<std::byte> byte_at(const Patch& patch) {
 void CodePatches::tell(probe::SharedRegion region) {
   const std::lock_guard lock(mutex_);
   region_ = region;
+}
+
+void CodePatches::guard_with(std::function<bool(std::byte* page)> guard) {
+  const std::lock_guard lock(mutex_);
+  guard_ = std::move(guard);
+}
+
+std::size_t CodePatches::uncover(std::byte* page) {
+  const std::lock_guard lock(mutex_);
+  std::size_t lifted = 0;
+  for (const auto& patch : wanted_) {
+    if (page_of(*patch) != page) continue;
+    lifted += patch->in ? 1 : 0;
+    take_out(*patch);
+    patch->again = std::chrono::steady_clock::now() + kWritten;
+  }
+  return lifted;
 }
 
 bool CodePatches::read(CodePlace place, std::span<std::byte> out) const {
@@ -104,13 +123,14 @@ std::size_t CodePatches::tend(const std::function<bool()>& may) {
   const std::lock_guard lock(mutex_);
   if (wanted_.empty() || !may()) return 0;
   std::size_t written_over = 0;
-  const bool programs = std::chrono::steady_clock::now() >= programs_again_;
+  const auto now = std::chrono::steady_clock::now();
   for (const auto& patch : wanted_) {
     if (patch->in && byte_at(*patch).load() != kInt3) {
       ++written_over;
       take_out(*patch);
     }
-    if (!patch->in && !patch->lost && (programs || patch->place.is_kernel())) put_in(*patch);
+    const bool due = now >= patch->again && (now >= programs_again_ || patch->place.is_kernel());
+    if (!patch->in && !patch->lost && due) put_in(*patch);
   }
   return written_over;
 }
@@ -176,6 +196,7 @@ void CodePatches::put_in(Patch& patch) {
   *free = true;
   patch.in = true;
   tell(patch, true);
+  if (guard_) guard_(page_of(patch));
   // Not if the guest writes there right now; the next look sees what came of that.
   std::byte expected = patch.original;
   if (!byte_at(patch).compare_exchange_strong(expected, kInt3)) take_out(patch);

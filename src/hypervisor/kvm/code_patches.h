@@ -52,8 +52,9 @@ struct Patch {
   std::atomic<bool> in{false};
   // Of CodePatches, under its lock.
   std::byte original{};
-  std::size_t slot = 0;  ///< while in: where the monitor is told
-  bool lost = false;     ///< something else lies there now
+  std::size_t slot = 0;                         ///< while in: where the monitor is told
+  bool lost = false;                            ///< something else lies there now
+  std::chrono::steady_clock::time_point again;  ///< when it may be in
   /// Code behind the instruction, or before it at the end of a program's page: what is written over
   /// is the same function only with these.
   std::array<std::byte, kSurroundings> surroundings{};
@@ -65,7 +66,7 @@ struct Patch {
 /// (see KvmProbe). Safe from all threads.
 class CodePatches {
  public:
-  static constexpr std::chrono::milliseconds kUncovered{100};
+  static constexpr std::chrono::milliseconds kUncovered{100}, kWritten{1};
 
   /// How guest memory is seen.
   struct Memory {
@@ -89,6 +90,12 @@ class CodePatches {
   /// with the patches in it.
   [[nodiscard]] static bool is_copied_to(std::span<const std::byte, kPageSize> page,
                                          const Patch& patch);
+
+  /// What write-protects a page before a patch on it is put in; empty: nothing does. Called under
+  /// the lock.
+  void guard_with(std::function<bool(std::byte* page)> guard);
+  /// Somebody is about to write to that page: its patches are out for kWritten. How many were in.
+  std::size_t uncover(std::byte* page);
 
   /// What is not among these is taken out at once.
   void keep(const std::set<std::shared_ptr<Patch>>& wanted);
@@ -116,6 +123,7 @@ class CodePatches {
   void tell(const Patch& patch, bool in);
 
   Memory memory_;
+  std::function<bool(std::byte*)> guard_;
   mutable std::mutex mutex_;
   std::optional<probe::SharedRegion> region_;
   std::set<std::shared_ptr<Patch>> wanted_;

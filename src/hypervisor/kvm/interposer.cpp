@@ -87,7 +87,8 @@ kvm::KvmProbe* the_probe() {
     return new kvm::KvmProbe(
         *calls, {.max_vcpus = kvm::max_vcpus_of(probe::own_command_line()),
                  .ring_bytes = probe::SharedRegion::ring_bytes_for(chosen->ring_mib << 20),
-                 .tend_interval = kTendInterval});
+                 .tend_interval = kTendInterval,
+                 .guards_writes = true});
   }();
   return probe;
 }

@@ -23,9 +23,14 @@ namespace {
 constexpr std::int64_t kArmTimeNs = 500'000'000;
 
 Capabilities stealth() {
-  return {.backend = "kvm-stealth", .max_sites = kDebugRegisters, .hidden_from_reads = true};
+  return {.backend = "kvm-stealth",
+          .max_sites = kDebugRegisters,
+          .hidden_from_reads = true,
+          .write_protected = true};
 }
-Capabilities broad() { return {.backend = "kvm-broad", .user_places = true, .returns = true}; }
+Capabilities broad(bool guarded) {
+  return {.backend = "kvm-broad", .user_places = true, .returns = true, .write_protected = guarded};
+}
 
 }  // namespace
 
@@ -70,10 +75,14 @@ Result<probe::ControlTarget::Welcome> KvmProbe::attach(Tier tier) {
   sets_.push_back(std::make_unique<capture::SetTable>(std::move(*sets)));
   environment_.sets = sets_.back().get();
   tier_ = tier;
-  if (tier == Tier::broad) begin_tending();
+  if (tier == Tier::broad) {
+    begin_tending();
+    if (options_.guards_writes) begin_guarding();
+  }
+  map_pieces();
   runner_->forget_counts();
   runner_->set_enabled(true);
-  return Welcome{.capabilities = tier == Tier::broad ? broad() : stealth(),
+  return Welcome{.capabilities = tier == Tier::broad ? broad(guard_ != nullptr) : stealth(),
                  .ram = pieces_,
                  .region_fd = region_fd_,
                  .ram_fd = ram_fd_};
@@ -95,29 +104,32 @@ Result<> KvmProbe::check_kernel() {
 }
 
 Result<> KvmProbe::find_ram() {
-  const auto mapping = probe::find_ram_mapping();
-  if (!mapping) return std::unexpected(mapping.error());
+  if (!own_memory_) {
+    const auto mapping = probe::find_ram_mapping();
+    if (!mapping) return std::unexpected(mapping.error());
+    const std::lock_guard lock(mapping_mutex_);
+    mapping_ = *mapping;
+    memory_ = reinterpret_cast<std::byte*>(mapping->begin);
+  }
   if (ram_fd_ < 0) {
-    const auto fd = probe::open_read_only(*mapping);
+    const auto fd = probe::open_read_only(mapping_);
     if (!fd) return std::unexpected(fd.error());
     ram_fd_ = *fd;
   }
-  {
-    const std::lock_guard lock(mapping_mutex_);
-    mapping_ = *mapping;
-  }
-  saving_ = slots_.notes_writes(*mapping);
+  saving_ = slots_.notes_writes(mapping_);
   // Anew for each monitor: memory may have been plugged in.
-  pieces_ = slots_.pieces(*mapping);
+  pieces_ = slots_.pieces(mapping_);
   if (pieces_.empty())
     return fail(ErrorCode::unsupported, "KVM's memory slots hold nothing of this VM's RAM");
+  return {};
+}
+
+void KvmProbe::map_pieces() {
   ram_ = GuestRam{};
   for (const probe::RamPiece& piece : pieces_)
     ram_.add({.begin = Gpa{piece.gpa},
               .size = piece.size,
-              .host = reinterpret_cast<const std::byte*>(mapping->begin + piece.file_offset -
-                                                         mapping->file_offset)});
-  return {};
+              .host = memory_ + (piece.file_offset - mapping_.file_offset)});
 }
 
 Result<> KvmProbe::make_region() {
@@ -143,6 +155,8 @@ void KvmProbe::detach() {
   placed_.clear();
   // First: what no plan names is given to the guest as its own.
   patches_.want({});
+  patches_.guard_with({});
+  guard_.reset();
   publish(std::make_unique<Plan>());
 }
 
@@ -356,6 +370,26 @@ void KvmProbe::begin_tending() {
     }
   });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+/// Where that is not possible, what the guest writes is noticed when tend() looks next.
+void KvmProbe::begin_guarding() {
+  if (!own_memory_) {
+    auto memory = probe::map_again(mapping_);
+    if (!memory) return;
+    own_memory_ = std::move(*memory);
+    memory_ = own_memory_.get();
+  }
+  auto guard = WriteGuard::create(mapping_, memory_,
+                                  {.writes =
+                                       [this](std::byte* page) {
+                                         if (patches_.uncover(page) > 0)
+                                           ++runner_->counters(0).lifted;
+                                       },
+                                   .written = [this] { tend(); }});
+  if (!guard) return;
+  guard_ = std::move(*guard);
+  patches_.guard_with([this](std::byte* page) { return guard_->guard(page); });
 }
 
 void KvmProbe::free_unused() {

@@ -25,6 +25,7 @@
 #include "hypervisor/kvm/kvm_calls.h"
 #include "hypervisor/kvm/memory_slots.h"
 #include "hypervisor/kvm/plan.h"
+#include "hypervisor/kvm/write_guard.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
 #include "hypervisor/probe/watched_page.h"
@@ -54,6 +55,8 @@ struct KvmProbeOptions {
   std::uint64_t ring_bytes = 0;
   /// How often breakpoint instructions are looked after; 0: only when the test says so.
   std::chrono::milliseconds tend_interval{0};
+  /// Write-protect pages with breakpoint instructions, where the kernel lets us.
+  bool guards_writes = false;
 };
 
 /// Control thread and vCPU threads meet here. Lives as long as the process.
@@ -121,6 +124,7 @@ class KvmProbe final : public probe::ControlTarget {
   // Control thread.
   Result<> check_kernel();
   Result<> find_ram();
+  void map_pieces();
   Result<> make_region();
   /// Guest memory as CodePatches sees it.
   [[nodiscard]] bool read_code(CodePlace from, std::span<std::byte> out) const;
@@ -137,6 +141,7 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] bool all_armed() const;
   [[nodiscard]] bool may_patch() const;
   void begin_tending();
+  void begin_guarding();
   void free_unused();
   [[nodiscard]] std::size_t vcpu_count() const {
     return vcpu_count_.load(std::memory_order_acquire);
@@ -156,6 +161,9 @@ class KvmProbe final : public probe::ControlTarget {
   int region_fd_ = -1, ram_fd_ = -1;
   std::mutex mapping_mutex_;
   probe::RamMapping mapping_;
+  /// Guest RAM as we read and write it: QEMU's mapping, or our own, which is not write-protected.
+  std::byte* memory_ = nullptr;
+  probe::OwnMapping own_memory_;  ///< made once, for good
   std::optional<probe::SharedRegion> region_;
   std::vector<probe::RamPiece> pieces_;
   GuestRam ram_;
@@ -169,6 +177,7 @@ class KvmProbe final : public probe::ControlTarget {
   std::set<HookId> special_entries_, special_returns_;
   std::map<Gpa, Placed> placed_;
   CodePatches patches_;
+  std::unique_ptr<WriteGuard> guard_;  ///< in the broad tier, where it works
   // What vCPU threads may still look at.
   std::vector<std::unique_ptr<probe::WatchedPage>> pages_;
   std::vector<std::unique_ptr<Plan>> plans_;  ///< the last is in use

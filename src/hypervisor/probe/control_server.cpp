@@ -239,6 +239,7 @@ void encode_capabilities(const Capabilities& capabilities, ByteWriter& out) {
   out.put(static_cast<std::uint8_t>(capabilities.instructions));
   out.put(capabilities.max_sites);
   out.put(static_cast<std::uint8_t>(capabilities.hidden_from_reads));
+  out.put(static_cast<std::uint8_t>(capabilities.write_protected));
 }
 
 Capabilities decode_capabilities(ByteReader& reader) {
@@ -250,6 +251,7 @@ Capabilities decode_capabilities(ByteReader& reader) {
   capabilities.instructions = reader.get<std::uint8_t>() != 0;
   capabilities.max_sites = reader.get<std::uint32_t>();
   capabilities.hidden_from_reads = reader.get<std::uint8_t>() != 0;
+  capabilities.write_protected = reader.get<std::uint8_t>() != 0;
   return capabilities;
 }
 

@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
@@ -39,21 +41,40 @@ Result<RamMapping> find_ram_mapping() {
   return find_ram_mapping(std::string{std::istreambuf_iterator<char>(maps), {}});
 }
 
-Result<int> open_read_only(const RamMapping& mapping) {
+namespace {
+
+Result<int> open_file_of(const RamMapping& mapping, int flags) {
   DIR* dir = opendir("/proc/self/fd");
   int found = -1;
   for (const dirent* entry = dir != nullptr ? readdir(dir) : nullptr; entry != nullptr && found < 0;
        entry = readdir(dir)) {
-    struct stat info{};
+    struct stat info {};
     const std::string path = std::string("/proc/self/fd/") + entry->d_name;
     // An inode number means something together with its device only.
     if (stat(path.c_str(), &info) == 0 && info.st_ino == mapping.inode &&
         info.st_dev == mapping.device)
-      found = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      found = open(path.c_str(), flags | O_CLOEXEC);
   }
   if (dir != nullptr) closedir(dir);
   if (found < 0) return fail(ErrorCode::io, "cannot open the file that holds guest RAM");
   return found;
+}
+
+}  // namespace
+
+Result<int> open_read_only(const RamMapping& mapping) { return open_file_of(mapping, O_RDONLY); }
+
+void Unmap::operator()(std::byte* memory) const noexcept { munmap(memory, bytes); }
+
+Result<OwnMapping> map_again(const RamMapping& mapping) {
+  const auto fd = open_file_of(mapping, O_RDWR);
+  if (!fd) return std::unexpected(fd.error());
+  const std::size_t bytes = mapping.end - mapping.begin;
+  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd,
+                  static_cast<off_t>(mapping.file_offset));
+  close(*fd);
+  if (at == MAP_FAILED) return fail(ErrorCode::io, "cannot map guest RAM once more");
+  return OwnMapping(static_cast<std::byte*>(at), Unmap{bytes});
 }
 
 }  // namespace glasshook::hypervisor::probe

@@ -1,7 +1,9 @@
 // Finds guest RAM in the process that runs the guest: a shared memfd, and how the monitor gets it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -25,5 +27,14 @@ struct RamMapping {
 /// A read-only descriptor of the mapped file, through this process's own descriptors. The caller's
 /// to close.
 [[nodiscard]] Result<int> open_read_only(const RamMapping& mapping);
+
+struct Unmap {
+  std::size_t bytes = 0;
+  void operator()(std::byte* memory) const noexcept;
+};
+using OwnMapping = std::unique_ptr<std::byte, Unmap>;
+
+/// Maps the same memory once more, to be read and written.
+[[nodiscard]] Result<OwnMapping> map_again(const RamMapping& mapping);
 
 }  // namespace glasshook::hypervisor::probe

@@ -64,7 +64,8 @@ Result<probe::ControlTarget::Welcome> QemuProbe::attach(Tier) {
                                   .user_pages = true,
                                   .returns = true,
                                   .instructions = true,
-                                  .hidden_from_reads = true},
+                                  .hidden_from_reads = true,
+                                  .write_protected = true},
                  .ram = host_ram_->pieces,
                  .region_fd = region_fd_,
                  .ram_fd = host_ram_->fd};

@@ -108,7 +108,8 @@ Capabilities Replayer::capabilities() const {
           .returns = true,
           .instructions = true,
           .max_sites = 0,
-          .hidden_from_reads = true};
+          .hidden_from_reads = true,
+          .write_protected = true};
 }
 
 const PhysicalMemory& Replayer::memory() const { return *memory_; }

@@ -5,6 +5,7 @@
 //   opens N     N times opens a file and closes it; and the ticks of the processor that one took
 //   programs N  on each processor: executes inner_program.c, which calls shared libraries
 //   sum N       what the C library of that program holds, by read() and by mmap(): two numbers
+//   patch N     N times lets the kernel's tracer change the code of getrusage(), and takes it back; then calls it
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
 // With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -29,6 +31,7 @@
 
 #define TIMES 10
 #define MOST_PROCESSORS 16
+#define PATCHED_CALLS 500
 #define C_LIBRARY "/lib/x86_64-linux-gnu/libc.so.6"
 
 static long processors;
@@ -125,6 +128,26 @@ static int make_calls(long processor, long n) {
   for (long i = 0; i < n; ++i)
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 1;
   return 0;
+}
+
+static int tell_the_tracer(const char *file, const char *text) {
+  char path[64];
+  snprintf(path, sizeof path, "/tracing/%s", file);
+  const int fd = open(path, O_WRONLY);
+  const int bad = fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text);
+  close(fd);
+  return bad;
+}
+
+/// Code on the page of getrusage() is written to, and is in the end what it was.
+static int patch_the_kernel(long n) {
+  mkdir("/tracing", 0700);
+  mount("tracefs", "/tracing", "tracefs", 0, NULL);
+  int wrong = tell_the_tracer("set_ftrace_filter", "getrusage");
+  for (long i = 0; i < n; ++i)
+    wrong += tell_the_tracer("current_tracer", "function") + tell_the_tracer("current_tracer", "nop");
+  usleep(200000);
+  return wrong + on_each(make_calls, PATCHED_CALLS);
 }
 
 /// Ticks of one of n openings; -1 when one fails.
@@ -224,6 +247,8 @@ int main(int argc, char **argv) {
     else if (sscanf(line, "sum %ld", &n) == 1)
       printf("done sum %ld read %lx mapped %lx\n", n, sum_by_reading(C_LIBRARY),
              sum_by_mapping(C_LIBRARY));
+    else if (sscanf(line, "patch %ld", &n) == 1)
+      printf("done patch %ld wrong %d\n", n, patch_the_kernel(n));
     else if (sscanf(line, "self %ld", &n) == 1)
       printf("done self %ld int3 %d step %d breakpoint %ld\n", n, int3_traps(), step_traps(),
              own_breakpoint());

@@ -105,6 +105,7 @@ broad() {
   watched broad-calls "calls $calls" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
   watched broad-returns "calls 2000" trace --tier broad -e 'kernel!getrusage' --vm "$qemu"
   watched broad-self "self 4" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
+  watched broad-patched "patch 5" trace --tier broad -e 'kernel!getrusage' --vm "$qemu" --pid 99999
 
   # Code of programs, and what reads of their files find meanwhile.
   tell "sum 1"

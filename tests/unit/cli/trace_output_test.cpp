@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::cli {
 namespace {
@@ -14,7 +14,7 @@ using behaviour::Event;
 /// What a trace of those events looks like.
 std::string traced(const std::vector<Event>& events, const api::ApiCatalogue& catalogue,
                    bool color = false) {
-  const machine::UniqueFd file(::memfd_create("trace", MFD_CLOEXEC));
+  const UniqueFd file(::memfd_create("trace", MFD_CLOEXEC));
   const auto output =
       make_trace_output(output::LineSink::borrow(file.get(), "trace"), {.color = color}, catalogue);
   for (const Event& event : events) EXPECT_TRUE(output->write(event));

@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "machine/process.h"
-#include "machine/unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace glasshook::cli {
 namespace {
@@ -44,7 +44,7 @@ class VmLocator : public ::testing::Test {
   [[nodiscard]] fs::path proc() const { return root_.path() / "proc"; }
 
   machine::TempDir root_ = machine::TempDir::create().value();
-  machine::UniqueFd fd_;
+  UniqueFd fd_;
 };
 
 const std::vector<std::string> kQemu{"qemu-system-x86_64", "-plugin",

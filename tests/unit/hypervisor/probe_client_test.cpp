@@ -60,7 +60,8 @@ class BareProbe : public probe::ControlTarget {
     return Welcome{.capabilities = {.backend = "bare",
                                     .user_pages = true,
                                     .instructions = true,
-                                    .max_sites = 7},
+                                    .max_sites = 7,
+                                    .write_protected = true},
                    .ram = {{.gpa = 0, .size = 1 << 20, .file_offset = 0}},
                    .region_fd = region_fd,
                    .ram_fd = ram_fd};
@@ -225,6 +226,7 @@ TEST_F(ProbeClientTest, TellsWhatTheProbeCanDo) {
   EXPECT_FALSE(capabilities.returns);
   EXPECT_EQ(capabilities.max_sites, 7u);
   EXPECT_FALSE(capabilities.hidden_from_reads);
+  EXPECT_TRUE(capabilities.write_protected);
 }
 
 TEST_F(ProbeClientTest, CapturesEntryAndReturnAcrossVcpus) {

@@ -12,7 +12,7 @@ inline constexpr Gpa kRoot{0x10000}, kTextPage = kPage;
 
 class BroadTierTest : public KvmProbeFixture {
  protected:
-  BroadTierTest() {
+  explicit BroadTierTest(bool guards_writes = false) : KvmProbeFixture(guards_writes) {
     // Four levels; text at kTextPage and the two pages after it.
     put(kRoot.value + 511 * 8, 0x11003);
     put(0x11000 + 510 * 8, 0x12003);

@@ -16,6 +16,7 @@ TEST_F(BroadTierTest, TellsWhatItCanDo) {
   EXPECT_FALSE(welcome_.capabilities.hidden_from_reads);
   EXPECT_FALSE(welcome_.capabilities.user_pages);
   EXPECT_TRUE(welcome_.capabilities.user_places);
+  EXPECT_FALSE(welcome_.capabilities.write_protected);
 }
 
 TEST_F(BroadTierTest, TheBreakpointGoesPastWhatTheKernelPatches) {

@@ -146,7 +146,10 @@ inline HookPrograms argument_hook(std::uint32_t id, bool returns = false) {
 
 class KvmProbeFixture : public testing::Test {
  protected:
-  KvmProbeFixture() {
+  explicit KvmProbeFixture(bool guards_writes = false)
+      : probe_(kvm_, {.max_vcpus = 2,
+                      .ring_bytes = probe::SharedRegion::ring_bytes_for(1 << 16),
+                      .guards_writes = guards_writes}) {
     const int fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
     EXPECT_EQ(ftruncate(fd, kRamSize), 0);
     ram_ = mmap(nullptr, kRamSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -217,8 +220,7 @@ class KvmProbeFixture : public testing::Test {
   }
 
   FakeKvm kvm_;
-  KvmProbe probe_{kvm_,
-                  {.max_vcpus = 2, .ring_bytes = probe::SharedRegion::ring_bytes_for(1 << 16)}};
+  KvmProbe probe_;
   void* ram_ = nullptr;
   int ram_fd_ = -1;
   std::uint32_t loaded_ = 0;

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace glasshook::machine {
+namespace glasshook {
 
 /// Owns one file descriptor; -1 is none.
 class UniqueFd {
@@ -32,4 +32,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace glasshook::machine
+}  // namespace glasshook
