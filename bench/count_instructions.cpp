@@ -1,5 +1,5 @@
 // One hot path, over and over, for callgrind to count: count_instructions
-// hit|filtered|code_page|decode|json TIMES.
+// hit|filtered|kvm_path|kvm_name|code_page|decode|json TIMES.
 // Only the repetitions are counted: valgrind --tool=callgrind --collect-atstart=no.
 #include <fmt/format.h>
 #include <valgrind/callgrind.h>
@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "decoded_call.h"
+#include "hooked_kvm.h"
 #include "hooked_probe.h"
 #include "hypervisor/qemu/code_pages.h"
 #include "output/json_line.h"
@@ -37,6 +38,17 @@ std::function<void()> path_called(std::string_view name) {
     auto probe = std::make_shared<HookedProbe>(name == "hit" ? hypervisor::probe::path_at_return()
                                                              : hypervisor::probe::filtered());
     return [probe] { probe->call(); };
+  }
+  if (name == "kvm_path" || name == "kvm_name") {
+    using namespace hypervisor::kvm;  // NOLINT
+    auto probe = name == "kvm_path"
+                     ? std::make_shared<HookedKvm>(hypervisor::Tier::stealth, file_opened())
+                     : std::make_shared<HookedKvm>(hypervisor::Tier::broad, function_called());
+    return [probe] {
+      const std::uint64_t before = probe->sent();
+      probe->hit();
+      if (probe->sent() == before) std::abort();
+    };
   }
   if (name == "code_page") {
     // What is asked for each block of a program that QEMU translates.
@@ -70,7 +82,9 @@ int main(int argc, char** argv) {
   std::from_chars(wanted.data(), wanted.data() + wanted.size(), times);
   const auto path = argc > 1 ? path_called(argv[1]) : nullptr;
   if (!path || times == 0) {
-    fmt::print(stderr, "usage: count_instructions hit|filtered|code_page|decode|json TIMES\n");
+    fmt::print(
+        stderr,
+        "usage: count_instructions hit|filtered|kvm_path|kvm_name|code_page|decode|json TIMES\n");
     return 2;
   }
   for (unsigned i = 0; i < 100; ++i) path();  // caches and buffers are as they stay

@@ -3,87 +3,54 @@
 #include <algorithm>
 
 namespace glasshook::capture {
-namespace {
-
-constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30;
-
-/// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
-PageEntry load_entry(const std::byte* table, Gva address, int shift) {
-  const std::byte* at = table + entry_offset(address, shift);
-  return {.bits = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(at), __ATOMIC_RELAXED),
-          .shift = shift};
+const std::byte* GuestReader::translate_by(PageEntry entry, Gva address, Space space) noexcept {
+  if (!entry.present()) return nullptr;
+  const std::byte* table = ram_.at(entry.table(), kPageSize);
+  if (table == nullptr) return nullptr;
+  const PageEntry page = load_entry(table, address, kPageShift);
+  return page.present() ? translate_page(page.map(address.page()), address, space) : nullptr;
 }
 
-}  // namespace
-
-[[gnu::always_inline]] inline const std::byte* GuestReader::Region::find(const GuestRam& ram,
-                                                                         Gva page) const noexcept {
-  if (table == nullptr)
-    return distance != 0 ? reinterpret_cast<const std::byte*>(page.value + distance)
-                         : ram.at(first + (page.value - begin), kPageSize);
-  const PageEntry entry = load_entry(table, page, kPageShift);
-  return entry.present() ? ram.at(entry.map(page), kPageSize) : nullptr;
+const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space) noexcept {
+  const std::byte* host = ram_.at(page, kPageSize);
+  if (host == nullptr) return nullptr;
+  host += address.page_offset();
+  page_keys_[page_slot(address)] = page_key(address, space);
+  page_distances_[page_slot(address)] = reinterpret_cast<std::uintptr_t>(host) - address.value;
+  return host;
 }
 
-[[gnu::always_inline]] inline bool GuestReader::find_region(Gva page, std::size_t space,
-                                                            Region& region) noexcept {
-  const std::uint64_t key = (page.value & ~(kDirectorySize - 1)) + space;
-  Directory& directory = directories_[page.value / kDirectorySize % kCachedDirectories];
-  if (directory.key != key && !find_directory(page, space, directory)) return false;
-  const Gva begin{page.value & ~(kRegionSize - 1)};
-  Gpa first = directory.first + begin.value % kDirectorySize;
-  if (directory.table != nullptr) {
-    const PageEntry entry = load_entry(directory.table, page, kRegionShift);
-    if (!entry.present()) return false;
-    if (!entry.is_leaf()) {
-      const std::byte* table = ram_.at(entry.table(), kPageSize);
-      if (table == nullptr) return false;
-      region = {.begin = begin.value, .table = table, .distance = 0, .first = {}};
-      return true;
-    }
-    first = entry.map(begin);
-  }
-  const std::byte* host = ram_.at(first, kRegionSize);
-  region = {.begin = begin.value,
-            .table = nullptr,
-            .distance = host == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(host) - begin.value,
-            .first = first};
-  return true;
+const std::byte* GuestReader::translate_anew(Gva address, Space space) noexcept {
+  return find(directories_[directory_slot(address)], address, space) ? translate(address, space)
+                                                                     : nullptr;
 }
 
-bool GuestReader::find_directory(Gva page, std::size_t space, Directory& directory) const noexcept {
-  const AddressSpace& tables = spaces_[space];
-  const Gva begin{page.value & ~(kDirectorySize - 1)};
-  const std::uint64_t key = begin.value + space;
-  if (!is_canonical(tables, page)) return false;
+bool GuestReader::find(Directory& directory, Gva address, Space space) const noexcept {
+  const AddressSpace& tables = spaces_[static_cast<std::size_t>(space)];
+  if (!is_canonical(tables, address)) return false;
   Gpa next{tables.root.value & kCr3RootMask};
   for (int shift = root_shift(tables); shift >= kDirectoryShift; shift -= 9) {
     const std::byte* table = ram_.at(next, kPageSize);
     if (table == nullptr) return false;
-    const PageEntry entry = load_entry(table, page, shift);
+    const PageEntry entry = load_entry(table, address, shift);
     if (!entry.present()) return false;
     if (entry.is_leaf()) {
-      directory = {.key = key, .table = nullptr, .first = entry.map(begin)};
+      directory = {
+          .key = directory_key(address, space), .table = nullptr, .first = entry.map(Gva{0})};
       return true;
     }
     next = entry.table();
   }
   const std::byte* table = ram_.at(next, kPageSize);
-  if (table != nullptr) directory = {.key = key, .table = table, .first = {}};
+  if (table != nullptr)
+    directory = {.key = directory_key(address, space), .table = table, .first = {}};
   return table != nullptr;
 }
 
-bool GuestReader::translate(Gva page, Space space) noexcept {
-  const auto number = static_cast<std::size_t>(space);
-  Region& region = regions_[number][page.value / kRegionSize % kCachedRegions];
-  if (region.begin != (page.value & ~(kRegionSize - 1)) && !find_region(page, number, region))
-    return false;
-  const std::byte* host = region.find(ram_, page);
-  if (host == nullptr) return false;
-  const std::size_t slot = slot_of(page);
-  keys_[number][slot] = page.value;
-  distances_[number][slot] = reinterpret_cast<std::uintptr_t>(host) - page.value;
-  return true;
+bool GuestReader::load_across(Gva from, std::size_t size, Space space,
+                              std::uint64_t& out) noexcept {
+  out = 0;
+  return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

@@ -25,32 +25,26 @@ class GuestReader {
  public:
   GuestReader(const GuestRam& ram, AddressSpace current, AddressSpace kernel) noexcept
       : ram_(ram), spaces_{current, kernel} {
-    for (auto& keys : keys_) keys.fill(kUnused);
-    for (auto& regions : regions_)
-      for (Region& region : regions) region.begin = kUnused;
+    page_keys_.fill(kUnused);
+    // In halves, of which the compiler makes no loops.
+    std::fill_n(region_keys_.begin(), kCachedRegions / 2, kUnused);
+    std::fill_n(region_keys_.begin() + kCachedRegions / 2, kCachedRegions / 2, kUnused);
     for (Directory& directory : directories_) directory.key = kUnused;
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
   [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
-    out = 0;
-    if (from.page_offset() + size > kPageSize)
-      return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
-    const std::byte* host = host_address(from, space);
-    if (host == nullptr) return false;
-    copy_small(&out, host, size);
-    return true;
+    return load_known(from, size, space, out) || load_unknown(from, size, space, out);
   }
 
-  /// Eight bytes of a page that was looked at before; false when it was not, and then load() tells.
-  [[nodiscard]] bool load_known_word(Gva from, Space space, std::uint64_t& out) const noexcept {
-    const auto number = static_cast<std::size_t>(space);
-    const std::size_t slot = slot_of(from);
-    // A word that reaches into the next page asks for that page's key, which never lies in this
-    // slot.
-    if (keys_[number][slot] != (from + (sizeof out - 1)).page().value) return false;
-    std::memcpy(&out, reinterpret_cast<const std::byte*>(from.value + distances_[number][slot]),
-                sizeof out);
+  /// The same of memory near to what was looked at before; false when it is not, and then
+  /// load_unknown() tells.
+  [[nodiscard]] bool load_known(Gva from, std::size_t size, Space space,
+                                std::uint64_t& out) const noexcept {
+    const std::byte* host = known(from, size, space);
+    if (host == nullptr) return false;
+    out = 0;
+    copy_small(&out, host, size);
     return true;
   }
 
@@ -64,14 +58,24 @@ class GuestReader {
     bool faulted = false;     ///< ended by an unreadable page
   };
 
-  /// Copies a string of at most `max` bytes and its NUL when it lies in a page that was looked at
+  /// The same when load_known() said no; false on a fault.
+  [[nodiscard]] bool load_unknown(Gva from, std::size_t size, Space space,
+                                  std::uint64_t& out) noexcept {
+    if (from.page_offset() + size > kPageSize) [[unlikely]]
+      return load_across(from, size, space, out);
+    const std::byte* host = translate(from, space);
+    if (host == nullptr) return false;
+    out = 0;
+    copy_small(&out, host, size);
+    return true;
+  }
+
+  /// Copies a string of at most `max` bytes and its NUL when it lies near to what was looked at
   /// before. False when it does not, or has no NUL in that many bytes; then copy_string() tells.
   [[nodiscard]] bool copy_known_string(Gva from, Space space, std::byte* out, std::size_t max,
                                        std::size_t& length) const noexcept {
-    const auto number = static_cast<std::size_t>(space);
-    const std::size_t slot = slot_of(from);
-    if (keys_[number][slot] != from.page().value) return false;
-    const auto* host = reinterpret_cast<const std::byte*>(from.value + distances_[number][slot]);
+    const std::byte* host = known(from, 1, space);
+    if (host == nullptr) return false;
     const std::size_t piece = std::min<std::size_t>(max + 1, left_in_page(from));
     length = copy_to_nul(out, host, piece);
     return length < piece;
@@ -85,12 +89,13 @@ class GuestReader {
   [[nodiscard]] Text copy_utf16(Gva from, Space space, std::span<std::byte> out) noexcept;
 
  private:
-  static constexpr std::size_t kCachedPages = 8;  ///< of each space
-  static constexpr std::size_t kCachedRegions = 4;
+  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30;
+  static constexpr std::size_t kCachedPages = 8;
+  static constexpr std::size_t kCachedRegions = 16;
   static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
   static constexpr std::size_t kCachedDirectories = 4;
   static constexpr std::uint64_t kDirectorySize = 512 * kRegionSize;
-  static constexpr std::uint64_t kUnused = 2;  ///< no page's address
+  static constexpr std::uint64_t kUnused = 2;  ///< no key
 
   /// The entries that map regions: a table of them, or a page that all these lie in.
   struct Directory {
@@ -99,16 +104,9 @@ class GuestReader {
     Gpa first;               ///< then: of these
   };
 
-  /// What is known about a run of addresses that one entry of a directory maps.
-  struct Region {
-    std::uint64_t begin;
-    const std::byte* table;   ///< of its pages; nullptr when they lie side by side
-    std::uintptr_t distance;  ///< then: from guest to host addresses, modulo 2^64; 0 when not all
-                              ///< of them are RAM
-    Gpa first;                ///< then
-
-    [[nodiscard]] const std::byte* find(const GuestRam& ram, Gva page) const noexcept;
-  };
+  /// load() of bytes in two pages.
+  [[nodiscard]] bool load_across(Gva from, std::size_t size, Space space,
+                                 std::uint64_t& out) noexcept;
 
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
@@ -148,33 +146,97 @@ class GuestReader {
     return done;
   }
 
-  /// Neighbouring pages have different slots.
-  [[nodiscard]] static std::size_t slot_of(Gva address) noexcept {
+  // Neighbours have different slots. Keys are the first address plus the space.
+  [[nodiscard]] static std::size_t page_slot(Gva address) noexcept {
     return address.value / kPageSize % kCachedPages;
+  }
+  [[nodiscard]] static std::size_t region_slot(Gva address) noexcept {
+    return address.value / kRegionSize % kCachedRegions;
+  }
+  [[nodiscard]] static std::uint64_t page_key(Gva address, Space space) noexcept {
+    return address.page().value + static_cast<std::uint64_t>(space);
+  }
+  [[nodiscard]] static std::uint64_t region_key(Gva address, Space space) noexcept {
+    return (address.value & ~(kRegionSize - 1)) + static_cast<std::uint64_t>(space);
+  }
+  [[nodiscard]] static std::uint64_t directory_key(Gva address, Space space) noexcept {
+    return (address.value & ~(kDirectorySize - 1)) + static_cast<std::uint64_t>(space);
+  }
+  /// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
+  [[nodiscard]] static PageEntry load_entry(const std::byte* table, Gva address,
+                                            int shift) noexcept {
+    const std::byte* at = table + entry_offset(address, shift);
+    return {.bits = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(at), __ATOMIC_RELAXED),
+            .shift = shift};
+  }
+
+  /// Where these bytes lie in this process, when something in the same page or the same region in
+  /// one piece was looked at before; else nullptr. What reaches into the next one asks for that
+  /// one's key, which never lies in this slot.
+  [[nodiscard]] const std::byte* known(Gva from, std::size_t size, Space space) const noexcept {
+    const Gva last = from + (size - 1);
+    // Most of a kernel's memory lies in large pages.
+    if (region_keys_[region_slot(from)] == region_key(last, space))
+      return reinterpret_cast<const std::byte*>(from.value + region_distances_[region_slot(from)]);
+    if (page_keys_[page_slot(from)] == page_key(last, space))
+      return reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
+    return nullptr;
   }
 
   /// Where the byte lies in this process; the rest of its page follows. nullptr on a fault.
   [[nodiscard]] const std::byte* host_address(Gva address, Space space) noexcept {
-    const auto number = static_cast<std::size_t>(space);
-    const std::size_t slot = slot_of(address);
-    if (keys_[number][slot] != address.page().value && !translate(address.page(), space))
-      return nullptr;
-    return reinterpret_cast<const std::byte*>(address.value + distances_[number][slot]);
+    if (const std::byte* host = known(address, 1, space)) return host;
+    return translate(address, space);
   }
 
-  /// Remembers where the page is; false on a fault.
-  [[nodiscard]] bool translate(Gva page, Space space) noexcept;
-  /// Fills the region, or the directory, that a page lies in; false on a fault.
-  [[nodiscard]] bool find_region(Gva page, std::size_t space, Region& region) noexcept;
-  [[nodiscard]] bool find_directory(Gva page, std::size_t space,
-                                    Directory& directory) const noexcept;
+  /// The same for what is not known yet, and will be. Most that a run reads lies in large pages,
+  /// each in another.
+  [[nodiscard]] const std::byte* translate(Gva address, Space space) noexcept {
+    const Directory& directory = directories_[directory_slot(address)];
+    if (directory.key != directory_key(address, space)) [[unlikely]]
+      return translate_anew(address, space);
+    if (directory.table == nullptr) [[unlikely]]
+      return translate_in(directory.first + region_in_directory(address), address, space);
+    const PageEntry entry = load_entry(directory.table, address, kRegionShift);
+    if (!entry.present() || !entry.is_leaf()) [[unlikely]]
+      return translate_by(entry, address, space);
+    return translate_in(entry.map(Gva{0}), address, space);
+  }
+  /// In a region in one piece that begins there.
+  [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept {
+    const std::uint64_t offset = address.value % kRegionSize;
+    const std::byte* host = ram_.at(region, kRegionSize);
+    // Where not all of it is RAM, each page is looked for.
+    if (host == nullptr) [[unlikely]]
+      return translate_page(region + (offset & ~kPageMask), address, space);
+    region_keys_[region_slot(address)] = region_key(address, space);
+    region_distances_[region_slot(address)] =
+        reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
+    return host + offset;
+  }
+  /// In what this entry of a directory maps, unless that is a large page.
+  [[nodiscard]] const std::byte* translate_by(PageEntry entry, Gva address, Space space) noexcept;
+  /// In that page.
+  [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
+  /// In a directory that is not known yet.
+  [[nodiscard]] const std::byte* translate_anew(Gva address, Space space) noexcept;
+  /// Walks there; false on a fault.
+  [[nodiscard]] bool find(Directory& directory, Gva address, Space space) const noexcept;
+
+  [[nodiscard]] static std::size_t directory_slot(Gva address) noexcept {
+    return address.value / kDirectorySize % kCachedDirectories;
+  }
+  [[nodiscard]] static std::uint64_t region_in_directory(Gva address) noexcept {
+    return address.value % kDirectorySize & ~(kRegionSize - 1);
+  }
 
   const GuestRam& ram_;
   std::array<AddressSpace, 2> spaces_;
-  std::array<std::array<std::uint64_t, kCachedPages>, 2> keys_;  ///< addresses of pages
-  /// From guest to host addresses, modulo 2^64.
-  std::array<std::array<std::uintptr_t, kCachedPages>, 2> distances_;
-  std::array<std::array<Region, kCachedRegions>, 2> regions_;
+  // Distances are from guest to host addresses, modulo 2^64.
+  std::array<std::uint64_t, kCachedRegions> region_keys_;  ///< of those in one piece
+  std::array<std::uintptr_t, kCachedRegions> region_distances_;
+  std::array<std::uint64_t, kCachedPages> page_keys_;  ///< of those elsewhere
+  std::array<std::uintptr_t, kCachedPages> page_distances_;
   std::array<Directory, kCachedDirectories> directories_;
 };
 

@@ -19,15 +19,23 @@ class RecordWriter {
   explicit RecordWriter(std::span<std::byte> buffer) noexcept : buffer_(buffer.data()) {}
 
   [[nodiscard]] bool open(std::uint16_t id, FieldKind kind, std::size_t least_room = 0) noexcept {
-    if (fields_ == RecordView::kMaxFields ||
-        position_ + sizeof(FieldHeader) + least_room > kMaxRecordBytes) {
-      flags_ |= kRecordTruncated;
-      return false;
-    }
+    if (!has_place(least_room)) return false;
     id_ = id;
     kind_ = kind;
     field_flags_ = 0;
     return true;
+  }
+
+  /// A whole field of words.
+  void add_words(std::uint16_t id, const std::uint64_t* words, std::size_t count) noexcept {
+    const std::size_t bytes = count * sizeof *words;
+    if (!has_place(bytes)) return;
+    // Nearly always it is one. What compilers make of a copy of any number is slow to begin.
+    if (count == 1)
+      std::memcpy(data(), words, sizeof *words);
+    else
+      std::memmove(data(), words, bytes);
+    add({.id = id, .kind = FieldKind::words, .length = static_cast<std::uint16_t>(bytes)}, bytes);
   }
 
   /// Where the open field's data goes, and how many bytes the record has left for it.
@@ -47,14 +55,12 @@ class RecordWriter {
   void close(std::size_t length, std::uint8_t detail = 0) noexcept {
     const std::size_t padded = (length + 7) & ~std::size_t{7};
     if (const std::size_t used = length % 8; used != 0) clear_from(data() + padded - 8, used);
-    // Built in place: a copy made of small parts would stall on its way through memory.
-    ::new (buffer_ + position_) FieldHeader{.id = id_,
-                                            .kind = kind_,
-                                            .flags = field_flags_,
-                                            .length = static_cast<std::uint16_t>(length),
-                                            .detail = detail};
-    position_ += sizeof(FieldHeader) + padded;
-    ++fields_;
+    add({.id = id_,
+         .kind = kind_,
+         .flags = field_flags_,
+         .length = static_cast<std::uint16_t>(length),
+         .detail = detail},
+        padded);
   }
 
   /// Puts the header in front of the fields; the size of the record.
@@ -66,6 +72,20 @@ class RecordWriter {
   }
 
  private:
+  /// Whether the record takes one more field with that much data; marks it when not.
+  [[nodiscard]] bool has_place(std::size_t bytes) noexcept {
+    const bool has = fields_ != RecordView::kMaxFields &&
+                     position_ + sizeof(FieldHeader) + bytes <= kMaxRecordBytes;
+    if (!has) [[unlikely]]
+      flags_ |= kRecordTruncated;
+    return has;
+  }
+  /// A field whose `bytes` of data are there.
+  [[gnu::always_inline]] void add(FieldHeader header, std::size_t bytes) noexcept {
+    ::new (buffer_ + position_) FieldHeader(header);
+    position_ += sizeof(FieldHeader) + bytes;
+    ++fields_;
+  }
   /// Zeroes the bytes of an 8-byte word behind the first `used`.
   static void clear_from(std::byte* word, std::size_t used) noexcept {
     std::uint64_t value = 0;

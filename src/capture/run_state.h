@@ -41,18 +41,16 @@ class RunState {
   [[gnu::noinline]] std::uint64_t load(std::uint64_t address, std::size_t size,
                                        Space space) noexcept {
     std::uint64_t value = 0;
-    if (!reader_.load(Gva{address}, size, space, value)) {
-      value = 0;
-      faulted_ = true;
-    }
-    return value;
+    if (reader_.load_known(Gva{address}, size, space, value)) [[likely]]
+      return value;
+    return load_unknown(address, size, space);
   }
   /// The same of eight bytes.
   std::uint64_t load_word(std::uint64_t address, Space space) noexcept {
     std::uint64_t value = 0;
-    if (reader_.load_known_word(Gva{address}, space, value)) [[likely]]
+    if (reader_.load_known(Gva{address}, sizeof value, space, value)) [[likely]]
       return value;
-    return load(address, sizeof value, space);
+    return load_unknown(address, sizeof value, space);
   }
 
   /// The fault flag; reading it clears it.
@@ -73,10 +71,7 @@ class RunState {
   [[nodiscard]] bool match_budget_used() const noexcept { return matched_bytes_ > kMaxMatchWork; }
 
   [[gnu::noinline]] void emit_words(const Step& in, const std::uint64_t* words) noexcept {
-    const std::size_t bytes = in.size * sizeof *words;
-    if (!record_.open(field_id(in), FieldKind::words, bytes)) return;
-    std::memcpy(record_.data(), words, bytes);
-    record_.close(bytes);
+    record_.add_words(field_id(in), words, in.size);
   }
 
   /// emit_string, and emit_utf16 without a length.
@@ -144,6 +139,14 @@ class RunState {
   }
 
  private:
+  [[gnu::noinline]] std::uint64_t load_unknown(std::uint64_t address, std::size_t size,
+                                               Space space) noexcept {
+    std::uint64_t value = 0;
+    if (reader_.load_unknown(Gva{address}, size, space, value)) [[likely]]
+      return value;
+    faulted_ = true;
+    return 0;
+  }
   [[gnu::noinline]] void append_any_string(const Step& in, std::uint64_t address) noexcept {
     if (list_ == nullptr) return;
     if (list_left_ == 0) {

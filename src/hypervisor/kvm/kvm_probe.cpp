@@ -222,8 +222,7 @@ Result<> KvmProbe::choose_entries(Gpa page, const PageSites& sites,
   for (const std::uint16_t offset : offsets) {
     Site site{.place = CodePlace(page + offset),
               .page = &watched,
-              .offset = offset,
-              .enters = true,
+              .hooks = watched.hooks_at(offset),
               .patch = {}};
     if (!watched.user()) {
       const Gva entry = sites.address + offset;
@@ -251,7 +250,8 @@ Result<> KvmProbe::choose_returns(Gpa page, const PageSites& sites,
     if (kind != Instruction::Kind::ret && kind != Instruction::Kind::jump) continue;
     auto patch = patches_.make(place);
     if (!patch) return std::unexpected(patch.error());
-    chosen.push_back({.place = place, .page = &watched, .returns = true, .patch = *patch});
+    chosen.push_back(
+        {.place = place, .page = &watched, .hooks = {}, .returns = true, .patch = *patch});
   }
   return {};
 }
@@ -265,10 +265,9 @@ std::unique_ptr<Plan> KvmProbe::make_plan() const {
   std::vector<Site> sites;
   for (const auto& [page, placed] : placed_)
     for (const Site& site : placed.sites) {
-      bool wanted = site.returns;
-      placed.page->for_each_hook(
-          site.offset, [&](probe::HookSlot& hook) { wanted |= site.enters && hook.active.load(); });
-      if (!wanted) continue;
+      const bool enters = std::ranges::any_of(
+          site.hooks, [](const auto& entry) { return entry.second->active.load(); });
+      if (!enters && !site.returns) continue;
       sites.push_back(site);
       sites.back().special = is_special(site);
     }
@@ -280,10 +279,8 @@ bool KvmProbe::is_special(const Site& site) const {
   if (site.page->user()) return true;
   // Whose return it is will be seen there.
   if (site.returns) return !special_returns_.empty();
-  bool special = false;
-  site.page->for_each_hook(
-      site.offset, [&](probe::HookSlot& hook) { special |= special_entries_.contains(hook.id); });
-  return special;
+  return std::ranges::any_of(
+      site.hooks, [&](const auto& entry) { return special_entries_.contains(entry.second->id); });
 }
 
 Result<> KvmProbe::check_room(const Plan& plan) const {

@@ -114,9 +114,11 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] std::uint64_t kernel_gs_of_program(Vcpu& vcpu);
   /// They come with the exit, when they were asked for, or now. Null when KVM does not tell.
   [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
-  /// Does the instruction. `in_program`: where the byte is, when it is a program's, which may run a
-  /// copy of the patched page.
-  bool stand_in(Vcpu& vcpu, Patch& patch, std::byte* in_program);
+  /// Does the instruction, a program's or the kernel's; false when the processor has to.
+  bool stand_in(Vcpu& vcpu, const Patch& patch, bool program);
+  /// The processor does the instruction, and faults as it has to. `in_program`: where the byte is,
+  /// when it is a program's, which may run a copy of the patched page.
+  void leave_to_processor(const Vcpu& vcpu, Patch& patch, std::byte* in_program);
   bool give_back(Vcpu& vcpu);
   void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
   void tell_progress();

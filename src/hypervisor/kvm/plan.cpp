@@ -13,7 +13,9 @@ Plan::Plan(std::vector<Site> sites, bool instructions)
 }
 
 std::span<const Site> Plan::at(CodePlace place) const {
-  const auto [begin, end] = std::ranges::equal_range(sites_, place, {}, &Site::place);
+  const auto begin = std::ranges::lower_bound(sites_, place, {}, &Site::place);
+  auto end = begin;
+  while (end != sites_.end() && end->place == place) ++end;
   return {begin, end};
 }
 

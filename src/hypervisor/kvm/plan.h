@@ -16,9 +16,8 @@ namespace glasshook::hypervisor::kvm {
 struct Site {
   CodePlace place;  ///< of the instruction that exits
   const probe::WatchedPage* page = nullptr;
-  std::uint16_t offset = 0;      ///< on the page: where the function begins
+  std::span<const probe::WatchedPage::Entry> hooks;  ///< of the page: those of the function
   std::uint64_t entry = 0;       ///< address of that; 0 in programs, where it is where the exit is
-  bool enters = false;           ///< a function
   bool returns = false;          ///< perhaps from one
   bool special = false;          ///< a program there looks_at_special_registers()
   std::shared_ptr<Patch> patch;  ///< null with hardware breakpoints

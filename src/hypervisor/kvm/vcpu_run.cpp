@@ -218,8 +218,13 @@ bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
   const Located program = pc.is_kernel() ? Located{} : where();
   const auto sites = sites_at(pc, program);
   if (!sites.empty()) {
-    hit(vcpu, sites);
-    return stand_in(vcpu, *sites.front().patch, program.host);
+    Patch& patch = *sites.front().patch;
+    // A 32-bit program can run the same bytes, which mean something else there.
+    const bool understood = pc.is_kernel() || vcpu.run->s.regs.sregs.cs.l != 0;
+    if (understood) hit(vcpu, sites);
+    if (!understood || !stand_in(vcpu, patch, program.host != nullptr))
+      leave_to_processor(vcpu, patch, program.host);
+    return true;
   }
   // One that was taken out on the way here is not there any more: the guest runs what is.
   const Located place = pc.is_kernel() ? where() : program;
@@ -240,25 +245,23 @@ std::span<const Site> KvmProbe::sites_at(Gva pc, const Located& where) const {
   return plan.at_copy(std::span<const std::byte, kPageSize>(page, kPageSize), pc.page_offset());
 }
 
-bool KvmProbe::stand_in(Vcpu& vcpu, Patch& patch, std::byte* in_program) {
-  const bool program = in_program != nullptr;
-  const kvm_sregs* sregs = program ? special_registers(vcpu) : nullptr;
-  const AddressSpace space = sregs != nullptr ? space_of(*sregs) : environment_.kernel_space;
-  // A 32-bit program can run the same bytes, which mean something else there.
-  const bool understood = sregs == nullptr || sregs->cs.l != 0;
+bool KvmProbe::stand_in(Vcpu& vcpu, const Patch& patch, bool program) {
+  // Whatever found a program's place has looked at these.
+  const AddressSpace space = program ? space_of(vcpu.run->s.regs.sregs) : environment_.kernel_space;
   VcpuMemory memory(ram_, space, program);
-  if (understood && emulate(patch.instruction, space.five_level, vcpu.run->s.regs.regs, memory)) {
-    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-    return true;
-  }
-  // The processor does it, and faults as it has to.
-  if (program && in_program != patch.host) {
+  if (!emulate(patch.instruction, space.five_level, vcpu.run->s.regs.regs, memory)) return false;
+  vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+  return true;
+}
+
+void KvmProbe::leave_to_processor(const Vcpu& vcpu, Patch& patch, std::byte* in_program) {
+  if (in_program != nullptr && in_program != patch.host) {
     std::atomic_ref(*in_program).store(patch.original);  // in a copy, for good
-    return true;
+    return;
   }
   patches_.lift(patch);
-  if (program && vcpu.index < region_->vcpus()) ++runner_->counters(vcpu.index).lifted;
-  return true;
+  if (in_program != nullptr && vcpu.index < region_->vcpus())
+    ++runner_->counters(vcpu.index).lifted;
 }
 
 bool KvmProbe::give_back(Vcpu& vcpu) {
@@ -316,10 +319,9 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
       continue;
     }
     if (site.entry != 0) cpu.rip = site.entry;
-    site.page->for_each_hook(site.offset, [&](probe::HookSlot& hook) {
-      if (runner_->enter(hook, cpu, false) && hook.uncovers && patches_.uncover_programs() > 0)
+    for (const auto& [offset, hook] : site.hooks)
+      if (runner_->enter(*hook, cpu, false) && hook->uncovers && patches_.uncover_programs() > 0)
         ++runner_->counters(vcpu.index).lifted;
-    });
   }
 }
 

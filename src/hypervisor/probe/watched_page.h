@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -39,19 +40,25 @@ class WatchedPage {
                        [&](const ReturnRange& r) { return offset >= r.begin && offset < r.end; });
   }
 
-  /// Calls `f(HookSlot&)` for every hook that begins at `offset`.
+  /// A hook and where on the page it begins.
+  using Entry = std::pair<std::uint16_t, std::shared_ptr<HookSlot>>;
+
+  /// The hooks that begin at `offset`; as long as the page.
+  [[nodiscard]] std::span<const Entry> hooks_at(std::uint16_t offset) const {
+    const auto [begin, end] = std::ranges::equal_range(entries_, offset, {}, &Entry::first);
+    return {begin, end};
+  }
+  /// Calls `f(HookSlot&)` for each of them.
   template <class F>
   void for_each_hook(std::uint16_t offset, F&& f) const {
-    auto it = std::lower_bound(entries_.begin(), entries_.end(), offset,
-                               [](const auto& e, std::uint16_t o) { return e.first < o; });
-    for (; it != entries_.end() && it->first == offset; ++it) f(*it->second);
+    for (const Entry& entry : hooks_at(offset)) f(*entry.second);
   }
 
  private:
   bool user_;
   bool report_placements_;
   std::bitset<kPageSize> entry_bits_;
-  std::vector<std::pair<std::uint16_t, std::shared_ptr<HookSlot>>> entries_;
+  std::vector<Entry> entries_;
   std::vector<ReturnRange> returns_;
 };
 

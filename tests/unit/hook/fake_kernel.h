@@ -28,18 +28,16 @@ class FakeKernel {
   static constexpr std::uint64_t kUser = 0x7f00'0000'0000;         ///< where user memory begins
   static constexpr std::uint64_t kThreadSize = 16384;
   static constexpr std::uint64_t kCurrentOffset = 0x40;
-  static constexpr std::size_t kKernelPages = 256, kUserPages = 4;
+  static constexpr std::uint64_t kKernelSize = 2 << 20;  ///< one large page, as a kernel has it
+  static constexpr std::size_t kUserPages = 4;
 
   FakeKernel() : types_(fake_types()), symbols_({{Gva{0xffffffff81000000}, 'T', "init_task"}}) {
     kernel_space_ = guest_.new_space();
     process_space_ = guest_.new_space();
-    kernel_base_ = guest_.new_page();
-    for (std::size_t i = 1; i < kKernelPages + kUserPages; ++i) guest_.new_page();
-    for (std::size_t i = 0; i < kKernelPages; ++i) {
-      const std::uint64_t offset = i * kPageSize;
-      guest_.map(kernel_space_, Gva{kKernel + offset}, kernel_base_ + offset);
-      guest_.map(process_space_, Gva{kKernel + offset}, kernel_base_ + offset);
-    }
+    for (const AddressSpace space : {kernel_space_, process_space_})
+      guest_.map(space, Gva{kKernel}, kKernelBase, kKernelSize);
+    user_base_ = guest_.new_page();
+    for (std::size_t i = 1; i < kUserPages; ++i) guest_.new_page();
     for (std::size_t i = 0; i < kUserPages; ++i)
       guest_.map(process_space_, Gva{kUser + i * kPageSize}, user_page(i));
     target_.layout = make_guest_layout(types_, symbols_, kCurrentOffset, kThreadSize).value();
@@ -58,7 +56,7 @@ class FakeKernel {
   std::uint64_t allocate(std::size_t bytes) {
     const std::uint64_t address = kKernel + used_;
     used_ += (bytes + 15) & ~std::size_t{15};
-    EXPECT_LE(used_, kKernelPages * kPageSize);
+    EXPECT_LE(used_, kKernelSize);
     return address;
   }
   std::uint64_t text(std::string_view value) {
@@ -228,13 +226,12 @@ class FakeKernel {
   std::uint64_t root_mount = 0;  ///< struct mount of "/"
 
  private:
+  static constexpr Gpa kKernelBase{kKernelSize};  ///< far from what new_page() gives
+
   static constexpr std::uint64_t test_rights() { return glasshook::test::TestGuest::kAllRights; }
-  [[nodiscard]] Gpa user_page(std::size_t index) const {
-    return kernel_base_ + (kKernelPages + index) * kPageSize;
-  }
+  [[nodiscard]] Gpa user_page(std::size_t index) const { return user_base_ + index * kPageSize; }
   [[nodiscard]] Gpa gpa(std::uint64_t address) const {
-    return address >= kKernel ? kernel_base_ + (address - kKernel)
-                              : user_page(0) + (address - kUser);
+    return address >= kKernel ? kKernelBase + (address - kKernel) : user_base_ + (address - kUser);
   }
   void make_root() {
     root = make_dentry("/");
@@ -246,7 +243,7 @@ class FakeKernel {
   linux_guest::KernelSymbols symbols_;
   Target target_;
   AddressSpace kernel_space_, process_space_;
-  Gpa kernel_base_;
+  Gpa user_base_;
   std::size_t used_ = 0;
   std::uint64_t per_cpu_ = 0, stack_ = 0;
   alignas(8) std::array<std::byte, capture::kMaxRecordBytes> buffer_{};

@@ -151,6 +151,9 @@ TEST_F(ProgramPagesTest, A32BitProgramRunsItsCodeItself) {
                       return io_exit(run);
                     }};
   EXPECT_EQ(run(), 0);
+  // It called something else.
+  EXPECT_EQ(region_.counters(0).hooks[2].hits, 0u);
+  EXPECT_TRUE(records(0).empty());
 }
 
 TEST_F(ProgramPagesTest, ACopyOfAPageIsKnown) {
