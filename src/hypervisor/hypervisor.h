@@ -41,6 +41,12 @@ struct KernelEntries {
   Gva interrupt_table;  ///< base of the IDT
 };
 
+/// Where the kernel says which page tables the process has that a processor runs: in
+/// `gs_base[current_task]->mm->pgd`, offsets in bytes.
+struct ProcessTables {
+  std::uint32_t current_task = 0, mm = 0, pgd = 0;
+};
+
 /// The programs of one hook. `on_return` runs when an armed call returns.
 struct HookPrograms {
   HookId id;
@@ -178,6 +184,9 @@ class Hypervisor {
   /// What CpuRegister::lstar and idt_base hold in an untouched guest. A backend that cannot ask a
   /// processor for them may find them by that. Without effect by default.
   virtual Result<> set_kernel_entries(const KernelEntries&) { return {}; }
+  /// Lets a backend find page tables that its processor tells only slowly. Without effect by
+  /// default.
+  virtual Result<> set_process_tables(const ProcessTables&) { return {}; }
   /// Program that captures who runs, attached to page questions and code_page records.
   virtual Result<> set_context_program(capture::Program program) = 0;
 

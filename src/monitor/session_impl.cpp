@@ -97,6 +97,11 @@ Result<> Session::Impl::prepare_target() {
 
   const auto current = linux_guest::current_task_offset(*kernel_);
   if (!current) return std::unexpected(current.error());
+  const auto& offsets = kernel_->layout();
+  const hypervisor::ProcessTables tables{.current_task = static_cast<std::uint32_t>(*current),
+                                         .mm = offsets.task.mm.bytes(),
+                                         .pgd = offsets.mm.pgd.bytes()};
+  if (auto set = hypervisor_->set_process_tables(tables); !set) return set;
   const auto registers = linux_guest::user_registers(*kernel_);
   if (!registers) return std::unexpected(registers.error());
   auto layout = hook::make_guest_layout(*kernel_->types(), kernel_->symbols(), *current,

@@ -257,6 +257,14 @@ Result<> ProbeClient::set_kernel_entries(const KernelEntries& entries) {
   return command(out.bytes());
 }
 
+Result<> ProbeClient::set_process_tables(const ProcessTables& process) {
+  ByteWriter out = begin_request(Request::process_tables);
+  out.put(process.current_task);
+  out.put(process.mm);
+  out.put(process.pgd);
+  return command(out.bytes());
+}
+
 Result<> ProbeClient::set_context_program(capture::Program program) {
   ByteWriter out = begin_request(Request::context_program);
   out.put_block(capture::serialize(program));

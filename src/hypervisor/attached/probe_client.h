@@ -31,6 +31,7 @@ class ProbeClient final : public Hypervisor {
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(const std::vector<Gva>& thunks) override;
   Result<> set_kernel_entries(const KernelEntries& entries) override;
+  Result<> set_process_tables(const ProcessTables& process) override;
   Result<> set_context_program(capture::Program program) override;
   Result<> load(const HookPrograms& hook) override;
   Result<> place(Gpa page, const PageSites& sites) override;

@@ -150,8 +150,8 @@ Result<> KvmProbe::make_region() {
 void KvmProbe::detach() {
   runner_->set_enabled(false);
   hooks_.unload_all();
-  special_entries_.clear();
-  special_returns_.clear();
+  entry_needs_.clear();
+  return_needs_.clear();
   placed_.clear();
   // First: what no plan names is given to the guest as its own.
   patches_.want({});
@@ -162,6 +162,11 @@ void KvmProbe::detach() {
 
 Result<> KvmProbe::set_kernel_space(AddressSpace space) {
   environment_.kernel_space = space;
+  return {};
+}
+
+Result<> KvmProbe::set_process_tables(const ProcessTables& process) {
+  process_tables_ = process;
   return {};
 }
 
@@ -176,18 +181,14 @@ Result<> KvmProbe::set_context_program(capture::Program program) {
 Result<> KvmProbe::load(HookPrograms hook) {
   if (hook.on_return && tier_ == Tier::stealth)
     return fail(ErrorCode::unsupported, "hardware breakpoints do not show when a function returns");
-  const auto note = [&](std::set<HookId>& hooks, bool special) {
-    hooks.erase(hook.id);
-    if (special) hooks.insert(hook.id);
-  };
-  note(special_entries_, looks_at_special_registers(hook.entry));
-  note(special_returns_, hook.on_return && looks_at_special_registers(*hook.on_return));
+  entry_needs_[hook.id] = kvm::needs_of(hook.entry);
+  return_needs_[hook.id] = hook.on_return ? kvm::needs_of(*hook.on_return) : Needs::general;
   return hooks_.load(hook);
 }
 
 Result<> KvmProbe::unload(HookId id) {
-  special_entries_.erase(id);
-  special_returns_.erase(id);
+  entry_needs_.erase(id);
+  return_needs_.erase(id);
   return hooks_.unload(id);
 }
 
@@ -269,18 +270,22 @@ std::unique_ptr<Plan> KvmProbe::make_plan() const {
           site.hooks, [](const auto& entry) { return entry.second->active.load(); });
       if (!enters && !site.returns) continue;
       sites.push_back(site);
-      sites.back().special = is_special(site);
+      sites.back().needs = needs_of(site);
     }
   return std::make_unique<Plan>(std::move(sites), tier_ == Tier::broad);
 }
 
-bool KvmProbe::is_special(const Site& site) const {
+Needs KvmProbe::needs_of(const Site& site) const {
   // Its page is found by the address space that runs it.
-  if (site.page->user()) return true;
+  if (site.page->user()) return Needs::special;
+  Needs most = Needs::general;
   // Whose return it is will be seen there.
-  if (site.returns) return !special_returns_.empty();
-  return std::ranges::any_of(
-      site.hooks, [&](const auto& entry) { return special_entries_.contains(entry.second->id); });
+  if (site.returns)
+    for (const auto& [hook, needs] : return_needs_) most = std::max(most, needs);
+  for (const auto& [offset, hook] : site.hooks)
+    if (const auto it = entry_needs_.find(hook->id); it != entry_needs_.end())
+      most = std::max(most, it->second);
+  return most;
 }
 
 Result<> KvmProbe::check_room(const Plan& plan) const {

@@ -25,6 +25,7 @@
 #include "hypervisor/kvm/kvm_calls.h"
 #include "hypervisor/kvm/memory_slots.h"
 #include "hypervisor/kvm/plan.h"
+#include "hypervisor/kvm/running_tables.h"
 #include "hypervisor/kvm/write_guard.h"
 #include "hypervisor/probe/control_server.h"
 #include "hypervisor/probe/hit_runner.h"
@@ -40,6 +41,7 @@ struct Vcpu {
   // Of the vCPU's thread alone.
   kvm_guest_debug theirs{};  ///< what QEMU's debugger asked for last
   ArmedBreakpoints armed;
+  RunningTables tables;
   std::optional<std::uint64_t> kernel_gs;  ///< GS base in the kernel; known from the first hit on
   // Shared with the control thread.
   std::atomic<std::uint32_t> generation{0};  ///< of what is armed
@@ -77,6 +79,7 @@ class KvmProbe final : public probe::ControlTarget {
   void detach() override;
   Result<> set_kernel_space(AddressSpace space) override;
   Result<> set_return_thunks(std::vector<Gva> thunks) override;
+  Result<> set_process_tables(const ProcessTables& process) override;
   Result<> set_context_program(capture::Program program) override;
   Result<> load(HookPrograms hook) override;
   Result<> unload(HookId id) override;
@@ -114,6 +117,8 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] std::uint64_t kernel_gs_of_program(Vcpu& vcpu);
   /// They come with the exit, when they were asked for, or now. Null when KVM does not tell.
   [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
+  /// Fills what is neither general registers nor RIP, as far as that is needed.
+  void complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs);
   /// Does the instruction, a program's or the kernel's; false when the processor has to.
   bool stand_in(Vcpu& vcpu, const Patch& patch, bool program);
   /// The processor does the instruction, and faults as it has to. `in_program`: where the byte is,
@@ -136,7 +141,7 @@ class KvmProbe final : public probe::ControlTarget {
   Result<> choose_returns(Gpa page, const PageSites& sites, const probe::WatchedPage& watched,
                           std::vector<Site>& chosen);
   [[nodiscard]] std::unique_ptr<Plan> make_plan() const;
-  [[nodiscard]] bool is_special(const Site& site) const;
+  [[nodiscard]] Needs needs_of(const Site& site) const;
   [[nodiscard]] Result<> check_room(const Plan& plan) const;
   void publish(std::unique_ptr<Plan> plan);
   /// True when no vCPU is in the guest, or handles an exit, with an earlier plan.
@@ -172,11 +177,12 @@ class KvmProbe final : public probe::ControlTarget {
   std::vector<std::unique_ptr<capture::SetTable>> sets_;  ///< one a monitor; the last is in use
   std::optional<capture::RateLimiterTable> limiters_;
   capture::Environment environment_;
+  std::optional<ProcessTables> process_tables_;
   probe::HookTable hooks_;
   std::optional<probe::HitRunner> runner_;
 
-  /// Hooks whose programs look at special registers: at entry, and on return.
-  std::set<HookId> special_entries_, special_returns_;
+  /// Of the programs of hooks: at entry, and on return.
+  std::map<HookId, Needs> entry_needs_, return_needs_;
   std::map<Gpa, Placed> placed_;
   CodePatches patches_;
   std::unique_ptr<WriteGuard> guard_;  ///< in the broad tier, where it works

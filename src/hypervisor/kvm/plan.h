@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "hypervisor/kvm/code_patches.h"
+#include "hypervisor/kvm/special_registers.h"
 #include "hypervisor/probe/watched_page.h"
 
 namespace glasshook::hypervisor::kvm {
@@ -19,7 +20,7 @@ struct Site {
   std::span<const probe::WatchedPage::Entry> hooks;  ///< of the page: those of the function
   std::uint64_t entry = 0;       ///< address of that; 0 in programs, where it is where the exit is
   bool returns = false;          ///< perhaps from one
-  bool special = false;          ///< a program there looks_at_special_registers()
+  Needs needs = Needs::general;  ///< of all programs there
   std::shared_ptr<Patch> patch;  ///< null with hardware breakpoints
 };
 

@@ -23,27 +23,32 @@ bool is_current(std::uint64_t space) {
   return space == static_cast<std::uint64_t>(capture::Space::current);
 }
 
-bool looks(const capture::Instruction& in) {
+Needs needs_of(const capture::Instruction& in) {
+  const auto through = [](std::uint64_t space) {
+    return is_current(space) ? Needs::tables : Needs::general;
+  };
   switch (capture::op_info(in.op).shape) {
     case capture::Shape::load_cpu:
-      return is_special(in.imm);
+      return is_special(in.imm) ? Needs::special : Needs::general;
     case capture::Shape::load_memory:
-      return is_current(in.imm);
+      return through(in.imm);
     case capture::Shape::match:
-      return is_current(in.size);
+      return through(in.size);
     case capture::Shape::text:
     case capture::Shape::counted:
     case capture::Shape::append:
-      return is_current(in.src);
+      return through(in.src);
     default:
-      return false;
+      return Needs::general;
   }
 }
 
 }  // namespace
 
-bool looks_at_special_registers(const capture::Program& program) {
-  return std::ranges::any_of(program.code, looks);
+Needs needs_of(const capture::Program& program) {
+  Needs most = Needs::general;
+  for (const capture::Instruction& in : program.code) most = std::max(most, needs_of(in));
+  return most;
 }
 
 }  // namespace glasshook::hypervisor::kvm

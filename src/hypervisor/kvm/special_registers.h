@@ -1,13 +1,21 @@
 // Which programs look at more than the general registers.
 #pragma once
 
+#include <cstdint>
+
 #include "capture/program.h"
 
 namespace glasshook::hypervisor::kvm {
 
-/// True when `program` looks at control registers, segment bases or through the current page
-/// tables: what KVM brings with an exit as KVM_SYNC_X86_SREGS, which it collects one by one. The
-/// kernel's GS base is not among these: it stays what it is on a vCPU, and is remembered.
-[[nodiscard]] bool looks_at_special_registers(const capture::Program& program);
+/// What a program looks at, each with what comes before it. The kernel's GS base is not among
+/// these: it stays what it is on a vCPU, and is remembered.
+enum class Needs : std::uint8_t {
+  general,  ///< registers, and the kernel's memory
+  tables,   ///< memory through the current page tables
+  special,  ///< control registers and segment bases: what KVM brings with an exit as
+            ///< KVM_SYNC_X86_SREGS, which it collects one by one
+};
+
+[[nodiscard]] Needs needs_of(const capture::Program& program);
 
 }  // namespace glasshook::hypervisor::kvm

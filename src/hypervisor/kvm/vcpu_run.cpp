@@ -166,6 +166,7 @@ void KvmProbe::arm(Vcpu& vcpu) {
   const bool armed = vcpu.armed.ours != 0 || vcpu.armed.instructions;
   vcpu.run->kvm_valid_regs = armed ? kAllRegisters : 0;
   vcpu.kernel_gs = {};
+  vcpu.tables = {};
   vcpu.generation = generation;
   tell_progress();
 }
@@ -288,6 +289,29 @@ std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
   return *(vcpu.kernel_gs = msr.entry.data);
 }
 
+void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
+  cpu.user_mode = !in_kernel;
+  cpu.space = environment_.kernel_space;
+  bool special = needs == Needs::special || (in_kernel && !vcpu.kernel_gs);
+  if (needs == Needs::tables && !special) {
+    const auto root = process_tables_ ? vcpu.tables.root(ram_, environment_.kernel_space,
+                                                         *vcpu.kernel_gs, *process_tables_)
+                                      : std::nullopt;
+    if (root) cpu.space.root = *root;
+    special = !root;
+  }
+  if (const kvm_sregs* sregs = special ? special_registers(vcpu) : nullptr) {
+    cpu.space = space_of(*sregs);
+    cpu.fs_base = sregs->fs.base;
+    cpu.gs_base = sregs->gs.base;
+    cpu.idt_base = sregs->idt.base;
+    if (in_kernel) vcpu.kernel_gs = sregs->gs.base;
+  }
+  cpu.kernel_gs = in_kernel ? vcpu.kernel_gs.value_or(0) : kernel_gs_of_program(vcpu);
+  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
+  vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
+}
+
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   // A vCPU without a ring comes here for breakpoint instructions only.
   if (sites.empty() || vcpu.index >= region_->vcpus()) return;
@@ -296,23 +320,8 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
   cpu.vcpu = vcpu.index;
-  const bool in_kernel = sites.front().place.is_kernel();
-  const bool special = std::ranges::any_of(sites, &Site::special);
-  const bool wanted = special || (in_kernel && !vcpu.kernel_gs);
-  const kvm_sregs* sregs = wanted ? special_registers(vcpu) : nullptr;
-  if (sregs != nullptr) {
-    cpu.space = space_of(*sregs);
-    cpu.fs_base = sregs->fs.base;
-    cpu.gs_base = sregs->gs.base;
-    cpu.idt_base = sregs->idt.base;
-    if (in_kernel) vcpu.kernel_gs = sregs->gs.base;
-  } else {
-    cpu.space = environment_.kernel_space;
-  }
-  cpu.user_mode = !in_kernel;
-  cpu.kernel_gs = in_kernel ? vcpu.kernel_gs.value_or(0) : kernel_gs_of_program(vcpu);
-  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
-  vcpu.run->kvm_valid_regs = special ? kAllRegisters : kGeneralRegisters;
+  const Needs needs = std::ranges::max(sites, {}, &Site::needs).needs;
+  complete(vcpu, cpu, sites.front().place.is_kernel(), needs);
   for (const Site& site : sites) {
     if (site.returns) {
       runner_->leave(cpu);

@@ -75,6 +75,10 @@ Result<> handle_simple(Request request, ByteReader& reader, ControlTarget& targe
       return target.set_kernel_entries(
           {.system_call = system_call, .interrupt_table = Gva{quad()}});
     }
+    case Request::process_tables: {
+      const std::uint32_t current_task = word(), mm = word();
+      return target.set_process_tables({.current_task = current_task, .mm = mm, .pgd = word()});
+    }
     case Request::place_at: {
       const auto instruction = reader.get<std::uint8_t>();
       if (instruction >= static_cast<std::uint8_t>(PrivilegedInstruction::count_))

@@ -34,6 +34,8 @@ class ControlTarget {
   virtual Result<> set_return_thunks(std::vector<Gva> thunks) = 0;
   /// See Hypervisor::set_kernel_entries().
   virtual Result<> set_kernel_entries(const KernelEntries&) { return {}; }
+  /// See Hypervisor::set_process_tables().
+  virtual Result<> set_process_tables(const ProcessTables&) { return {}; }
   virtual Result<> set_context_program(capture::Program program) = 0;
   virtual Result<> load(HookPrograms hook) = 0;
   virtual Result<> unload(HookId id) = 0;

@@ -31,6 +31,7 @@ enum class Request : std::uint32_t {
   set_rate,        ///< u32 limiter, u32 per_second, u32 burst
   kernel_entries,  ///< u64 system call, u64 interrupt table
   place_at,        ///< u8 privileged instruction, u32 hook
+  process_tables,  ///< u32 current task, u32 mm, u32 pgd
 };
 
 /// Reply: u32 status (0 or 1 + ErrorCode), then text on failure or the payload.

@@ -37,6 +37,9 @@ class Recorder final : public Hypervisor {
   Result<> set_kernel_entries(const KernelEntries& e) override {
     return inner_->set_kernel_entries(e);
   }
+  Result<> set_process_tables(const ProcessTables& t) override {
+    return inner_->set_process_tables(t);
+  }
   Result<> set_context_program(capture::Program p) override {
     return inner_->set_context_program(std::move(p));
   }
