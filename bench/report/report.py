@@ -68,9 +68,11 @@ def scale(rows):
             if row["work"] == work:
                 by_case.setdefault(row["case"], {})[row["metric"]] = row["value"]
         lines += ["", *tables.table([SCALES.get(work, work), "vCPU, ns an event", "monitor, ns an event",
-                                     "monitor's own memory"],
+                                     "its wake-ups an event", "monitor's own memory"],
                                     [[f"{case:,}", f"{of['vcpu_ns_an_event']:,.0f}",
-                                      f"{of['monitor_ns_an_event']:,.0f}", f"{of['bytes'] / 2**20:,.1f} MiB"]
+                                      f"{of['monitor_ns_an_event']:,.0f}",
+                                      f"{of['wake_ups_an_event']:.3f}" if "wake_ups_an_event" in of else "-",
+                                      f"{of['bytes'] / 2**20:,.1f} MiB"]
                                      for case, of in by_case.items()])]
         lines += ["", f"![{work}](performance/scale-{work.lower()}.svg)",
                   f"![{work}: memory](performance/scale-{work.lower()}-memory.svg)"]

@@ -1,8 +1,8 @@
 """Scale: what an event costs, and what memory the monitor takes, as there is more of something.
 
-Each point is one `glasshook` command. Its processor time and its own memory (without the VM's RAM and the rings,
-which it maps) are sampled while it runs, and so is QEMU's processor time; what QEMU takes for the same without a hit
-is subtracted, and what is left belongs to the events.
+Each point is one `glasshook` command. Its processor time, its wake-ups and its own memory (without the VM's RAM and
+the rings, which it maps) are sampled while it runs, and so is QEMU's processor time; what is taken for the same without
+a hit is subtracted, and what is left belongs to the events.
 """
 
 import pathlib
@@ -36,6 +36,16 @@ def processor_seconds(pid):
         return None
 
 
+def wake_ups(pid):
+    """How often a process has been woken: it slept as often. None when it has ended."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)
+    return int(found.group(1)) if found else None
+
+
 def child_of(pid):
     try:
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -50,7 +60,7 @@ class Run:
     def __init__(self, command):
         self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE)
-        self.monitor = self.qemu = self.memory = 0.0
+        self.monitor = self.qemu = self.memory = self.wake_ups = 0.0
         self._child = None
 
     def sample(self):
@@ -60,6 +70,7 @@ class Run:
         pid = self.process.pid
         self._child = self._child or child_of(pid)
         self.monitor = processor_seconds(pid) or self.monitor
+        self.wake_ups = wake_ups(pid) or self.wake_ups
         self.qemu = (processor_seconds(self._child) if self._child else None) or self.qemu
         sizes = monitor.memory_mib(pid)
         if sizes:
@@ -96,9 +107,10 @@ class Scale:
 
     def add(self, work, case, runs, plain, events, memory_of=None):
         """`plain`: the same without a hit. `memory_of`: of so many of the runs, when not all ran at once."""
-        for metric, name in (("monitor_ns_an_event", "monitor"), ("vcpu_ns_an_event", "qemu")):
-            seconds = sum(getattr(run, name) for run in runs) - sum(getattr(run, name) for run in plain)
-            self.rows.append(make("scale", work, case, 1, metric, seconds / events * 1e9))
+        for metric, name, unit in (("monitor_ns_an_event", "monitor", 1e9), ("vcpu_ns_an_event", "qemu", 1e9),
+                                   ("wake_ups_an_event", "wake_ups", 1)):
+            taken = sum(getattr(run, name) for run in runs) - sum(getattr(run, name) for run in plain)
+            self.rows.append(make("scale", work, case, 1, metric, taken / events * unit))
         own = sum(run.memory for run in runs[:memory_of])
         self.rows.append(make("scale", work, case, 1, "bytes", own * 2**20))
         print(f"bench: scale, {work}: {case}", file=sys.stderr, flush=True)
@@ -124,10 +136,9 @@ class Scale:
             self.add("vCPUs", count, hit, plain, CALLS)
 
     def machines(self):
-        calls = CALLS // 4
         for count in MACHINES:
-            hit, plain = (finish([Run(self.trace([api], calls)) for _ in range(count)]) for api in (HIT, NO_HIT))
-            self.add("VMs", count, hit, plain, calls * count)
+            hit, plain = (finish([Run(self.trace([api], CALLS)) for _ in range(count)]) for api in (HIT, NO_HIT))
+            self.add("VMs", count, hit, plain, CALLS * count)
 
     def events(self):
         for count in EVENTS:

@@ -11,16 +11,21 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+/// How long a look at anything else than the guest's records may have to wait.
 constexpr milliseconds kPatience{10};
 
 }  // namespace
 
 Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& step) {
   const auto deadline = w.timeout ? Clock::now() + *w.timeout : Clock::time_point::max();
-  for (;;) {
+  for (Clock::time_point next_look{};;) {
     const auto handled = w.session.pump(kPatience);
     if (!handled && handled.error().code == ErrorCode::closed) return WatchEnd::vm_gone;
     if (!handled) return std::unexpected(handled.error());
+    // The records of a guest that is not busy come one by one.
+    const auto now = Clock::now();
+    if (*handled != 0 && now < next_look) continue;
+    next_look = now + kPatience;
     if (w.commands != nullptr) w.commands->apply(w.session);
     w.outputs.flush();
     if (w.outputs.failure()) return std::unexpected(*w.outputs.failure());
@@ -28,7 +33,7 @@ Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& s
     if (!done) return std::unexpected(done.error());
     if (*done) return WatchEnd::done;
     if (w.interrupts.pending()) return WatchEnd::interrupted;
-    if (Clock::now() >= deadline) return WatchEnd::timed_out;
+    if (now >= deadline) return WatchEnd::timed_out;
   }
 }
 

@@ -199,17 +199,18 @@ Result<> HookSet::plan(const Planned& hook) {
   return {};
 }
 
-std::optional<HookId> HookSet::remove_kernel_api(Gva function) {
-  const auto hook = std::ranges::find_if(planned_, [&](const Planned& planned) {
-    return planned.is_api && planned.function.address == function;
+std::vector<HookId> HookSet::remove_kernel_apis(const std::set<Gva>& functions) {
+  std::vector<HookId> removed;
+  std::erase_if(planned_, [&](const Planned& hook) {
+    const bool goes = hook.is_api && functions.contains(hook.function.address);
+    if (goes) removed.push_back(hook.id);
+    return goes;
   });
-  if (hook == planned_.end()) return std::nullopt;
-  const HookId id = hook->id;
-  planned_.erase(hook);
+  if (removed.empty()) return removed;
   // Return ranges of several hooks are one in a plan: made anew.
   plan_ = hook::KernelPlan(kernel_->symbols(), kernel_->virtual_memory());
   for (const Planned& other : planned_) (void)plan_.add(other.function, other.id, other.returns);
-  return id;
+  return removed;
 }
 
 Result<> HookSet::place() {

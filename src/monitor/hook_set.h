@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -86,9 +85,9 @@ class HookSet {
   Result<> add_kernel_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                           const linux_guest::Symbol& function,
                           const hypervisor::HookPrograms& programs);
-  /// Takes the hook that add_kernel_api() put on that function out of the plan; its id, if there is
-  /// one. It remains loaded and placed until place() is called.
-  std::optional<hypervisor::HookId> remove_kernel_api(Gva function);
+  /// Takes the hooks that add_kernel_api() put on these functions out of the plan; their ids. They
+  /// remain loaded and placed until place() is called.
+  std::vector<hypervisor::HookId> remove_kernel_apis(const std::set<Gva>& functions);
   /// A user-mode API: loaded only; its sites come with the answers to page questions.
   Result<> add_user_api(const api::Signature& signature, const api::Vocabulary& vocabulary,
                         hook::Audience audience, const hypervisor::HookPrograms& programs);

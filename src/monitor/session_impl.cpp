@@ -296,9 +296,10 @@ Result<> Session::Impl::remove_api(std::string_view api) {
 }
 
 Result<> Session::Impl::apply_selection(const hook::Selection& changed) {
-  std::vector<hypervisor::HookId> dropped;
+  std::set<Gva> functions;
   for (const hook::SelectedKernelFunction& function : changed.kernel)
-    if (const auto id = hooks_->remove_kernel_api(function.symbol.address)) dropped.push_back(*id);
+    functions.insert(function.symbol.address);
+  std::vector<hypervisor::HookId> dropped = hooks_->remove_kernel_apis(functions);
   const bool modules = !changed.apis.empty() || !changed.exports.empty();
   if (modules && oracle_)
     for (const hypervisor::HookId id : oracle_->select(wanted())) dropped.push_back(id);

@@ -17,7 +17,8 @@ using behaviour::Value;
 
 /// The ECS release whose names are used.
 constexpr std::string_view kEcsVersion = "8.17.0";
-constexpr std::size_t kCachedProcesses = 1024;
+/// Of the text of processes that is kept: some thousand processes.
+constexpr std::size_t kCachedBytes = 8u << 20;
 /// Dots in a field name that are followed.
 constexpr int kMaxNesting = 8;
 
@@ -91,6 +92,10 @@ struct RenderedProcess {
   std::string raw_members;
   std::string user_id;
   std::string beside;  ///< `"container":{...}`
+
+  [[nodiscard]] std::size_t size() const {
+    return members.size() + raw_members.size() + user_id.size() + beside.size();
+  }
 };
 
 RenderedProcess render(std::shared_ptr<const Process> process) {
@@ -160,6 +165,7 @@ class JsonLines::Renderer {
     leave_glasshook_out();
     write_members("", 0);
     write_glasshook(process);
+    if (e.action == "process_exited") forget(e.process.get());
     return end();
   }
 
@@ -363,8 +369,21 @@ class JsonLines::Renderer {
   const RenderedProcess& rendered(const std::shared_ptr<const Process>& process) {
     const auto found = processes_.find(process.get());
     if (found != processes_.end()) return found->second;
-    if (processes_.size() >= kCachedProcesses) processes_.clear();
-    return processes_.emplace(process.get(), render(process)).first->second;
+    RenderedProcess fresh = render(process);
+    if (cached_bytes_ + fresh.size() > kCachedBytes) {
+      processes_.clear();
+      cached_bytes_ = 0;
+    }
+    cached_bytes_ += fresh.size();
+    return processes_.emplace(process.get(), std::move(fresh)).first->second;
+  }
+
+  /// Of a process that has ended, nothing more is told: room for those that live.
+  void forget(const Process* process) {
+    const auto found = processes_.find(process);
+    if (found == processes_.end()) return;
+    cached_bytes_ -= found->second.size();
+    processes_.erase(found);
   }
 
   std::string fixed_;
@@ -372,6 +391,7 @@ class JsonLines::Renderer {
   rapidjson::StringBuffer buffer_;
   JsonWriter writer_{buffer_};
   std::unordered_map<const Process*, RenderedProcess> processes_;
+  std::size_t cached_bytes_ = 0;  ///< of those
 
   // Of the event being rendered.
   std::span<const Field> fields_;

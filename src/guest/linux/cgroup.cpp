@@ -32,17 +32,22 @@ std::string path_of_cgroup(const LinuxKernel& kernel, Gva cgroup) {
 
 std::string cgroup_path(const LinuxKernel& kernel, Gva css_set) {
   const Layout& l = kernel.layout();
-  if (css_set.is_null()) return {};
+  if (!css_set.is_kernel()) return {};
   std::string path;
-  if (const auto cgroup = kernel.pointer(css_set, l.css_set.dfl_cgrp); cgroup && !cgroup->is_null())
+  // Most of its pointers lead to one cgroup: that of hierarchy 2.
+  std::vector<Gva> walked;
+  const auto take = [&](std::optional<Gva> cgroup) {
+    if (!cgroup || cgroup->is_null() || std::ranges::find(walked, *cgroup) != walked.end()) return;
+    walked.push_back(*cgroup);
     path = path_of_cgroup(kernel, *cgroup);
-  const std::uint32_t count =
-      l.css_set.subsys.present() ? std::min(l.css_set.subsystems, kMaxSubsystems) : 0;
-  for (std::uint32_t i = 0; i < count && path.size() <= 1; ++i) {
-    const auto css = kernel.pointer(css_set + l.css_set.subsys.bytes() + std::uint64_t{i} * 8);
-    const auto cgroup = css ? kernel.pointer(*css, l.css.cgroup) : std::nullopt;
-    if (cgroup && !cgroup->is_null()) path = path_of_cgroup(kernel, *cgroup);
-  }
+  };
+  take(kernel.pointer(css_set, l.css_set.dfl_cgrp));
+  if (!l.css_set.subsys.present() || path.size() > 1) return path;
+  std::vector<std::uint64_t> states(std::min(l.css_set.subsystems, kMaxSubsystems));
+  const Gva subsys = css_set + l.css_set.subsys.bytes();
+  if (!kernel.virtual_memory().read(subsys, std::as_writable_bytes(std::span{states}))) return path;
+  for (std::size_t i = 0; i < states.size() && path.size() <= 1; ++i)
+    take(kernel.pointer(Gva{states[i]}, l.css.cgroup));
   return path;
 }
 

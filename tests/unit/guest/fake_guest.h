@@ -43,6 +43,7 @@ class FakeGuest : public PhysicalMemory {
 
   // PhysicalMemory
   [[nodiscard]] bool read(Gpa from, std::span<std::byte> out) const noexcept override {
+    ++reads;
     if (from.value > kSize || out.size() > kSize - from.value) return false;
     std::memcpy(out.data(), ram_.data() + from.value, out.size());
     return true;
@@ -57,6 +58,7 @@ class FakeGuest : public PhysicalMemory {
                : std::span<const std::byte>{};
   }
   bool with_views = true;
+  mutable std::size_t reads = 0;  ///< so far
 
   // Writing
   [[nodiscard]] std::span<std::byte> bytes(Gpa at, std::size_t size) {

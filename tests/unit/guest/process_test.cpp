@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "fake_kernel.h"
+#include "guest/linux/cgroup.h"
 #include "guest/linux/percpu.h"
 
 namespace glasshook::linux_guest {
@@ -148,6 +149,28 @@ TEST_F(ProcessTest, TakesTheV1HierarchyWhereV2IsNotUsed) {
   guest_.put(node, "kernfs_node", "parent", root);
   guest_.put(node, "kernfs_node", "name", guest_.allocate_text("docker"));
   EXPECT_EQ(process_at(kernel_, shell_)->cgroup, "/docker");
+}
+
+TEST_F(ProcessTest, WalksACgroupOnceThatSeveralSubsystemsShare) {
+  const Gva set = guest_.make("css_set"), css = guest_.make("cgroup_subsys_state"),
+            cgroup = guest_.make("cgroup");
+  guest_.put(set, "css_set", "dfl_cgrp", cgroup);
+  guest_.put(cgroup, "cgroup", "kn", guest_.make("kernfs_node"));
+  guest_.reads = 0;
+  EXPECT_EQ(cgroup_path(kernel_, set), "/");
+  const std::size_t of_one = guest_.reads;
+  guest_.put(css, "cgroup_subsys_state", "cgroup", cgroup);
+  for (const std::uint64_t i : {0, 8})
+    guest_.put(set + guest_.offset("css_set", "subsys") + i, css.value);
+  guest_.reads = 0;
+  EXPECT_EQ(cgroup_path(kernel_, set), "/");
+  const std::size_t of_a_word = kernel_.space().five_level ? 6 : 5;
+  EXPECT_LE(guest_.reads, of_one + 2 * of_a_word);
+}
+
+TEST_F(ProcessTest, ReadsNoControlGroupsFromWhereNoKernelIs) {
+  EXPECT_EQ(cgroup_path(kernel_, {}), "");
+  EXPECT_EQ(cgroup_path(kernel_, Gva{0x400000}), "");
 }
 
 TEST_F(ProcessTest, KnowsTheStackOfAThread) {

@@ -37,6 +37,33 @@ std::int64_t number_at(const rapidjson::Document& d, const char* pointer) {
   return v != nullptr && v->IsInt64() ? v->GetInt64() : -1;
 }
 
+TEST(JsonLine, KeepsProcessesUntilTheyEnd) {
+  JsonLines lines{{}};
+  const auto process = sample_process("cp", 11, {"cp"});
+  (void)lines.event(sample_event("file_written", process));
+  EXPECT_EQ(process.use_count(), 2);
+  EXPECT_EQ(text_at(parse(lines.event(sample_event("process_exited", process))), "/process/name"),
+            "cp");
+  EXPECT_EQ(process.use_count(), 1);
+  EXPECT_EQ(text_at(parse(lines.event(sample_event("file_written", process))), "/process/name"),
+            "cp");
+}
+
+TEST(JsonLine, KeepsAsMuchOfProcessesAsIsAllowed) {
+  JsonLines lines{{}};
+  const std::string argument(1u << 20, 'a');
+  std::vector<std::shared_ptr<const behaviour::Process>> processes;
+  for (std::uint32_t pid = 1; pid <= 20; ++pid)
+    processes.push_back(sample_process("cp", pid, {argument}));
+  for (const auto& process : processes)
+    EXPECT_EQ(number_at(parse(lines.event(sample_event("file_written", process))), "/process/pid"),
+              process->pid);
+  const auto kept =
+      std::ranges::count_if(processes, [](const auto& p) { return p.use_count() > 1; });
+  EXPECT_GT(kept, 0);
+  EXPECT_LE(kept, 8);
+}
+
 TEST(JsonLine, CarriesEcsNamesAndTypes) {
   JsonLines lines{{.host_id = "vm-1", .host_name = "debian"}};
   const auto parent = sample_process("bash", 10, {"bash"});
