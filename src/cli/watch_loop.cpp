@@ -80,7 +80,7 @@ void announce(monitor::Session& session, std::string_view what, Clock::duration 
 }
 
 std::string host_id_of(const std::filesystem::path& socket) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(socket.c_str(), &info) != 0) return "vm";
   return fmt::format("vm-{:x}-{:x}{:08x}", info.st_ino, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
 }
