@@ -48,7 +48,7 @@ Result<int> open_file_of(const RamMapping& mapping, int flags) {
   int found = -1;
   for (const dirent* entry = dir != nullptr ? readdir(dir) : nullptr; entry != nullptr && found < 0;
        entry = readdir(dir)) {
-    struct stat info {};
+    struct stat info{};
     const std::string path = std::string("/proc/self/fd/") + entry->d_name;
     // An inode number means something together with its device only.
     if (stat(path.c_str(), &info) == 0 && info.st_ino == mapping.inode &&

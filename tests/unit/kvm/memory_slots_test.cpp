@@ -81,7 +81,7 @@ TEST(RamMapping, TheLargestSharedMemfdIsRam) {
 }
 
 TEST(RamMapping, AFileOfAnotherDeviceIsAnother) {
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat("/proc/self/exe", &info), 0);
   const int fd = ::open("/proc/self/exe", O_RDONLY);
   const auto same = probe::open_read_only({.device = info.st_dev, .inode = info.st_ino});
