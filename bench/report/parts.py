@@ -57,14 +57,13 @@ PARTS = {
     "single": Part("one function of the C library hooked: at several rates, and in applications",
                    lambda: overhead("single", 6)),
     "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 5)),
+    "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 3)),
+    "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 3)),
+    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 5)),
     "replay": Part("from records to JSON Lines, without a VM", monitor.replay),
     "memory": Part("the monitor's memory while 10^7 calls pass", monitor.memory),
     "start": Part("from the command line to the first event", monitor.start),
     "windows": Part("a hot function of Windows: what a call takes in the guest", monitor.windows),
     "scale": Part("more hooks, vCPUs, VMs, events, processes", scale.measure),
     "peers": Part("strace, bpftrace, auditd, gdb on the same work", lambda: peers(5)),
-    # Last: nothing that comes between disturbs these.
-    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 5)),
-    "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 3)),
-    "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 3)),
 }
