@@ -98,6 +98,7 @@ class HookedKvm {
     sites.address = Gva{text};
     sites.entries = {{.offset = 0, .hook = {1}}};
     for (const auto& done : {probe_.set_kernel_space(kernel_.kernel_space()),
+                             probe_.set_process_tables(kProcess),
                              probe_.load(*kernel_.compile(spec)), probe_.place(Gpa{0}, sites)})
       if (!done) throw std::runtime_error(done.error().message);
     probe_.ioctl(vcpu_, KVM_RUN, nullptr);  // there is no hook yet
@@ -135,6 +136,7 @@ class HookedKvm {
     kernel_.put<std::uint32_t>(text, 0x5590'9090);
     kernel_.run(
         kernel_.compile(function_called())->entry);  // puts the process's address space into `cpu`
+    lay_out_tables();
     kvm_.registers.rdi = file;
     kvm_.registers.rsi = name;
     kvm_.registers.rsp = kernel_.cpu.gpr[4];
@@ -148,6 +150,14 @@ class HookedKvm {
     const auto bytes = kernel_.guest().bytes();
     std::memcpy(ram_, bytes.data(), bytes.size());
     return text;
+  }
+  /// Where a kernel has them: behind the running task.
+  void lay_out_tables() {
+    const std::uint64_t mm = kernel_.allocate(16);
+    const Gva tables{FakeKernel::kKernel + FakeKernel::kKernelSize};
+    kernel_.put(kernel_.task + kProcess.mm, mm);
+    kernel_.put(mm + kProcess.pgd, tables.value);
+    kernel_.guest().map(kernel_.kernel_space(), tables, kernel_.cpu.space.root);
   }
   /// What is made next lies on another page: in a kernel few objects share one.
   void apart() { kernel_.allocate(3 * kPageSize); }
@@ -168,6 +178,9 @@ class HookedKvm {
   }
 
   static constexpr int kKvm = 99;
+  /// The made-up structures have nothing there.
+  static constexpr ProcessTables kProcess{
+      .current_task = FakeKernel::kCurrentOffset, .mm = 1016, .pgd = 8};
   static constexpr std::uint64_t kRamSize = glasshook::test::TestGuest::kRamSize;
 
   FakeKernel kernel_;
