@@ -130,8 +130,9 @@ double Subject::vcpu_seconds() const {
 Result<> Subject::wait() {
   std::string said;
   for (const auto end = in(300); machine::Clock::now() < end;) {
+    // As cli/watch_loop.cpp waits: each wake-up may take the vCPU's processor.
     if (session_)
-      if (auto pumped = session_->pump(milliseconds(2)); !pumped)
+      if (auto pumped = session_->pump(milliseconds(10)); !pumped)
         return std::unexpected(pumped.error());
     const auto status =
         guest_.shell->pump([&](machine::Stream, std::string_view bytes) { said += bytes; },
