@@ -59,7 +59,7 @@ PARTS = {
     "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 5)),
     "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 3)),
     "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 3)),
-    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 5)),
+    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 4)),
     "replay": Part("from records to JSON Lines, without a VM", monitor.replay),
     "memory": Part("the monitor's memory while 10^7 calls pass", monitor.memory),
     "start": Part("from the command line to the first event", monitor.start),
