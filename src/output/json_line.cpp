@@ -368,7 +368,10 @@ class JsonLines::Renderer {
 
   const RenderedProcess& rendered(const std::shared_ptr<const Process>& process) {
     const auto found = processes_.find(process.get());
-    if (found != processes_.end()) return found->second;
+    return found != processes_.end() ? found->second : keep(process);
+  }
+
+  [[gnu::noinline]] const RenderedProcess& keep(const std::shared_ptr<const Process>& process) {
     RenderedProcess fresh = render(process);
     if (cached_bytes_ + fresh.size() > kCachedBytes) {
       processes_.clear();
@@ -379,7 +382,7 @@ class JsonLines::Renderer {
   }
 
   /// Of a process that has ended, nothing more is told: room for those that live.
-  void forget(const Process* process) {
+  [[gnu::noinline]] void forget(const Process* process) {
     const auto found = processes_.find(process);
     if (found == processes_.end()) return;
     cached_bytes_ -= found->second.size();
