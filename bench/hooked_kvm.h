@@ -97,9 +97,9 @@ class HookedKvm {
     PageSites sites;
     sites.address = Gva{text};
     sites.entries = {{.offset = 0, .hook = {1}}};
-    for (const auto& done : {probe_.set_kernel_space(kernel_.kernel_space()),
-                             probe_.set_process_tables(kProcess),
-                             probe_.load(*kernel_.compile(spec)), probe_.place(Gpa{0}, sites)})
+    for (const auto& done :
+         {probe_.set_kernel_space(kernel_.kernel_space()), probe_.set_process_tables(kProcess),
+          probe_.load(*kernel_.compile(spec)), probe_.place(Gpa{0}, sites)})
       if (!done) throw std::runtime_error(done.error().message);
     probe_.ioctl(vcpu_, KVM_RUN, nullptr);  // there is no hook yet
     probe_.ioctl(vcpu_, KVM_RUN, nullptr);

@@ -11,8 +11,8 @@
 #include <iterator>
 #include <optional>
 
-#include "hypervisor/attached/probe_client.h"
 #include "base/unique_fd.h"
+#include "hypervisor/attached/probe_client.h"
 
 namespace glasshook::cli {
 namespace {

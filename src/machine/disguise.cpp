@@ -14,8 +14,8 @@
 #include <optional>
 #include <string_view>
 
-#include "machine/stealth.h"
 #include "base/unique_fd.h"
+#include "machine/stealth.h"
 
 namespace glasshook::machine {
 namespace {

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "confinement/cage.h"
 #include "machine/deadline.h"
-#include "base/unique_fd.h"
 
 namespace glasshook::machine {
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "confinement/cage.h"
 #include "base/unique_fd.h"
+#include "confinement/cage.h"
 #include "machine/vm.h"
 
 namespace glasshook::machine {

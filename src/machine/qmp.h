@@ -12,8 +12,8 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "machine/deadline.h"
 #include "base/unique_fd.h"
+#include "machine/deadline.h"
 
 namespace glasshook::machine {
 

@@ -20,10 +20,10 @@ enum class Request : std::uint32_t {
                   ///< both memory files that cannot shrink
   kernel_space,   ///< u64 root, u8 five_level
   return_thunks,  ///< u32 count, u64 each
-  context_program,   ///< block program
-  load_hook,  ///< u32 id, block entry program, u8 uncovers, u8 has_return, block return program
-  unload_hook,       ///< u32 id
-  place,             ///< u64 page, sites
+  context_program,  ///< block program
+  load_hook,    ///< u32 id, block entry program, u8 uncovers, u8 has_return, block return program
+  unload_hook,  ///< u32 id
+  place,        ///< u64 page, sites
   watch_user_pages,  ///< u8 on
   commit,
   set_add,         ///< u32 set, u64 key

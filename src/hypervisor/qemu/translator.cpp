@@ -213,7 +213,8 @@ std::optional<Site> QemuProbe::unknown_site(const Block& block, std::size_t inde
   return site;
 }
 
-/// QEMU holds the page's lock meanwhile: vCPUs that write to it, or translate from it, wait as well.
+/// QEMU holds the page's lock meanwhile: vCPUs that write to it, or translate from it, wait as
+/// well.
 void QemuProbe::ask_before_run(const Block& block, std::size_t index, PageContent& content) {
   // With one thread for all vCPUs there is no telling for which it translates.
   if (options_.vcpus > 1 && !resumes_) return;

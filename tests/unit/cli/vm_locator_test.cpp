@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "machine/process.h"
 #include "base/unique_fd.h"
+#include "machine/process.h"
 
 namespace glasshook::cli {
 namespace {
