@@ -9,6 +9,8 @@
 
 using namespace glasshook::machine;  // NOLINT
 
+using glasshook::UniqueFd;
+
 namespace {
 
 /// A stream that says `text`, then ends.
