@@ -36,7 +36,7 @@ void CodePatches::tell(probe::SharedRegion region) {
   region_ = region;
 }
 
-void CodePatches::guard_with(std::function<bool(std::byte* page)> guard) {
+void CodePatches::guard_with(std::function<void(std::byte* page)> guard) {
   const std::lock_guard lock(mutex_);
   guard_ = std::move(guard);
 }

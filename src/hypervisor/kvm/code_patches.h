@@ -92,8 +92,8 @@ class CodePatches {
                                          const Patch& patch);
 
   /// What write-protects a page before a patch on it is put in; empty: nothing does. Called under
-  /// the lock.
-  void guard_with(std::function<bool(std::byte* page)> guard);
+  /// the lock. Where it cannot, tend() sees what was written.
+  void guard_with(std::function<void(std::byte* page)> guard);
   /// Somebody is about to write to that page: its patches are out for kWritten. How many were in.
   std::size_t uncover(std::byte* page);
 
@@ -123,7 +123,7 @@ class CodePatches {
   void tell(const Patch& patch, bool in);
 
   Memory memory_;
-  std::function<bool(std::byte*)> guard_;
+  std::function<void(std::byte*)> guard_;
   mutable std::mutex mutex_;
   std::optional<probe::SharedRegion> region_;
   std::set<std::shared_ptr<Patch>> wanted_;

@@ -391,7 +391,7 @@ void KvmProbe::begin_guarding() {
                                    .written = [this] { tend(); }});
   if (!guard) return;
   guard_ = std::move(*guard);
-  patches_.guard_with([this](std::byte* page) { return guard_->guard(page); });
+  patches_.guard_with([this](std::byte* page) { (void)guard_->guard(page); });
 }
 
 void KvmProbe::free_unused() {

@@ -28,10 +28,12 @@ struct RamMapping {
 /// to close.
 [[nodiscard]] Result<int> open_read_only(const RamMapping& mapping);
 
+/// Ends an OwnMapping.
 struct Unmap {
   std::size_t bytes = 0;
   void operator()(std::byte* memory) const noexcept;
 };
+/// A mapping of guest RAM that QEMU has nothing to do with.
 using OwnMapping = std::unique_ptr<std::byte, Unmap>;
 
 /// Maps the same memory once more, to be read and written.
