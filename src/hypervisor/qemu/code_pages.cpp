@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "hypervisor/probe/hit_runner.h"
+#include "hypervisor/qemu/privileged.h"
 
 namespace glasshook::hypervisor::qemu {
 
@@ -31,6 +32,33 @@ const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   const std::shared_lock lock(mutex_);
   const auto it = kernel_.find(page);
   return it == kernel_.end() ? nullptr : it->second.get();
+}
+
+bool CodePages::is_wanted_of_kernel(Gpa page, std::span<const std::byte> bytes) {
+  {
+    const std::shared_lock lock(mutex_);
+    if (kernel_.contains(page)) return true;
+    const auto it = searched_.find(page);
+    if (it != searched_.end() &&
+        std::memcmp(it->second.bytes->data(), bytes.data(), kPageSize) == 0)
+      return it->second.may_hold_privileged;
+  }
+  return search(page, bytes);
+}
+
+/// True for more pages than are kept: what is not remembered is not looked through at each block.
+bool CodePages::search(Gpa page, std::span<const std::byte> bytes) {
+  const std::lock_guard lock(mutex_);
+  Searched& searched = searched_[page];
+  if (!searched.bytes) {
+    if (kept_ >= most_kept_) return searched_.erase(page), true;
+    ++kept_;
+    searched.bytes = std::make_unique<CodePageBytes>();
+  }
+  std::copy_n(bytes.begin(), kPageSize, searched.bytes->begin());
+  const auto* copy = reinterpret_cast<const std::uint8_t*>(searched.bytes->data());
+  searched.may_hold_privileged = may_hold_privileged({copy, kPageSize});
+  return searched.may_hold_privileged;
 }
 
 void CodePages::place_at(PrivilegedInstruction instruction,
@@ -179,6 +207,7 @@ void CodePages::clear_user() {
     retired_contents_.push_back(std::move(placement.content));
   }
   placements_.clear();
+  searched_.clear();
   kept_ = 0;
 }
 

@@ -64,6 +64,9 @@ class CodePages {
 
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
+  /// Whether the translator has anything to do in a page of the kernel that holds `bytes`, a page
+  /// of them: it is watched, or it may hold an instruction that is looked for everywhere.
+  [[nodiscard]] bool is_wanted_of_kernel(Gpa page, std::span<const std::byte> bytes);
   /// A page that stands for all of an instruction: its hook is at offset 0.
   void place_at(PrivilegedInstruction instruction, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* at(PrivilegedInstruction instruction) const;
@@ -106,7 +109,14 @@ class CodePages {
     bool reported = false;
   };
 
+  /// What a kernel page that is not watched held when it was looked through.
+  struct Searched {
+    std::unique_ptr<CodePageBytes> bytes;
+    bool may_hold_privileged = false;
+  };
+
   void set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
+  [[nodiscard]] bool search(Gpa page, std::span<const std::byte> bytes);
   [[nodiscard]] bool holds(const PageContent& content, std::span<const std::byte> bytes) const;
   void keep(PageContent& content, const CodePageBytes& bytes);
   [[nodiscard]] std::uint64_t hash_of(std::span<const std::byte> bytes) const;
@@ -118,7 +128,8 @@ class CodePages {
   std::unordered_map<Gpa, std::unique_ptr<probe::WatchedPage>> kernel_;
   std::map<PrivilegedInstruction, std::unique_ptr<probe::WatchedPage>> instructions_;
   std::unordered_map<Gpa, Placement> placements_;
-  std::size_t kept_ = 0;  ///< contents whose bytes are kept
+  std::unordered_map<Gpa, Searched> searched_;
+  std::size_t kept_ = 0;  ///< contents whose bytes are kept, and pages of searched_
   // What translated code may still point to.
   std::vector<std::unique_ptr<probe::WatchedPage>> retired_pages_;
   std::vector<std::unique_ptr<PageContent>> retired_contents_;

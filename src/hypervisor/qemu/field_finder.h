@@ -27,8 +27,10 @@ class FieldFinder {
     ++observations_;
   }
 
-  [[nodiscard]] bool proven() const { return candidates_.size() == 1 && observations_ >= kWanted; }
-  /// The word, once proven.
+  [[nodiscard]] bool proven() const { return candidates_.size() == 1 && settled(); }
+  /// The value always stood in the places that are left, which may be more than one.
+  [[nodiscard]] bool settled() const { return !candidates_.empty() && observations_ >= kWanted; }
+  /// The word, once proven; the first that is left, once settled.
   [[nodiscard]] std::uint32_t index() const { return candidates_.front(); }
 
  private:

@@ -3,10 +3,12 @@
 // or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB]
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 #include <string_view>
 
+#include "hypervisor/probe/command_line.h"
 #include "hypervisor/qemu/qemu_probe.h"
 
 #define GLASSHOOK_EXPORT extern "C" __attribute__((visibility("default")))
@@ -51,6 +53,13 @@ int refuse(std::string_view why) {
   return 1;
 }
 
+bool is_only_plugin() {
+  const auto words = probe::own_command_line();
+  return std::count_if(words.begin(), words.end(), [](const std::string& word) {
+           return word == "-plugin" || word == "--plugin";
+         }) == 1;
+}
+
 }  // namespace
 
 GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
@@ -80,5 +89,7 @@ GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*
                            : probe::ControlServer::start(arguments.socket, *qemu::g_probe);
   if (!started) return refuse(started.error().message);
   qemu::g_probe->register_callbacks();
+  // Without it all blocks are shown, which works as well.
+  if (is_only_plugin()) (void)qemu::TranslationGate::install();
   return 0;
 }

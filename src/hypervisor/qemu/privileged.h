@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
@@ -15,31 +16,34 @@ struct FoundPrivileged {
   std::uint8_t source = 0;  ///< write_cr0: the general register it reads, as CpuState numbers them
 };
 
+/// Before the opcode in 64-bit mode (Intel SDM volume 2, 2.1.1 and 2.2.1).
+[[nodiscard]] constexpr bool is_legacy_prefix(std::uint8_t byte) {
+  switch (byte) {
+    case 0x26:
+    case 0x2e:
+    case 0x36:
+    case 0x3e:
+    case 0x64:
+    case 0x65:
+    case 0x66:
+    case 0x67:
+    case 0xf2:
+    case 0xf3:
+      return true;
+    default:
+      return false;
+  }
+}
+[[nodiscard]] constexpr bool is_rex(std::uint8_t byte) { return (byte & 0xf0) == 0x40; }
+
 /// `code` is one instruction in 64-bit mode, from its first prefix on (Intel SDM volume 2: WRMSR,
 /// LGDT/LIDT, MOV to control registers).
 [[nodiscard]] constexpr std::optional<FoundPrivileged> find_privileged(
     std::span<const std::uint8_t> code) {
   std::size_t i = 0;
-  const auto is_prefix = [](std::uint8_t byte) {
-    switch (byte) {
-      case 0x26:
-      case 0x2e:
-      case 0x36:
-      case 0x3e:
-      case 0x64:
-      case 0x65:
-      case 0x66:
-      case 0x67:
-      case 0xf2:
-      case 0xf3:
-        return true;
-      default:
-        return false;
-    }
-  };
-  while (i < code.size() && is_prefix(code[i])) ++i;
+  while (i < code.size() && is_legacy_prefix(code[i])) ++i;
   std::uint8_t rex = 0;
-  if (i < code.size() && (code[i] & 0xf0) == 0x40) rex = code[i++];
+  if (i < code.size() && is_rex(code[i])) rex = code[i++];
   if (i + 1 >= code.size() || code[i] != 0x0f) return std::nullopt;
   const std::uint8_t opcode = code[i + 1];
   if (opcode == 0x30) return FoundPrivileged{PrivilegedInstruction::write_msr};
@@ -55,6 +59,36 @@ struct FoundPrivileged {
     return FoundPrivileged{PrivilegedInstruction::write_cr0,
                            static_cast<std::uint8_t>((mod_rm & 7) | ((rex & kRexB) != 0 ? 8 : 0))};
   return std::nullopt;
+}
+
+/// REX.W IRET: how the kernel returns from interrupts. `code` is one instruction.
+[[nodiscard]] constexpr bool is_iretq(std::span<const std::uint8_t> code) {
+  return code.size() == 2 && code[0] == 0x48 && code[1] == 0xcf;
+}
+
+/// False when no instruction that begins among these bytes is one of the above, wherever
+/// instructions begin; the last may go on behind them. True does not say much.
+[[nodiscard]] inline bool may_hold_privileged(std::span<const std::uint8_t> bytes) {
+  if (bytes.empty()) return false;
+  const std::uint8_t last = bytes.back();
+  if (last == 0x0f || is_rex(last) || is_legacy_prefix(last)) return true;
+  // Through memchr(), since some hundreds of pages are looked through when a monitor attaches.
+  const auto any = [bytes](std::uint8_t byte, auto&& is_it) {
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const void* found = std::memchr(bytes.data() + i, byte, bytes.size() - i);
+      if (found == nullptr) return false;
+      i = static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - bytes.data());
+      if (is_it(i)) return true;
+    }
+    return false;
+  };
+  return any(0xcf, [&](std::size_t i) { return i > 0 && is_iretq(bytes.subspan(i - 1, 2)); }) ||
+         any(0x0f, [&](std::size_t i) {
+           const auto rest = bytes.subspan(i);
+           // Which instruction these are stands in the byte behind them.
+           const bool cut_off = rest.size() == 2 && (rest[1] == 0x01 || rest[1] == 0x22);
+           return cut_off || find_privileged(rest).has_value();
+         });
 }
 
 }  // namespace glasshook::hypervisor::qemu

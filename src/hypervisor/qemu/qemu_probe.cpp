@@ -34,7 +34,10 @@ QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::Sh
       limiters_(region.ticks_per_second()),
       environment_{.ram = &ram_, .kernel_space = {}, .sets = nullptr, .limiters = &limiters_},
       runner_(region_, environment_),
-      pages_(random_seed()) {
+      pages_(random_seed()),
+      gate_([](std::uint64_t address, const std::byte* code) {
+        return g_probe->wants(Gva{address}, code);
+      }) {
   auto* board = qemu_plugin_scoreboard_new(3 * sizeof(std::uint64_t));
   attention_ = {board, 0};
   armed_ = {board, sizeof(std::uint64_t)};
@@ -218,6 +221,7 @@ QemuProbe::RunningVcpu& QemuProbe::running_vcpu() {
 }
 
 capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  running_vcpu() = {vcpu, env};
   capture::CpuState cpu;
   cpu_.read(env, site.user, cpu);
   complete(cpu, vcpu, site);

@@ -18,6 +18,7 @@
 #include "hypervisor/qemu/cpu_access.h"
 #include "hypervisor/qemu/host_ram.h"
 #include "hypervisor/qemu/plugin_api.h"
+#include "hypervisor/qemu/translation_gate.h"
 
 namespace glasshook::hypervisor::qemu {
 
@@ -56,6 +57,9 @@ class QemuProbe final : public probe::ControlTarget {
   // From QEMU.
   void register_callbacks();
   void translate(qemu_plugin_tb* block);
+  void on_setjmp(const SetjmpCall& call);
+  /// Whether translate() has to see the block at `address`, whose code the host has at `code`.
+  [[nodiscard]] bool wants(Gva address, const std::byte* code);
   void on_heartbeat(unsigned vcpu);
   void on_resume();
   /// On a vCPU thread, at a moment when it can.
@@ -92,9 +96,13 @@ class QemuProbe final : public probe::ControlTarget {
     const std::uint64_t* env = nullptr;
   };
   [[nodiscard]] static RunningVcpu& running_vcpu();
+  /// With one thread for all vCPUs there is no telling for which it translates.
+  [[nodiscard]] bool knows_who_runs() const { return options_.vcpus == 1 || resumes_; }
 
-  void instrument_kernel(qemu_plugin_tb* block);
-  void instrument_user(qemu_plugin_tb* block);
+  void pass_gate(const Block& block);
+  void instrument_kernel(const Block& block);
+  void instrument_user(const Block& block);
+  [[nodiscard]] PageContent& user_page(Gpa page, const std::byte* bytes, Gva mapped);
   void instrument_known(const Block& block, std::size_t index, const probe::WatchedPage& page);
   void instrument_unknown(const Block& block, std::size_t index, PageContent& content,
                           bool first_on_page);
@@ -127,6 +135,7 @@ class QemuProbe final : public probe::ControlTarget {
   void begin_translating();
   void collect();
   [[nodiscard]] bool can_stop_translating() const;
+  [[nodiscard]] bool should_stop_translating() const;
 
   qemu_plugin_id_t id_;
   ProbeOptions options_;
@@ -143,6 +152,7 @@ class QemuProbe final : public probe::ControlTarget {
   probe::HitRunner runner_;
   CodePages pages_;
   CpuAccess cpu_;
+  TranslationGate gate_;
 
   std::atomic<bool> attached_{false};
   std::atomic<bool> was_attached_{false};  ///< at some time

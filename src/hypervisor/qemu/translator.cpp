@@ -37,12 +37,15 @@ std::size_t skip_prefixes(const std::uint8_t* code, std::size_t size) {
   return i;
 }
 
-bool is_iretq(const qemu_plugin_insn* instruction) {
-  std::uint8_t code[2];
-  return qemu_plugin_insn_size(instruction) == 2 &&
-         qemu_plugin_insn_data(instruction, code, sizeof code) == 2 && code[0] == 0x48 &&
-         code[1] == 0xcf;
-}
+/// The bytes of an instruction.
+struct Code {
+  explicit Code(const qemu_plugin_insn* instruction)
+      : size(qemu_plugin_insn_data(instruction, bytes.data(), bytes.size())) {}
+  [[nodiscard]] std::span<const std::uint8_t> span() const { return {bytes.data(), size}; }
+
+  std::array<std::uint8_t, kMaxInstructionBytes> bytes;
+  std::size_t size;
+};
 
 void call_at(qemu_plugin_insn* instruction, qemu_plugin_vcpu_udata_cb_t stub, const Site* site) {
   qemu_plugin_register_vcpu_insn_exec_cb(instruction, stub, QEMU_PLUGIN_CB_R_REGS,
@@ -102,25 +105,70 @@ void QemuProbe::begin_translating() {
       id_, [](qemu_plugin_id_t, qemu_plugin_tb* block) { g_probe->translate(block); });
 }
 
-void QemuProbe::translate(qemu_plugin_tb* tb) {
-  if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
-  // While QEMU shows us code, that code is slower by a store for each access to memory. With
-  // one thread for all vCPUs it has to be: QEMU then does not tell when one wakes, and there
-  // would be no moment to begin again.
-  if (!attached_ && resumes_ && can_stop_translating()) flush_wanted_ = 1;
-  take_requests(true);
-  const bool kernel = Gva{qemu_plugin_tb_vaddr(tb)}.is_kernel();
-  if (kernel)
-    instrument_kernel(tb);
-  else if (watch_user_.load(std::memory_order_relaxed))
-    instrument_user(tb);
+void QemuProbe::on_setjmp(const SetjmpCall& call) {
+  const RunningVcpu& running = running_vcpu();
+  if (running.env != nullptr && translating_.load(std::memory_order_relaxed) && knows_who_runs())
+    gate_.on_setjmp(call, running.env);
 }
 
-void QemuProbe::instrument_kernel(qemu_plugin_tb* tb) {
-  const Block block{tb, qemu_plugin_tb_n_insns(tb), qemu_plugin_tb_vaddr(tb), false, ram_};
+/// Asks what translate() will, for the page that the block is on.
+bool QemuProbe::wants(Gva address, const std::byte* code) {
+  if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
+  if (flush_wanted_.load(std::memory_order_relaxed) != 0 || should_stop_translating()) return true;
+  Gpa gpa;
+  if (!ram_.to_gpa(code, gpa)) return true;
+  const std::byte* bytes = ram_.at(gpa.page(), kPageSize);
+  if (bytes == nullptr) return true;
+  if (address.is_kernel()) return pages_.is_wanted_of_kernel(gpa.page(), {bytes, kPageSize});
+  if (!watch_user_.load(std::memory_order_relaxed)) return false;
+  const PageContent& content = user_page(gpa.page(), bytes, address.page());
+  if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) return true;
+  const probe::WatchedPage* watched = content.watched.load(std::memory_order_acquire);
+  return watched == nullptr || watched->has_sites();
+}
+
+/// Through the gate when it knows how; else by telling QEMU that we want to see none.
+bool QemuProbe::should_stop_translating() const {
+  // With one thread for all vCPUs QEMU does not tell when one wakes, and there would be no moment
+  // to begin again.
+  return !attached_ && resumes_ && can_stop_translating();
+}
+
+PageContent& QemuProbe::user_page(Gpa page, const std::byte* bytes, Gva mapped) {
+  return pages_.user(page, {bytes, kPageSize}, mapped, probe::ticks(),
+                     region_.ticks_per_second() / 1000);
+}
+
+void QemuProbe::pass_gate(const Block& block) {
+  const RunningVcpu& running = running_vcpu();
+  if (running.env == nullptr || !knows_who_runs()) return;
+  const std::uint64_t last = qemu_plugin_insn_vaddr(block.instruction(block.count - 1));
+  const void* code = qemu_plugin_insn_haddr(block.instruction(0));
+  const TranslationGate::Block shown{.address = block.start,
+                                     .code = reinterpret_cast<std::uint64_t>(code),
+                                     .instructions = block.count,
+                                     .one_page = Gva{last}.page() == Gva{block.start}.page()};
+  if (gate_.on_shown(shown, running.env)) flush_wanted_ = 1;
+}
+
+void QemuProbe::translate(qemu_plugin_tb* tb) {
+  if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
+  // While QEMU shows us code, that code is slower by a store for each access to memory.
+  if (should_stop_translating()) flush_wanted_ = 1;
+  take_requests(true);
+  const Gva start{qemu_plugin_tb_vaddr(tb)};
+  const Block block{tb, qemu_plugin_tb_n_insns(tb), start.value, !start.is_kernel(), ram_};
+  pass_gate(block);
+  if (!block.user)
+    instrument_kernel(block);
+  else if (watch_user_.load(std::memory_order_relaxed))
+    instrument_user(block);
+}
+
+void QemuProbe::instrument_kernel(const Block& block) {
   // Interrupts return through iretq: a moment every vCPU reaches soon, at no cost while unused.
   qemu_plugin_insn* last = block.instruction(block.count - 1);
-  if (is_iretq(last))
+  if (is_iretq(Code(last).span()))
     qemu_plugin_register_vcpu_insn_exec_cond_cb(
         last, [](unsigned v, void*) { g_probe->on_heartbeat(v); }, QEMU_PLUGIN_CB_NO_REGS,
         QEMU_PLUGIN_COND_NE, attention_, 0, nullptr);
@@ -142,9 +190,7 @@ void QemuProbe::instrument_kernel(qemu_plugin_tb* tb) {
 }
 
 void QemuProbe::instrument_privileged(const Block& block, std::size_t index) {
-  std::uint8_t code[kMaxInstructionBytes];
-  const std::size_t size = qemu_plugin_insn_data(block.instruction(index), code, sizeof code);
-  const auto found = find_privileged({code, size});
+  const auto found = find_privileged(Code(block.instruction(index)).span());
   if (!found) return;
   Site site = block.site(index);
   site.page = pages_.at(found->instruction);
@@ -154,8 +200,7 @@ void QemuProbe::instrument_privileged(const Block& block, std::size_t index) {
   call_at(block.instruction(index), glasshook_stub_instruction, intern(site));
 }
 
-void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
-  const Block block{tb, qemu_plugin_tb_n_insns(tb), qemu_plugin_tb_vaddr(tb), true, ram_};
+void QemuProbe::instrument_user(const Block& block) {
   Gpa page{~0ull};
   PageContent* content = nullptr;
   const probe::WatchedPage* watched = nullptr;
@@ -166,10 +211,8 @@ void QemuProbe::instrument_user(qemu_plugin_tb* tb) {
     if (first_on_page) {
       page = gpa.page();
       const std::byte* bytes = ram_.at(page, kPageSize);
-      content = bytes ? &pages_.user(page, {bytes, kPageSize},
-                                     Gva{qemu_plugin_insn_vaddr(block.instruction(i))}.page(),
-                                     probe::ticks(), region_.ticks_per_second() / 1000)
-                      : nullptr;
+      const Gva mapped = Gva{qemu_plugin_insn_vaddr(block.instruction(i))}.page();
+      content = bytes ? &user_page(page, bytes, mapped) : nullptr;
       if (content == nullptr) continue;
       if (content->state.load(std::memory_order_acquire) != PageContent::kKnown)
         ask_before_run(block, i, *content);
@@ -216,8 +259,7 @@ std::optional<Site> QemuProbe::unknown_site(const Block& block, std::size_t inde
 /// QEMU holds the page's lock meanwhile: vCPUs that write to it, or translate from it, wait as
 /// well.
 void QemuProbe::ask_before_run(const Block& block, std::size_t index, PageContent& content) {
-  // With one thread for all vCPUs there is no telling for which it translates.
-  if (options_.vcpus > 1 && !resumes_) return;
+  if (!knows_who_runs()) return;
   const auto site = unknown_site(block, index, content);
   const RunningVcpu& running = running_vcpu();
   capture::CpuState cpu;
@@ -240,16 +282,15 @@ void QemuProbe::instrument_unknown(const Block& block, std::size_t index, PageCo
 }
 
 bool QemuProbe::is_return(const qemu_plugin_insn* instruction, bool user) const {
-  std::uint8_t code[kMaxInstructionBytes];
-  const std::size_t size = qemu_plugin_insn_data(instruction, code, sizeof code);
-  const std::size_t op = skip_prefixes(code, size);
+  const auto [code, size] = Code(instruction);
+  const std::size_t op = skip_prefixes(code.data(), size);
   if (op >= size) return false;
   if (code[op] == 0xc3 || code[op] == 0xc2) return true;
   constexpr std::uint8_t kJumpRel32 = 0xe9;
   const std::vector<Gva>* thunks = thunks_.load(std::memory_order_acquire);
   if (user || thunks == nullptr || code[op] != kJumpRel32 || size < op + 5) return false;
   std::int32_t distance = 0;
-  std::memcpy(&distance, code + op + 1, sizeof distance);
+  std::memcpy(&distance, code.data() + op + 1, sizeof distance);
   const std::uint64_t target = qemu_plugin_insn_vaddr(instruction) + op + 5 +
                                static_cast<std::uint64_t>(static_cast<std::int64_t>(distance));
   return std::find(thunks->begin(), thunks->end(), Gva{target}) != thunks->end();
@@ -272,6 +313,10 @@ const Site& site_of(void* data) { return *static_cast<const Site*>(data); }
 }  // namespace
 
 extern "C" {
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_on_setjmp(
+    const glasshook::hypervisor::qemu::SetjmpCall* call) {
+  g_probe->on_setjmp(*call);
+}
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_entry(unsigned v, void* site,
                                                                   const std::uint64_t* env) {
   g_probe->on_entry(v, site_of(site), env);

@@ -167,5 +167,43 @@ TEST_F(CodePagesTest, NobodyAnswers) {
   EXPECT_FALSE(content.watched.load()->has_sites());
 }
 
+/// A page of the kernel with these bytes somewhere.
+std::array<std::byte, kPageSize> kernel_page(std::initializer_list<int> code) {
+  std::array<std::byte, kPageSize> page;
+  page.fill(std::byte{0x90});
+  std::size_t at = 100;
+  for (const int byte : code) page[at++] = static_cast<std::byte>(byte);
+  return page;
+}
+
+TEST_F(CodePagesTest, OfTheKernelWatchedPagesAreWanted) {
+  const auto plain = kernel_page({});
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
+  pages_.place_kernel(kFrame, sites());
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kOther, plain));
+  pages_.clear();
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
+}
+
+TEST_F(CodePagesTest, OfTheKernelPagesAreWantedAsLongAsTheyMayHoldPrivilegedInstructions) {
+  const auto plain = kernel_page({}), wrmsr = kernel_page({0x0f, 0x30}),
+             iretq = kernel_page({0x48, 0xcf});
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, wrmsr));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, wrmsr));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, iretq));
+}
+
+TEST_F(CodePagesTest, OfTheKernelPagesThatAreNotRememberedAreWanted) {
+  CodePages pages(42, 1);
+  const auto plain = kernel_page({});
+  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, plain));
+  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, plain));
+  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, plain));
+}
+
 }  // namespace
 }  // namespace glasshook::hypervisor::qemu

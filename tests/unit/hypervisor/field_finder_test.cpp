@@ -64,5 +64,20 @@ TEST(FieldFinder, BeginsAnewWhenNoPlaceIsLeft) {
   EXPECT_TRUE(finder.proven());
 }
 
+TEST(FieldFinder, IsSettledWithSeveralPlacesThatAlwaysHeldTheValue) {
+  Structure s;
+  FieldFinder finder;
+  s.words[40] = kRoot;
+  s.observe(finder, kRoot, FieldFinder::kWanted - 1);
+  EXPECT_FALSE(finder.settled());
+  s.observe(finder, kRoot);
+  EXPECT_TRUE(finder.settled());
+  EXPECT_EQ(finder.index(), 20u);
+  s.words[40] = 0;
+  s.words[20] = 0;
+  finder.observe(s.words.data(), 17, 64, kRoot);
+  EXPECT_FALSE(finder.settled());
+}
+
 }  // namespace
 }  // namespace glasshook::hypervisor::qemu

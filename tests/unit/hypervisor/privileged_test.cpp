@@ -59,5 +59,34 @@ TEST(Privileged, CutShortIsNone) {
   EXPECT_FALSE(find({0x0f, 0x22}));
 }
 
+bool may_hold(std::vector<std::uint8_t> code) { return may_hold_privileged(code); }
+
+TEST(Privileged, BytesThatMayHoldOneAreTold) {
+  EXPECT_TRUE(may_hold({0x90, 0x0f, 0x30, 0x90}));
+  EXPECT_TRUE(may_hold({0x90, 0x0f, 0x01, 0x1c, 0x24}));
+  EXPECT_TRUE(may_hold({0x41, 0x0f, 0x22, 0xc1, 0x90}));
+  EXPECT_TRUE(may_hold({0x90, 0x48, 0xcf, 0x90}));
+  EXPECT_TRUE(may_hold({0xb8, 0x0f, 0x30, 0x00, 0x00}));  // inside of another
+  EXPECT_TRUE(may_hold({0x0f, 0x0f, 0x30, 0x90}));
+}
+
+TEST(Privileged, BytesThatHoldNoneAreTold) {
+  EXPECT_FALSE(may_hold({}));
+  EXPECT_FALSE(may_hold({0x90, 0xc3}));
+  EXPECT_FALSE(may_hold({0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00}));  // nop
+  EXPECT_FALSE(may_hold({0x0f, 0x01, 0xcb, 0x90}));                    // stac
+  EXPECT_FALSE(may_hold({0xcf, 0x90, 0x0f, 0xb6, 0xc0}));              // iret, movzx
+  EXPECT_FALSE(may_hold({0x0f, 0x22, 0xd8, 0x90}));                    // mov %rax,%cr3
+}
+
+TEST(Privileged, OneThatTheEndCutsOffIsTold) {
+  EXPECT_TRUE(may_hold({0x90, 0x0f}));
+  EXPECT_TRUE(may_hold({0x90, 0x48}));
+  EXPECT_TRUE(may_hold({0x90, 0x2e}));
+  EXPECT_TRUE(may_hold({0x90, 0x0f, 0x01}));
+  EXPECT_TRUE(may_hold({0x90, 0x0f, 0x22}));
+  EXPECT_FALSE(may_hold({0x90, 0x0f, 0x05}));  // syscall
+}
+
 }  // namespace
 }  // namespace glasshook::hypervisor::qemu
