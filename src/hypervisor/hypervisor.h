@@ -149,6 +149,9 @@ struct ProbeCounters {
   /// Times hooks were out of the guest for a moment: so that its image, or the files that it reads,
   /// are clean, or because it wrote to their pages.
   std::uint64_t lifted = 0;
+  /// Of the blocks of code that an emulator translated: those that the probe looked at, and those
+  /// that it did not have to, which run as if nobody watched. 0 where nothing is translated.
+  std::uint64_t blocks_shown = 0, blocks_hidden = 0;
 };
 
 /// What poll() hands over; borrowed for the call only.

@@ -501,6 +501,7 @@ Result<output::Summary> Session::Impl::summary() {
   summary.losses.late_commits = probe->late_commits;
   summary.losses.overwritten = probe->overwritten;
   summary.losses.lifted = probe->lifted;
+  summary.blocks = {.shown = probe->blocks_shown, .hidden = probe->blocks_hidden};
   summary.losses.unresolved = unresolved_ + tracer_->unjoined();
   if (oracle_) summary.losses.unresolved += oracle_->unresolved();
   if (finder_) summary.losses.unresolved += finder_->unresolved();

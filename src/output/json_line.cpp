@@ -344,6 +344,11 @@ class JsonLines::Renderer {
     number("overwritten", s.losses.overwritten);
     number("lifted", s.losses.lifted);
     writer_.EndObject();
+    writer_.key("blocks");
+    writer_.StartObject();
+    number("shown", s.blocks.shown);
+    number("hidden", s.blocks.hidden);
+    writer_.EndObject();
     writer_.key("hooks");
     writer_.StartArray();
     for (const HookCounts& hook : s.hooks) write_hook(hook);

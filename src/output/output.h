@@ -47,6 +47,12 @@ struct Losses {
   }
 };
 
+/// Blocks of code that an emulator translated: those that were looked at, and those that did not
+/// have to be, and run as fast as unwatched.
+struct Blocks {
+  std::uint64_t shown = 0, hidden = 0;
+};
+
 /// What a session came to.
 struct Summary {
   std::chrono::nanoseconds duration{};
@@ -55,6 +61,7 @@ struct Summary {
   std::vector<HookCounts> hooks;
   std::vector<std::string> missing_hooks;  ///< asked for, but the guest lacks them: name and reason
   Losses losses;
+  Blocks blocks;
 
   void count(const behaviour::Event& event) {
     ++events;

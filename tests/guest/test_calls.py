@@ -37,6 +37,19 @@ class CountedCalls(GuestTest):
         self.count(8, 4, 2000, "--smp", "4")
 
 
+class CodeThatIsNotHooked(GuestTest):
+
+    def test_the_probe_need_not_look_at_most_of_it(self):
+        # QEMU's blocks that it shows to a plugin are slower, hooked or not.
+        for processors in "1", "4":
+            result = run(["sh", "-c", "ls -l /usr/lib; python3 -c 'import json, argparse'"],
+                         "-e", "libc!getenv", "--smp", processors, subcommand="trace")
+            self.assertEqual(result.code, 0, result.stderr[-2000:])
+            self.assertTrue(result.actions("api_called"))
+            blocks = result.summary()["glasshook"]["summary"]["blocks"]
+            self.assertGreater(blocks["hidden"], blocks["shown"], processors)
+
+
 class DecodedCalls(GuestTest):
 
     def test_arguments_results_and_errno(self):

@@ -413,6 +413,8 @@ Result<ProbeCounters> ProbeClient::probe_counters() {
     sum.page_timeouts += cell.page_timeouts;
     sum.overwritten += cell.overwritten;
     sum.lifted += cell.lifted;
+    sum.blocks_shown += region_.counters(v).blocks.shown;
+    sum.blocks_hidden += region_.counters(v).blocks.hidden;
   }
   sum.malformed = merger_->counters().malformed;
   sum.late_commits = late_commits_;

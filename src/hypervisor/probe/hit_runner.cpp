@@ -47,6 +47,7 @@ HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& env
     vcpus_[v].buffer.resize(capture::kMaxRecordBytes);
     vcpus_[v].hooks = region_.counters(v).hooks.data();
     vcpus_[v].probe = &region_.counters(v).probe;
+    vcpus_[v].blocks = &region_.counters(v).blocks;
   }
 }
 
@@ -55,7 +56,7 @@ void HitRunner::forget_counts() noexcept {
   for (const Vcpu& vcpu : vcpus_) {
     ProbeCell& p = *vcpu.probe;
     forget(p.records, p.dropped, p.budget, p.page_questions, p.page_timeouts, p.churned_pages,
-           p.overwritten, p.lifted);
+           p.overwritten, p.lifted, vcpu.blocks->shown, vcpu.blocks->hidden);
     for (std::uint32_t i = 0; i < kMaxHooks; ++i) {
       HookCell& h = vcpu.hooks[i];
       // Untouched memory stays so: there is much of it.

@@ -66,6 +66,7 @@ class HitRunner {
     std::uint64_t no_wait_until = 0;  ///< ticks; the monitor was found not to read
     HookCell* hooks = nullptr;
     ProbeCell* probe = nullptr;
+    BlockCell* blocks = nullptr;
   };
 
   /// False when there is no room, or the session is over.

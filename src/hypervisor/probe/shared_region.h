@@ -66,8 +66,16 @@ struct ProbeCell {
 };
 static_assert(sizeof(ProbeCell) == 64);
 
+/// Blocks of code that QEMU translated while there was a probe (HookCell's rules).
+struct BlockCell {
+  std::atomic<std::uint64_t> shown, hidden;
+  std::array<std::atomic<std::uint64_t>, 6> spare;
+};
+static_assert(sizeof(BlockCell) == 64);
+
 struct VcpuCounters {
   ProbeCell probe;
+  BlockCell blocks;
   std::array<HookCell, kMaxHooks> hooks;
 };
 

@@ -92,17 +92,21 @@ TranslationGate::Thread& TranslationGate::thread() {
   return thread;
 }
 
-void TranslationGate::on_setjmp(const SetjmpCall& call, const std::uint64_t* env) {
+bool TranslationGate::on_setjmp(const SetjmpCall& call, const std::uint64_t* env) {
   Thread& here = thread();
   if (state_.load(std::memory_order_acquire) != kLearning) return decide(here, call, env);
   here.unfinished = true;
   if (here.has_on_stack(call)) here.calls.note(call);
+  return false;
 }
 
-void TranslationGate::decide(Thread& thread, const SetjmpCall& call, const std::uint64_t* env) {
-  if (call.words[SetjmpCall::kReturnAddress] != call_.return_address) return;
+bool TranslationGate::decide(Thread& thread, const SetjmpCall& call, const std::uint64_t* env) {
+  if (call.words[SetjmpCall::kReturnAddress] != call_.return_address) return false;
   std::uint64_t& mask = mask_.of(env);
-  if (mask != EventMask::kShowing && mask != EventMask::kHiding) return give_up();
+  if (mask != EventMask::kShowing && mask != EventMask::kHiding) {
+    give_up();
+    return false;
+  }
   const auto* code = reinterpret_cast<const std::byte*>(call.words[call_.code_word]);
   // QEMU (10.0, tcg_ctx->plugin_insn) does not forget the instruction whose translation a page
   // fault ended until it shows the next one: to hide that would have it generate nonsense.
@@ -110,6 +114,7 @@ void TranslationGate::decide(Thread& thread, const SetjmpCall& call, const std::
                  wants_(call.words[call_.address_word], code);
   thread.unfinished = thread.shown;
   mask = thread.shown ? EventMask::kShowing : EventMask::kHiding;
+  return !thread.shown;
 }
 
 bool TranslationGate::on_shown(const Block& block, const std::uint64_t* env) {

@@ -32,8 +32,9 @@ class TranslationGate {
   /// loaded, which may want other blocks.
   [[nodiscard]] static Result<> install();
 
-  /// QEMU calls sigsetjmp() on the thread of the vCPU with these registers.
-  void on_setjmp(const SetjmpCall& call, const std::uint64_t* env);
+  /// QEMU calls sigsetjmp() on the thread of the vCPU with these registers. True when it will
+  /// translate a block without showing it.
+  bool on_setjmp(const SetjmpCall& call, const std::uint64_t* env);
   struct Block {
     std::uint64_t address = 0, code = 0;
     std::size_t instructions = 0;
@@ -58,7 +59,7 @@ class TranslationGate {
   [[nodiscard]] static Thread& thread();
 
   bool learn(Thread& thread, const Block& block, const std::uint64_t* env);
-  void decide(Thread& thread, const SetjmpCall& call, const std::uint64_t* env);
+  bool decide(Thread& thread, const SetjmpCall& call, const std::uint64_t* env);
   void give_up();
 
   Wants wants_;

@@ -107,8 +107,10 @@ void QemuProbe::begin_translating() {
 
 void QemuProbe::on_setjmp(const SetjmpCall& call) {
   const RunningVcpu& running = running_vcpu();
-  if (running.env != nullptr && translating_.load(std::memory_order_relaxed) && knows_who_runs())
-    gate_.on_setjmp(call, running.env);
+  if (running.env == nullptr || !translating_.load(std::memory_order_relaxed) || !knows_who_runs())
+    return;
+  if (gate_.on_setjmp(call, running.env))
+    region_.counters(running.index).blocks.hidden.fetch_add(1, std::memory_order_relaxed);
 }
 
 /// Asks what translate() will, for the page that the block is on.
@@ -153,6 +155,8 @@ void QemuProbe::pass_gate(const Block& block) {
 
 void QemuProbe::translate(qemu_plugin_tb* tb) {
   if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
+  const unsigned vcpu = running_vcpu().index;
+  region_.counters(vcpu).blocks.shown.fetch_add(1, std::memory_order_relaxed);
   // While QEMU shows us code, that code is slower by a store for each access to memory.
   if (should_stop_translating()) flush_wanted_ = 1;
   take_requests(true);

@@ -203,6 +203,7 @@ TEST(JsonLine, EndsWithASummary) {
   s.losses.late_commits = 4;
   s.losses.overwritten = 5;
   s.losses.lifted = 6;
+  s.blocks = {.shown = 7, .hidden = 8};
   s.missing_hooks = {"foo: no such function"};
   const auto d = parse(lines.summary(s, {}));
   EXPECT_EQ(text_at(d, "/event/action"), "session_summary");
@@ -211,6 +212,8 @@ TEST(JsonLine, EndsWithASummary) {
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/late_commits"), 4);
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/overwritten"), 5);
   EXPECT_EQ(number_at(d, "/glasshook/summary/losses/lifted"), 6);
+  EXPECT_EQ(number_at(d, "/glasshook/summary/blocks/shown"), 7);
+  EXPECT_EQ(number_at(d, "/glasshook/summary/blocks/hidden"), 8);
   EXPECT_EQ(number_at(d, "/glasshook/summary/hooks/0/hits"), 5);
   EXPECT_EQ(text_at(d, "/glasshook/summary/missing_hooks/0"), "foo: no such function");
 }
