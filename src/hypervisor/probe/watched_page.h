@@ -29,11 +29,16 @@ class WatchedPage {
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     for (const ReturnRange& range : sites.returns)
       if (range.begin < range.end && range.end <= kPageSize) returns_.push_back(range);
+    if (!entries_.empty()) sites_end_ = entries_.back().first + 1u;
+    for (const ReturnRange& range : returns_)
+      sites_end_ = std::max<std::uint64_t>(sites_end_, range.end);
   }
 
   [[nodiscard]] bool user() const { return user_; }
   [[nodiscard]] bool report_placements() const { return report_placements_; }
   [[nodiscard]] bool has_sites() const { return !entries_.empty() || !returns_.empty(); }
+  /// Whether there is a site at `offset` or behind it.
+  [[nodiscard]] bool has_sites_from(std::uint64_t offset) const { return offset < sites_end_; }
   [[nodiscard]] bool enters_at(std::uint16_t offset) const { return entry_bits_[offset]; }
   [[nodiscard]] bool returns_at(std::uint16_t offset) const {
     return std::any_of(returns_.begin(), returns_.end(),
@@ -57,6 +62,7 @@ class WatchedPage {
  private:
   bool user_;
   bool report_placements_;
+  std::uint64_t sites_end_ = 0;
   std::bitset<kPageSize> entry_bits_;
   std::vector<Entry> entries_;
   std::vector<ReturnRange> returns_;

@@ -34,31 +34,33 @@ const probe::WatchedPage* CodePages::kernel(Gpa page) const {
   return it == kernel_.end() ? nullptr : it->second.get();
 }
 
-bool CodePages::is_wanted_of_kernel(Gpa page, std::span<const std::byte> bytes) {
+bool CodePages::is_wanted_of_kernel(Gpa page, std::uint64_t offset,
+                                    std::span<const std::byte> bytes) {
+  if (offset + kMaxInstructionBytes > kPageSize) return true;
   {
     const std::shared_lock lock(mutex_);
-    if (kernel_.contains(page)) return true;
-    const auto it = searched_.find(page);
-    if (it != searched_.end() &&
-        std::memcmp(it->second.bytes->data(), bytes.data(), kPageSize) == 0)
-      return it->second.may_hold_privileged;
+    const auto watched = kernel_.find(page);
+    if (watched != kernel_.end() && watched->second->has_sites_from(offset)) return true;
+    const auto searched = searched_.find(page);
+    if (searched != searched_.end() &&
+        std::memcmp(searched->second.bytes->data(), bytes.data(), kPageSize) == 0)
+      return offset < searched->second.privileged_end;
   }
-  return search(page, bytes);
+  return offset < search(page, bytes);
 }
 
-/// True for more pages than are kept: what is not remembered is not looked through at each block.
-bool CodePages::search(Gpa page, std::span<const std::byte> bytes) {
+/// The whole of a page that is not remembered: it is not looked through at each block.
+std::size_t CodePages::search(Gpa page, std::span<const std::byte> bytes) {
   const std::lock_guard lock(mutex_);
   Searched& searched = searched_[page];
   if (!searched.bytes) {
-    if (kept_ >= most_kept_) return searched_.erase(page), true;
+    if (kept_ >= most_kept_) return searched_.erase(page), kPageSize;
     ++kept_;
     searched.bytes = std::make_unique<CodePageBytes>();
   }
   std::copy_n(bytes.begin(), kPageSize, searched.bytes->begin());
   const auto* copy = reinterpret_cast<const std::uint8_t*>(searched.bytes->data());
-  searched.may_hold_privileged = may_hold_privileged({copy, kPageSize});
-  return searched.may_hold_privileged;
+  return searched.privileged_end = end_of_privileged({copy, kPageSize});
 }
 
 void CodePages::place_at(PrivilegedInstruction instruction,

@@ -64,9 +64,12 @@ class CodePages {
 
   void place_kernel(Gpa page, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* kernel(Gpa page) const;
-  /// Whether the translator has anything to do in a page of the kernel that holds `bytes`, a page
-  /// of them: it is watched, or it may hold an instruction that is looked for everywhere.
-  [[nodiscard]] bool is_wanted_of_kernel(Gpa page, std::span<const std::byte> bytes);
+  /// Whether the translator has anything to do in a block that begins at `offset` of a page of the
+  /// kernel which holds `bytes`, a page of them: there is a site, or an instruction that is looked
+  /// for everywhere may be there. An instruction that goes on behind the page is a block of its
+  /// own.
+  [[nodiscard]] bool is_wanted_of_kernel(Gpa page, std::uint64_t offset,
+                                         std::span<const std::byte> bytes);
   /// A page that stands for all of an instruction: its hook is at offset 0.
   void place_at(PrivilegedInstruction instruction, std::unique_ptr<probe::WatchedPage> watched);
   [[nodiscard]] const probe::WatchedPage* at(PrivilegedInstruction instruction) const;
@@ -109,14 +112,14 @@ class CodePages {
     bool reported = false;
   };
 
-  /// What a kernel page that is not watched held when it was looked through.
+  /// What a kernel page held when it was looked through.
   struct Searched {
     std::unique_ptr<CodePageBytes> bytes;
-    bool may_hold_privileged = false;
+    std::size_t privileged_end = 0;
   };
 
   void set_watched(PageContent& content, std::unique_ptr<probe::WatchedPage> watched);
-  [[nodiscard]] bool search(Gpa page, std::span<const std::byte> bytes);
+  [[nodiscard]] std::size_t search(Gpa page, std::span<const std::byte> bytes);
   [[nodiscard]] bool holds(const PageContent& content, std::span<const std::byte> bytes) const;
   void keep(PageContent& content, const CodePageBytes& bytes);
   [[nodiscard]] std::uint64_t hash_of(std::span<const std::byte> bytes) const;

@@ -1,6 +1,7 @@
 // Privileged instructions that can be hooked, told by their bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -10,6 +11,8 @@
 #include "hypervisor/hypervisor.h"
 
 namespace glasshook::hypervisor::qemu {
+
+constexpr std::size_t kMaxInstructionBytes = 15;
 
 struct FoundPrivileged {
   PrivilegedInstruction instruction;
@@ -66,29 +69,23 @@ struct FoundPrivileged {
   return code.size() == 2 && code[0] == 0x48 && code[1] == 0xcf;
 }
 
-/// False when no instruction that begins among these bytes is one of the above, wherever
-/// instructions begin; the last may go on behind them. True does not say much.
-[[nodiscard]] inline bool may_hold_privileged(std::span<const std::uint8_t> bytes) {
-  if (bytes.empty()) return false;
-  const std::uint8_t last = bytes.back();
-  if (last == 0x0f || is_rex(last) || is_legacy_prefix(last)) return true;
-  // Through memchr(), since some hundreds of pages are looked through when a monitor attaches.
-  const auto any = [bytes](std::uint8_t byte, auto&& is_it) {
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
-      const void* found = std::memchr(bytes.data() + i, byte, bytes.size() - i);
-      if (found == nullptr) return false;
-      i = static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - bytes.data());
-      if (is_it(i)) return true;
+/// No instruction that begins at this offset of `bytes` or behind it, and ends among them, is one
+/// of the above, wherever instructions begin. Those before it need not be either.
+[[nodiscard]] inline std::size_t end_of_privileged(std::span<const std::uint8_t> bytes) {
+  // Through memrchr(), since some hundreds of pages are looked through when a monitor attaches.
+  const auto end_of = [bytes](std::uint8_t byte, auto&& is_it) -> std::size_t {
+    std::size_t left = bytes.size();
+    while (left > 0) {
+      const void* found = memrchr(bytes.data(), byte, left);
+      if (found == nullptr) break;
+      left = static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - bytes.data());
+      if (is_it(left)) return left + 1;
     }
-    return false;
+    return 0;
   };
-  return any(0xcf, [&](std::size_t i) { return i > 0 && is_iretq(bytes.subspan(i - 1, 2)); }) ||
-         any(0x0f, [&](std::size_t i) {
-           const auto rest = bytes.subspan(i);
-           // Which instruction these are stands in the byte behind them.
-           const bool cut_off = rest.size() == 2 && (rest[1] == 0x01 || rest[1] == 0x22);
-           return cut_off || find_privileged(rest).has_value();
-         });
+  return std::max(
+      end_of(0xcf, [&](std::size_t i) { return i > 0 && is_iretq(bytes.subspan(i - 1, 2)); }),
+      end_of(0x0f, [&](std::size_t i) { return find_privileged(bytes.subspan(i)).has_value(); }));
 }
 
 }  // namespace glasshook::hypervisor::qemu

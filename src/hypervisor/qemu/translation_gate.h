@@ -38,7 +38,7 @@ class TranslationGate {
   struct Block {
     std::uint64_t address = 0, code = 0;
     std::size_t instructions = 0;
-    bool one_page = true;  ///< all of its instructions begin on one
+    bool one_page = true;  ///< nothing but a lone instruction goes beyond its page
   };
   /// QEMU shows a block of that vCPU. True when it shows only what is wanted from now on: what was
   /// translated before should be translated anew.

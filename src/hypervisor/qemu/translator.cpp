@@ -24,7 +24,6 @@ namespace glasshook::hypervisor::qemu {
 
 namespace {
 
-constexpr std::size_t kMaxInstructionBytes = 15;
 /// Beyond these all code is translated anew, so that those that no code has any more are freed.
 constexpr std::size_t kMostSites = 262'144;
 
@@ -113,7 +112,8 @@ void QemuProbe::on_setjmp(const SetjmpCall& call) {
     region_.counters(running.index).blocks.hidden.fetch_add(1, std::memory_order_relaxed);
 }
 
-/// Asks what translate() will, for the page that the block is on.
+/// Asks what translate() will. A block's instructions all begin on one page, and one that goes on
+/// behind it is a block of its own (QEMU since 7.1, advance_pc() in target/i386/tcg/translate.c).
 bool QemuProbe::wants(Gva address, const std::byte* code) {
   if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
   if (flush_wanted_.load(std::memory_order_relaxed) != 0 || should_stop_translating()) return true;
@@ -121,12 +121,13 @@ bool QemuProbe::wants(Gva address, const std::byte* code) {
   if (!ram_.to_gpa(code, gpa)) return true;
   const std::byte* bytes = ram_.at(gpa.page(), kPageSize);
   if (bytes == nullptr) return true;
-  if (address.is_kernel()) return pages_.is_wanted_of_kernel(gpa.page(), {bytes, kPageSize});
+  if (address.is_kernel())
+    return pages_.is_wanted_of_kernel(gpa.page(), gpa.page_offset(), {bytes, kPageSize});
   if (!watch_user_.load(std::memory_order_relaxed)) return false;
   const PageContent& content = user_page(gpa.page(), bytes, address.page());
   if (content.state.load(std::memory_order_acquire) != PageContent::kKnown) return true;
   const probe::WatchedPage* watched = content.watched.load(std::memory_order_acquire);
-  return watched == nullptr || watched->has_sites();
+  return watched == nullptr || watched->has_sites_from(gpa.page_offset());
 }
 
 /// Through the gate when it knows how; else by telling QEMU that we want to see none.
@@ -144,12 +145,14 @@ PageContent& QemuProbe::user_page(Gpa page, const std::byte* bytes, Gva mapped) 
 void QemuProbe::pass_gate(const Block& block) {
   const RunningVcpu& running = running_vcpu();
   if (running.env == nullptr || !knows_who_runs()) return;
-  const std::uint64_t last = qemu_plugin_insn_vaddr(block.instruction(block.count - 1));
+  const qemu_plugin_insn* last = block.instruction(block.count - 1);
+  const Gva end{qemu_plugin_insn_vaddr(last) + (block.count > 1 ? qemu_plugin_insn_size(last) : 1)};
   const void* code = qemu_plugin_insn_haddr(block.instruction(0));
-  const TranslationGate::Block shown{.address = block.start,
-                                     .code = reinterpret_cast<std::uint64_t>(code),
-                                     .instructions = block.count,
-                                     .one_page = Gva{last}.page() == Gva{block.start}.page()};
+  const TranslationGate::Block shown{
+      .address = block.start,
+      .code = reinterpret_cast<std::uint64_t>(code),
+      .instructions = block.count,
+      .one_page = Gva{end.value - 1}.page() == Gva{block.start}.page()};
   if (gate_.on_shown(shown, running.env)) flush_wanted_ = 1;
 }
 

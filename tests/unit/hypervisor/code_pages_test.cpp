@@ -167,42 +167,62 @@ TEST_F(CodePagesTest, NobodyAnswers) {
   EXPECT_FALSE(content.watched.load()->has_sites());
 }
 
-/// A page of the kernel with these bytes somewhere.
+constexpr std::uint64_t kCode = 100;  ///< offset of what kernel_page() is given
+
 std::array<std::byte, kPageSize> kernel_page(std::initializer_list<int> code) {
   std::array<std::byte, kPageSize> page;
   page.fill(std::byte{0x90});
-  std::size_t at = 100;
+  std::size_t at = kCode;
   for (const int byte : code) page[at++] = static_cast<std::byte>(byte);
   return page;
 }
 
-TEST_F(CodePagesTest, OfTheKernelWatchedPagesAreWanted) {
+TEST_F(CodePagesTest, OfTheKernelBlocksBeforeASiteAreWanted) {
   const auto plain = kernel_page({});
-  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
-  pages_.place_kernel(kFrame, sites());
-  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, plain));
-  EXPECT_FALSE(pages_.is_wanted_of_kernel(kOther, plain));
+  ASSERT_TRUE(hooks_.load(HookPrograms{.id = HookId{3}, .entry = {}, .on_return = {}}));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 0, plain));
+  PageSites sites;
+  sites.entries = {{.offset = 200, .hook = HookId{3}}};
+  pages_.place_kernel(kFrame, std::make_unique<probe::WatchedPage>(sites, hooks_, false));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, 0, plain));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, 200, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 201, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kOther, 0, plain));
+  sites.returns = {{.begin = 300, .end = 400}};
+  pages_.place_kernel(kFrame, std::make_unique<probe::WatchedPage>(sites, hooks_, false));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, 399, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 400, plain));
   pages_.clear();
-  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 0, plain));
 }
 
-TEST_F(CodePagesTest, OfTheKernelPagesAreWantedAsLongAsTheyMayHoldPrivilegedInstructions) {
+TEST_F(CodePagesTest, OfTheKernelBlocksBeforeWhatMayBePrivilegedAreWanted) {
   const auto plain = kernel_page({}), wrmsr = kernel_page({0x0f, 0x30}),
              iretq = kernel_page({0x48, 0xcf});
-  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, wrmsr));
-  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, wrmsr));
-  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
-  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, plain));
-  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, iretq));
+  for (int twice = 0; twice < 2; ++twice) {
+    EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, 0, wrmsr));
+    EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, kCode, wrmsr));
+    EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, kCode + 1, wrmsr));
+  }
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 0, plain));
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, 0, plain));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, 0, iretq));
+}
+
+TEST_F(CodePagesTest, OfTheKernelInstructionsThatMayGoBeyondTheirPageAreWanted) {
+  const auto plain = kernel_page({});
+  EXPECT_FALSE(pages_.is_wanted_of_kernel(kFrame, kPageSize - 15, plain));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, kPageSize - 14, plain));
+  EXPECT_TRUE(pages_.is_wanted_of_kernel(kFrame, kPageSize - 1, plain));
 }
 
 TEST_F(CodePagesTest, OfTheKernelPagesThatAreNotRememberedAreWanted) {
   CodePages pages(42, 1);
   const auto plain = kernel_page({});
-  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, plain));
-  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, plain));
-  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, plain));
-  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, plain));
+  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, 0, plain));
+  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, 0, plain));
+  EXPECT_TRUE(pages.is_wanted_of_kernel(kOther, 0, plain));
+  EXPECT_FALSE(pages.is_wanted_of_kernel(kFrame, 0, plain));
 }
 
 }  // namespace
