@@ -85,7 +85,7 @@ class Nested(GuestTest):
                          "--behaviours", "none", "--all-processes", "--quiet", "--timeout", "600" if outside == 1 else "240",
                          *copies, "--", "sh", "./nested_host.sh", cls.processors, EVENTS, CALLS, *also,
                          env={"PATH": path}, timeout=900)
-        if b"the guest rebooted" in done.stderr:
+        if b"the guest rebooted" in done.stderr or outside > 1 and b"kernel panicked" in done.stderr:
             raise EmulationFailed(console.read_text(errors="replace")[-2000:])
         text = done.stdout.decode(errors="replace")
         if done.returncode == 124 and outside > 1:
