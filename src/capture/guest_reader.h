@@ -33,18 +33,22 @@ class GuestReader {
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
-  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
-    return load_known(from, size, space, out) || load_unknown(from, size, space, out);
-  }
+  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept;
 
-  /// The same of memory near to what was looked at before; false when it is not, and then
-  /// load_unknown() tells.
-  [[nodiscard]] bool load_known(Gva from, std::size_t size, Space space,
-                                std::uint64_t& out) const noexcept {
-    const std::byte* host = known(from, size, space);
-    if (host == nullptr) return false;
-    out = 0;
-    copy_small(&out, host, size);
+  /// Where `size` bytes lie in this process, when all of them are in a region in one piece that was
+  /// looked at before: most of a kernel's memory lies in large pages. What reaches into the next
+  /// region asks for that one's key, which never lies in this slot.
+  [[nodiscard, gnu::always_inline]] bool find_in_region(Gva from, std::size_t size, Space space,
+                                                        const std::byte*& host) const noexcept {
+    if (region_keys_[region_slot(from)] != region_key(from + (size - 1), space)) return false;
+    host = reinterpret_cast<const std::byte*>(from.value + region_distances_[region_slot(from)]);
+    return true;
+  }
+  /// The same of a page that lies elsewhere.
+  [[nodiscard, gnu::always_inline]] bool find_in_page(Gva from, std::size_t size, Space space,
+                                                      const std::byte*& host) const noexcept {
+    if (page_keys_[page_slot(from)] != page_key(from + (size - 1), space)) return false;
+    host = reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
     return true;
   }
 
@@ -58,27 +62,18 @@ class GuestReader {
     bool faulted = false;     ///< ended by an unreadable page
   };
 
-  /// The same when load_known() said no; false on a fault.
-  [[nodiscard]] bool load_unknown(Gva from, std::size_t size, Space space,
-                                  std::uint64_t& out) noexcept {
-    if (from.page_offset() + size > kPageSize) [[unlikely]]
-      return load_across(from, size, space, out);
-    const std::byte* host = translate(from, space);
-    if (host == nullptr) return false;
-    out = 0;
-    copy_small(&out, host, size);
-    return true;
+  /// What copy_text() may read and write.
+  [[nodiscard]] static constexpr std::size_t text_extent(std::size_t max) {
+    return max + 1 + kTextBlock;
   }
-
-  /// Copies a string of at most `max` bytes and its NUL when it lies near to what was looked at
-  /// before. False when it does not, or has no NUL in that many bytes; then copy_string() tells.
-  [[nodiscard]] bool copy_known_string(Gva from, Space space, std::byte* out, std::size_t max,
-                                       std::size_t& length) const noexcept {
-    const std::byte* host = known(from, 1, space);
-    if (host == nullptr) return false;
-    const std::size_t piece = std::min<std::size_t>(max + 1, left_in_page(from));
-    length = copy_to_nul(out, host, piece);
-    return length < piece;
+  /// Copies text and its NUL; the length of the text, more than `max` when that has no NUL. Both
+  /// ends have text_extent(max) bytes.
+  [[nodiscard]] static std::size_t copy_text(std::byte* to, const std::byte* from,
+                                             std::size_t max) noexcept {
+    for (std::size_t done = 0; done <= max; done += kTextBlock)
+      if (const int nuls = copy_block(to + done, from + done); nuls != 0)
+        return done + first_of(nuls);
+    return max + 1;
   }
 
   /// Copies until a NUL is in `out`, `out` is full or memory ends. Bytes of `out` after the text
@@ -104,10 +99,6 @@ class GuestReader {
     Gpa first;               ///< then: of these
   };
 
-  /// load() of bytes in two pages.
-  [[nodiscard]] bool load_across(Gva from, std::size_t size, Space space,
-                                 std::uint64_t& out) noexcept;
-
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
       case 8:
@@ -128,17 +119,24 @@ class GuestReader {
     return kPageSize - address.page_offset();
   }
 
-  /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`. Whole blocks
-  /// are searched in the register that carries them over.
+  static constexpr std::size_t kTextBlock = sizeof(__m128i);
+
+  /// A bit for each NUL that was copied. It is searched in the register that carries it over.
+  static int copy_block(std::byte* to, const std::byte* from) noexcept {
+    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), block);
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
+  }
+  static std::size_t first_of(int nuls) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(nuls)));
+  }
+
+  /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`.
   static std::size_t copy_to_nul(std::byte* to, const std::byte* from, std::size_t size) noexcept {
-    constexpr std::size_t kBlock = sizeof(__m128i);
     std::size_t done = 0;
-    for (; done + kBlock <= size; done += kBlock) {
-      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + done));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + done), block);
-      const int nuls = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
-      if (nuls != 0) return done + static_cast<std::size_t>(std::countr_zero(unsigned(nuls)));
-    }
+    for (; done + kTextBlock <= size; done += kTextBlock)
+      if (const int nuls = copy_block(to + done, from + done); nuls != 0)
+        return done + first_of(nuls);
     for (; done < size; ++done) {
       to[done] = from[done];
       if (to[done] == std::byte{0}) break;
@@ -170,58 +168,23 @@ class GuestReader {
             .shift = shift};
   }
 
-  /// Where these bytes lie in this process, when something in the same page or the same region in
-  /// one piece was looked at before; else nullptr. What reaches into the next one asks for that
-  /// one's key, which never lies in this slot.
-  [[nodiscard]] const std::byte* known(Gva from, std::size_t size, Space space) const noexcept {
-    const Gva last = from + (size - 1);
-    // Most of a kernel's memory lies in large pages.
-    if (region_keys_[region_slot(from)] == region_key(last, space))
-      return reinterpret_cast<const std::byte*>(from.value + region_distances_[region_slot(from)]);
-    if (page_keys_[page_slot(from)] == page_key(last, space))
-      return reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
-    return nullptr;
-  }
-
   /// Where the byte lies in this process; the rest of its page follows. nullptr on a fault.
   [[nodiscard]] const std::byte* host_address(Gva address, Space space) noexcept {
-    if (const std::byte* host = known(address, 1, space)) return host;
+    const std::byte* host = nullptr;
+    if (find_in_region(address, 1, space, host) || find_in_page(address, 1, space, host))
+      return host;
     return translate(address, space);
   }
 
   /// The same for what is not known yet, and will be. Most that a run reads lies in large pages,
   /// each in another.
-  [[nodiscard]] const std::byte* translate(Gva address, Space space) noexcept {
-    const Directory& directory = directories_[directory_slot(address)];
-    if (directory.key != directory_key(address, space)) [[unlikely]]
-      return translate_anew(address, space);
-    if (directory.table == nullptr) [[unlikely]]
-      return translate_in(directory.first + region_in_directory(address), address, space);
-    const PageEntry entry = load_entry(directory.table, address, kRegionShift);
-    if (!entry.present() || !entry.is_leaf()) [[unlikely]]
-      return translate_by(entry, address, space);
-    return translate_in(entry.map(Gva{0}), address, space);
-  }
+  [[nodiscard]] const std::byte* translate(Gva address, Space space) noexcept;
   /// In a region in one piece that begins there.
-  [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept {
-    const std::uint64_t offset = address.value % kRegionSize;
-    const std::byte* host = ram_.at(region, kRegionSize);
-    // Where not all of it is RAM, each page is looked for.
-    if (host == nullptr) [[unlikely]]
-      return translate_page(region + (offset & ~kPageMask), address, space);
-    region_keys_[region_slot(address)] = region_key(address, space);
-    region_distances_[region_slot(address)] =
-        reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
-    return host + offset;
-  }
-  /// In what this entry of a directory maps, unless that is a large page.
-  [[nodiscard]] const std::byte* translate_by(PageEntry entry, Gva address, Space space) noexcept;
+  [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept;
   /// In that page.
   [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
-  /// In a directory that is not known yet.
-  [[nodiscard]] const std::byte* translate_anew(Gva address, Space space) noexcept;
-  /// Walks there; false on a fault.
-  [[nodiscard]] bool find(Directory& directory, Gva address, Space space) const noexcept;
+  /// Walks to the directory; false on a fault.
+  [[nodiscard]] bool walk(Directory& directory, Gva address, Space space) const noexcept;
 
   [[nodiscard]] static std::size_t directory_slot(Gva address) noexcept {
     return address.value / kDirectorySize % kCachedDirectories;

@@ -16,6 +16,9 @@
 
 namespace glasshook::capture {
 
+/// What a load reads, of which not all may count.
+inline constexpr std::size_t kLoadBytes = sizeof(std::uint64_t);
+
 [[nodiscard]] inline bool matches(const Pattern& pattern, std::string_view text) {
   switch (pattern.kind) {
     case PatternKind::equal:
@@ -37,24 +40,49 @@ class RunState {
            std::span<std::byte> buffer) noexcept
       : reader_(*environment.ram, cpu.space, environment.kernel_space), record_(buffer) {}
 
-  /// `size` bytes, zero-extended; on a fault 0, and the fault flag.
-  [[gnu::noinline]] std::uint64_t load(std::uint64_t address, std::size_t size,
-                                       Space space) noexcept {
-    std::uint64_t value = 0;
-    if (reader_.load_known(Gva{address}, size, space, value)) [[likely]]
-      return value;
-    return load_unknown(address, size, space);
+  /// Where the object at `base` lies that is loaded from, when that is in known memory. A program's
+  /// lies in single pages, the kernel's in large ones.
+  bool find(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
+    if (!reader_.find_in_page(Gva{base + offset_of(in)}, kLoadBytes, Space::current, object))
+      return false;
+    object -= offset_of(in);
+    return true;
   }
-  /// The same of eight bytes.
-  std::uint64_t load_word(std::uint64_t address, Space space) noexcept {
+  bool find_kernel(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
+    if (!reader_.find_in_region(Gva{base + offset_of(in)}, kLoadBytes, Space::kernel, object))
+      return false;
+    object -= offset_of(in);
+    return true;
+  }
+  /// The same for several loads.
+  bool find_object(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
+    const auto first = static_cast<std::uint64_t>(std::int64_t{in.together.first});
+    if (!reader_.find_in_region(Gva{base + first}, in.together.bytes, Space::kernel, object))
+      return false;
+    object -= first;
+    return true;
+  }
+  static std::uint64_t member(const Step& in, const std::byte* object) noexcept {
     std::uint64_t value = 0;
-    if (reader_.load_known(Gva{address}, sizeof value, space, value)) [[likely]]
+    std::memcpy(&value, object + offset_of(in), sizeof value);
+    return value & in.imm;
+  }
+  /// One load from anywhere; on a fault 0, and the fault flag.
+  [[gnu::noinline]] std::uint64_t load(const Step& in, std::uint64_t base, Space space) noexcept {
+    std::uint64_t value = 0;
+    if (reader_.load(Gva{base + offset_of(in)}, in.size, space, value)) [[likely]]
       return value;
-    return load_unknown(address, sizeof value, space);
+    faulted_ = true;
+    return 0;
   }
 
   /// The fault flag; reading it clears it.
-  bool take_fault() noexcept { return std::exchange(faulted_, false); }
+  bool take_fault() noexcept {
+    if (!faulted_) [[likely]]
+      return false;
+    faulted_ = false;
+    return true;
+  }
 
   [[gnu::noinline]] bool match(std::uint64_t address, Space space,
                                const Pattern& pattern) noexcept {
@@ -70,8 +98,9 @@ class RunState {
   }
   [[nodiscard]] bool match_budget_used() const noexcept { return matched_bytes_ > kMaxMatchWork; }
 
-  [[gnu::noinline]] void emit_words(const Step& in, const std::uint64_t* words) noexcept {
-    record_.add_words(field_id(in), words, in.size);
+  void emit_word(const Step& in, std::uint64_t word) noexcept { record_.add_word(in.imm, word); }
+  void emit_words(const Step& in, const std::uint64_t* words) noexcept {
+    record_.add_words(in.imm, words, in.size);
   }
 
   /// emit_string, and emit_utf16 without a length.
@@ -109,22 +138,42 @@ class RunState {
   void begin_list(const Step& in) noexcept {
     if (!record_.open(field_id(in), FieldKind::list)) return;
     list_ = record_.data();
-    list_left_ = std::min<std::size_t>(record_.room(), kMaxFieldBytes);
+    list_end_ = list_ + std::min<std::size_t>(record_.room(), kMaxFieldBytes);
   }
 
-  [[gnu::noinline]] void append_string(const Step& in, std::uint64_t address) noexcept {
+  /// How many bytes a list has left, and lie in known memory, when append_string() is quick.
+  static constexpr std::size_t room_to_append(std::size_t max) {
+    return GuestReader::text_extent(max);
+  }
+  bool append_known_string(const Step& in, std::uint64_t address) noexcept {
+    const std::byte* host = nullptr;
+    if (in.imm > list_left() || !reader_.find_in_region(Gva{address}, in.imm, Space{in.src}, host))
+      return false;
     const auto max = static_cast<std::size_t>(in.offset);
-    std::size_t length = 0;
-    if (list_left_ > max &&
-        reader_.copy_known_string(Gva{address}, Space{in.src}, list_, max, length)) [[likely]]
-      return advance_list(length + 1);
-    append_any_string(in, address);
+    const std::size_t length = GuestReader::copy_text(list_, host, max);
+    if (length > max) return false;
+    list_ += length + 1;
+    return true;
+  }
+  [[gnu::noinline]] void append_string(const Step& in, std::uint64_t address) noexcept {
+    if (list_ == nullptr) return;
+    if (list_ == list_end_) {
+      record_.flag_field(kFieldTruncated);
+      record_.flag_record(kRecordTruncated);
+      return;
+    }
+    const auto max = static_cast<std::size_t>(in.offset);
+    const std::span out{list_, std::min(max + 1, list_left())};
+    const auto text = reader_.copy_string(Gva{address}, Space{in.src}, out);
+    flag_cut(text, false, out.size() < max + 1);
+    const std::size_t length = std::min(text.length, out.size() - 1);
+    list_[length] = std::byte{0};
+    list_ += length + 1;
   }
 
   void end_list(std::uint8_t detail) noexcept {
     if (list_ != nullptr) record_.close(static_cast<std::size_t>(list_ - record_.data()), detail);
-    list_ = nullptr;
-    list_left_ = 0;
+    list_ = list_end_ = nullptr;
   }
 
   /// Closes a list that the end of the budget left open.
@@ -139,34 +188,12 @@ class RunState {
   }
 
  private:
-  [[gnu::noinline]] std::uint64_t load_unknown(std::uint64_t address, std::size_t size,
-                                               Space space) noexcept {
-    std::uint64_t value = 0;
-    if (reader_.load_unknown(Gva{address}, size, space, value)) [[likely]]
-      return value;
-    faulted_ = true;
-    return 0;
+  static std::uint64_t offset_of(const Step& in) noexcept {
+    return static_cast<std::uint64_t>(std::int64_t{in.offset});
   }
-  [[gnu::noinline]] void append_any_string(const Step& in, std::uint64_t address) noexcept {
-    if (list_ == nullptr) return;
-    if (list_left_ == 0) {
-      record_.flag_field(kFieldTruncated);
-      record_.flag_record(kRecordTruncated);
-      return;
-    }
-    const auto max = static_cast<std::size_t>(in.offset);
-    const std::span out{list_, std::min(max + 1, list_left_)};
-    const auto text = reader_.copy_string(Gva{address}, Space{in.src}, out);
-    flag_cut(text, false, out.size() < max + 1);
-    const std::size_t length = std::min(text.length, out.size() - 1);
-    list_[length] = std::byte{0};
-    advance_list(length + 1);
+  [[nodiscard]] std::size_t list_left() const noexcept {
+    return static_cast<std::size_t>(list_end_ - list_);
   }
-  void advance_list(std::size_t bytes) noexcept {
-    list_ += bytes;
-    list_left_ -= bytes;
-  }
-
   static std::uint16_t field_id(const Step& in) { return static_cast<std::uint16_t>(in.imm); }
 
   void flag_cut(const GuestReader::Text& text, bool empty, bool short_of_room) noexcept {
@@ -177,8 +204,8 @@ class RunState {
 
   GuestReader reader_;
   RecordWriter record_;
-  std::byte* list_ = nullptr;  ///< where the next string of an open list goes
-  std::size_t list_left_ = 0;  ///< bytes it may still take
+  std::byte* list_ = nullptr;      ///< where the next string of an open list goes
+  std::byte* list_end_ = nullptr;  ///< and what it may not reach beyond
   std::size_t matched_bytes_ = 0;
   bool faulted_ = false;
 };

@@ -119,6 +119,9 @@ class KvmProbe final : public probe::ControlTarget {
   [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
   /// Fills what is neither general registers nor RIP, as far as that is needed.
   void complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs);
+  /// The current page tables, if these are all that is needed; false when KVM has to tell.
+  [[nodiscard]] bool find_tables(Vcpu& vcpu, capture::CpuState& cpu, Needs needs);
+  void complete_from_kvm(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel);
   /// Does the instruction, a program's or the kernel's; false when the processor has to.
   bool stand_in(Vcpu& vcpu, const Patch& patch, bool program);
   /// The processor does the instruction, and faults as it has to. `in_program`: where the byte is,

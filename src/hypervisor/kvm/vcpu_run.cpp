@@ -292,15 +292,23 @@ std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
 void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
   cpu.user_mode = !in_kernel;
   cpu.space = environment_.kernel_space;
-  bool special = needs == Needs::special || (in_kernel && !vcpu.kernel_gs);
-  if (needs == Needs::tables && !special) {
-    const auto root = process_tables_ ? vcpu.tables.root(ram_, environment_.kernel_space,
-                                                         *vcpu.kernel_gs, *process_tables_)
-                                      : std::nullopt;
-    if (root) cpu.space.root = *root;
-    special = !root;
-  }
-  if (const kvm_sregs* sregs = special ? special_registers(vcpu) : nullptr) {
+  const bool known = in_kernel && vcpu.kernel_gs && find_tables(vcpu, cpu, needs);
+  if (known) [[likely]]
+    cpu.kernel_gs = *vcpu.kernel_gs;
+  else
+    complete_from_kvm(vcpu, cpu, in_kernel);
+  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
+  vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
+}
+
+bool KvmProbe::find_tables(Vcpu& vcpu, capture::CpuState& cpu, Needs needs) {
+  if (needs != Needs::tables) return needs == Needs::general;
+  return process_tables_ && vcpu.tables.find_root(ram_, environment_.kernel_space, *vcpu.kernel_gs,
+                                                  *process_tables_, cpu.space.root);
+}
+
+void KvmProbe::complete_from_kvm(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel) {
+  if (const kvm_sregs* sregs = special_registers(vcpu)) {
     cpu.space = space_of(*sregs);
     cpu.fs_base = sregs->fs.base;
     cpu.gs_base = sregs->gs.base;
@@ -308,8 +316,6 @@ void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Need
     if (in_kernel) vcpu.kernel_gs = sregs->gs.base;
   }
   cpu.kernel_gs = in_kernel ? vcpu.kernel_gs.value_or(0) : kernel_gs_of_program(vcpu);
-  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
-  vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
 }
 
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
@@ -320,7 +326,8 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
   cpu.vcpu = vcpu.index;
-  const Needs needs = std::ranges::max(sites, {}, &Site::needs).needs;
+  Needs needs = Needs::general;
+  for (const Site& site : sites) needs = std::max(needs, site.needs);
   complete(vcpu, cpu, sites.front().place.is_kernel(), needs);
   for (const Site& site : sites) {
     if (site.returns) {

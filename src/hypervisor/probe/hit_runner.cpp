@@ -74,7 +74,7 @@ void HitRunner::set_context_program(const capture::Program& program) {
 capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
                                            const capture::Executable& program,
                                            const capture::CpuState& cpu, capture::SavedSlots& saved,
-                                           capture::RecordHeader header) noexcept {
+                                           capture::RecordHeader& header) noexcept {
   if (program.uses_time()) header.timestamp = ticks();
   const capture::RunResult result =
       capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
@@ -100,13 +100,12 @@ bool HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interru
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   vcpu.session = session;
   HookCell& cell = vcpu.hooks[hook.id.value];
-  PendingCall call{.key = FrameKey::of(cpu),
-                   .hook = &hook,
-                   .call = 0,
-                   .fingerprint = 0,
-                   .return_address = 0,
-                   .saved = {}};
+  PendingCall call;
   if (hook.on_return) {
+    call.key = FrameKey::of(cpu);
+    call.hook = &hook;
+    call.fingerprint = call.return_address = 0;
+    call.saved.fill(0);
     // The kernel's entries do not fault, and it does not leave frames behind.
     if (!call.key.is_kernel()) {
       call.fingerprint = fingerprint_of(cpu);

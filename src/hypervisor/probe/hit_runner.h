@@ -81,7 +81,7 @@ class HitRunner {
   void report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept;
   capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Executable& program,
                                   const capture::CpuState& cpu, capture::SavedSlots& saved,
-                                  capture::RecordHeader header) noexcept;
+                                  capture::RecordHeader& header) noexcept;
 
   SharedRegion region_;
   const capture::Environment& environment_;

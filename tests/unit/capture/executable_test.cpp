@@ -17,7 +17,15 @@ class ExecutableTest : public MachineTest {
     for (const Gpa page : {first_page, second_page, kernel_page})
       for (std::size_t i = 0; i < kPageSize; i += 8)
         guest.store(page + i, i % 64 == 0 ? 0 : kKernel.value + random() % (2 * kPageSize));
+    guest.map(environment.kernel_space, kLarge, Gpa{kLargeSize}, kLargeSize);
+    for (const Gva page : {kLarge, kLargeEnd - kPageSize})
+      for (std::size_t i = 0; i < kPageSize; i += 8)
+        guest.store(Gpa{kLargeSize + (page.value - kLarge.value) + i},
+                    i % 64 == 0 ? random() : kLarge.value + random() % kLargeSize);
   }
+  /// All that is mapped around there, with RAM behind it.
+  static constexpr std::uint64_t kLargeSize = 2 << 20;
+  static constexpr Gva kLarge{0xffff'8880'4000'0000}, kLargeEnd{kLarge.value + kLargeSize};
 
   std::vector<std::byte> record_of(const Program& program) {
     saved = {};
@@ -48,18 +56,29 @@ TEST_F(ExecutableTest, RandomProgramsDoTheSameWhenSpread) {
   }
 }
 
-TEST_F(ExecutableTest, PairsOfLoadsDoTheSameWhenSpread) {
+TEST_F(ExecutableTest, SeveralLoadsDoTheSameWhenSpread) {
   std::mt19937_64 random(6);
   const auto reg = [&] { return "r" + std::to_string(random() % 4); };
-  for (int round = 0; round < 2000; ++round) {
-    std::string text = ".back_jumps 3\n move r0, " + std::to_string(kKernel.value) +
-                       "\n move r1, " + std::to_string(kKernel.value + 64) + "\nagain:\n";
+  const auto load = [&](const std::string& base) {
+    constexpr std::array kSizes = {8, 8, 8, 4, 2, 1};
+    return " load_memory " + reg() + ", [" + base + " + " +
+           std::to_string(random() % 512 * 8 + (random() % 16 == 0 ? 3 : 0)) + "], " +
+           std::to_string(kSizes[random() % kSizes.size()]) +
+           (random() % 16 == 0 ? "\n" : ", kernel\n");
+  };
+  for (int round = 0; round < 4000; ++round) {
+    const std::uint64_t bases[] = {kKernel.value, kLarge.value, kLargeEnd.value - 2 * kPageSize,
+                                   kLargeEnd.value - random() % kPageSize};
+    std::string text = ".back_jumps 3\n";
+    for (int i = 0; i < 4; ++i)
+      text += " move r" + std::to_string(i) + ", " + std::to_string(bases[random() % 4]) + "\n";
+    text += "again:\n";
     for (int i = 0; i < 6; ++i) {
       if (random() % 8 == 0) text += " jump_fault out\n";
       if (i < 3 && random() % 8 == 0) text += " jump_eq " + reg() + ", " + reg() + ", middle\n";
       if (i == 3) text += "middle:\n";
-      text += " load_memory " + reg() + ", [" + reg() + " + " +
-              std::to_string(random() % 512 * 8 + (random() % 16 == 0 ? 3 : 0)) + "], 8, kernel\n";
+      const std::string base = reg();
+      for (std::uint64_t n = random() % 6; n > 0; --n) text += load(base);
     }
     text += " add r5, 1\n jump_gt r5, " + std::to_string(random() % 5) + ", out\n move " + reg() +
             ", " + reg() + "\n jump_back again\nout:\n emit_words 1, r0, 6\n send\n";
@@ -69,6 +88,17 @@ TEST_F(ExecutableTest, PairsOfLoadsDoTheSameWhenSpread) {
     expect_same(*program);
     ASSERT_FALSE(HasFailure());
   }
+}
+
+TEST_F(ExecutableTest, LoadsFarFromEachOtherAreLookedForOneByOne) {
+  // The distance between the two is that of regions which share a place in the reader's memory.
+  constexpr std::uint64_t kApart = 16 * kLargeSize;
+  guest.store(Gpa{kLargeSize}, std::uint64_t{7});
+  EXPECT_EQ(value_of("move r1, " + std::to_string(kLarge.value) +
+                     "\n load_memory r0, [r1], 8, kernel\n load_memory r2, [r1 + " +
+                     std::to_string(kApart) + "], 8, kernel\n load_memory r3, [r1], 8, kernel\n" +
+                     " jump_fault out\n move r0, 1\nout:"),
+            7u);
 }
 
 TEST_F(ExecutableTest, AJumpIntoAPairFindsItsSecondPart) {
