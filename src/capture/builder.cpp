@@ -1,6 +1,7 @@
 #include "capture/builder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "capture/op_table.h"
 
@@ -175,6 +176,16 @@ Builder& Builder::append_string(Reg address, std::uint32_t max, Space space) {
 
 Builder& Builder::end_list(Reg detail) {
   return append({.op = Op::end_list, .dst = detail.number});
+}
+
+Builder& Builder::append_chain(Reg object, Reg first_end, Reg count, std::uint16_t name,
+                               const ChainStep& step) {
+  return append({.op = Op::append_chain,
+                 .dst = object.number,
+                 .src = first_end.number,
+                 .size = count.number,
+                 .offset = name,
+                 .imm = std::bit_cast<std::uint64_t>(step)});
 }
 
 Builder& Builder::arm_return() { return append({.op = Op::arm_return}); }

@@ -98,6 +98,10 @@ class Builder {
   Builder& begin_list(std::uint16_t field);
   Builder& append_string(Reg address, std::uint32_t max, Space space = Space::current);
   Builder& end_list(Reg detail);
+  /// Names of objects that lead to one another, from `object` on up to one of two ends; see
+  /// Op::append_chain.
+  Builder& append_chain(Reg object, Reg first_end, Reg count, std::uint16_t name,
+                        const ChainStep& step);
 
   // ends
   Builder& arm_return();

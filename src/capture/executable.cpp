@@ -57,6 +57,7 @@ StepCode code_by_name(Op op) {
     GLASSHOOK_NAMED(begin_list)
     GLASSHOOK_NAMED(append_string)
     GLASSHOOK_NAMED(end_list)
+    GLASSHOOK_NAMED(append_chain)
     GLASSHOOK_NAMED(arm_return)
     GLASSHOOK_NAMED(send)
 #undef GLASSHOOK_NAMED
@@ -118,10 +119,17 @@ StepCode single_code(const Instruction& in) {
   }
 }
 
+/// Of loads whose offsets lie between these.
+LoadedExtent extent_of(std::int64_t first, std::int64_t last) {
+  return {.first = static_cast<std::int32_t>(first),
+          .bytes = static_cast<std::uint32_t>(last - first + std::int64_t{kLoadBytes})};
+}
+
 /// How many loads at the beginning of `code` take members of one and the same object of the
 /// kernel's, and what they read: it is looked for once.
 std::size_t loads_together(std::span<const Instruction> code, LoadedExtent& extent) {
   constexpr std::size_t kMost = 4;
+  constexpr std::int64_t kMostBytes = 4 * kPageSize;
   std::int64_t first = 0, last = 0;
   std::size_t count = 0;
   for (const Instruction& in : code.first(std::min(code.size(), kMost))) {
@@ -129,14 +137,13 @@ std::size_t loads_together(std::span<const Instruction> code, LoadedExtent& exte
     const std::int64_t at = in.offset;
     const std::int64_t lowest = count == 0 ? at : std::min(first, at);
     const std::int64_t highest = count == 0 ? at : std::max(last, at);
-    if (highest - lowest > std::int64_t{kPageSize} / 2) break;
+    if (highest - lowest > kMostBytes) break;
     first = lowest;
     last = highest;
     ++count;
     if (in.dst == in.src) break;
   }
-  extent = {.first = static_cast<std::int32_t>(first),
-            .bytes = static_cast<std::uint32_t>(last - first + std::int64_t{kLoadBytes})};
+  extent = extent_of(first, last);
   return count;
 }
 
@@ -174,6 +181,10 @@ Step made_ready(std::span<const Instruction> code) {
     constexpr StepCode kLoads[] = {StepCode::load_kernel, StepCode::load_two_kernel,
                                    StepCode::load_three_kernel, StepCode::load_four_kernel};
     step.code = kLoads[loads_together(code, step.together) - 1];
+  }
+  if (in.op == Op::append_chain) {
+    const std::int32_t next = std::bit_cast<ChainStep>(in.imm).next;
+    step.together = extent_of(std::min(next, in.offset), std::max(next, in.offset));
   }
   if (step.code == StepCode::move && code.size() > 1 && code[1].op == Op::jump_back)
     step.code = StepCode::move_and_back;

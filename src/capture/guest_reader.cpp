@@ -4,16 +4,6 @@
 
 namespace glasshook::capture {
 
-bool GuestReader::load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
-  out = 0;
-  if (from.page_offset() + size > kPageSize) [[unlikely]]
-    return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
-  const std::byte* host = host_address(from, space);
-  if (host == nullptr) return false;
-  copy_small(&out, host, size);
-  return true;
-}
-
 const std::byte* GuestReader::translate(Gva address, Space space) noexcept {
   Directory& directory = directories_[directory_slot(address)];
   if (directory.key != directory_key(address, space) && !walk(directory, address, space))
@@ -54,23 +44,25 @@ inline const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space
 inline bool GuestReader::walk(Directory& directory, Gva address, Space space) const noexcept {
   const AddressSpace& tables = spaces_[static_cast<std::size_t>(space)];
   if (!is_canonical(tables, address)) return false;
-  Gpa next{tables.root.value & kCr3RootMask};
-  for (int shift = root_shift(tables); shift >= kDirectoryShift; shift -= 9) {
-    const std::byte* table = ram_.at(next, kPageSize);
-    if (table == nullptr) return false;
-    const PageEntry entry = load_entry(table, address, shift);
-    if (!entry.present()) return false;
-    if (entry.is_leaf()) {
-      directory = {
-          .key = directory_key(address, space), .table = nullptr, .first = entry.map(Gva{0})};
-      return true;
-    }
-    next = entry.table();
-  }
-  const std::byte* table = ram_.at(next, kPageSize);
-  if (table != nullptr)
-    directory = {.key = directory_key(address, space), .table = table, .first = {}};
-  return table != nullptr;
+  Gpa at{tables.root.value & kCr3RootMask};
+  if (tables.five_level && !descend(at, address, kRootShift + 9)) return false;
+  if (!descend(at, address, kRootShift)) return false;
+  const std::byte* table = ram_.at(at, kPageSize);
+  if (table == nullptr) return false;
+  const PageEntry entry = load_entry(table, address, kDirectoryShift);
+  if (!entry.present()) return false;
+  table = entry.is_leaf() ? nullptr : ram_.at(entry.table(), kPageSize);
+  if (table == nullptr && !entry.is_leaf()) return false;
+  directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
+  return true;
+}
+
+inline bool GuestReader::descend(Gpa& table, Gva address, int shift) const noexcept {
+  const std::byte* host = ram_.at(table, kPageSize);
+  if (host == nullptr) return false;
+  const PageEntry entry = load_entry(host, address, shift);
+  table = entry.table();
+  return entry.present();
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

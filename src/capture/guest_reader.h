@@ -33,7 +33,15 @@ class GuestReader {
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
-  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept;
+  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
+    out = 0;
+    if (from.page_offset() + size > kPageSize) [[unlikely]]
+      return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
+    const std::byte* host = host_address(from, space);
+    if (host == nullptr) return false;
+    copy_small(&out, host, size);
+    return true;
+  }
 
   /// Where `size` bytes lie in this process, when all of them are in a region in one piece that was
   /// looked at before: most of a kernel's memory lies in large pages. What reaches into the next
@@ -50,6 +58,17 @@ class GuestReader {
     if (page_keys_[page_slot(from)] != page_key(from + (size - 1), space)) return false;
     host = reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
     return true;
+  }
+
+  /// The same of memory that need not have been looked at before; nullptr on a fault, and when it
+  /// does not lie in one region or page.
+  [[nodiscard]] const std::byte* find(Gva from, std::size_t size, Space space) noexcept {
+    const std::byte* host = nullptr;
+    if (find_in_page(from, size, space, host)) return host;
+    if (translate(from, space) == nullptr) return nullptr;
+    return find_in_region(from, size, space, host) || find_in_page(from, size, space, host)
+               ? host
+               : nullptr;
   }
 
   /// Copies up to the first unreadable page; the number of bytes copied.
@@ -70,9 +89,12 @@ class GuestReader {
   /// ends have text_extent(max) bytes.
   [[nodiscard]] static std::size_t copy_text(std::byte* to, const std::byte* from,
                                              std::size_t max) noexcept {
-    for (std::size_t done = 0; done <= max; done += kTextBlock)
+    std::size_t done = 0;
+    do {
       if (const int nuls = copy_block(to + done, from + done); nuls != 0)
         return done + first_of(nuls);
+      done += kTextBlock;
+    } while (done <= max);
     return max + 1;
   }
 
@@ -84,7 +106,7 @@ class GuestReader {
   [[nodiscard]] Text copy_utf16(Gva from, Space space, std::span<std::byte> out) noexcept;
 
  private:
-  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30;
+  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30, kRootShift = 39;
   static constexpr std::size_t kCachedPages = 8;
   static constexpr std::size_t kCachedRegions = 16;
   static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
@@ -128,7 +150,7 @@ class GuestReader {
     return _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
   }
   static std::size_t first_of(int nuls) noexcept {
-    return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(nuls)));
+    return static_cast<unsigned>(std::countr_zero(static_cast<unsigned>(nuls)));
   }
 
   /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`.
@@ -144,21 +166,25 @@ class GuestReader {
     return done;
   }
 
-  // Neighbours have different slots. Keys are the first address plus the space.
+  // Neighbours have different slots. Keys are the first address plus the space: nothing for the
+  // kernel's, which is what nearly all loads are from.
   [[nodiscard]] static std::size_t page_slot(Gva address) noexcept {
     return address.value / kPageSize % kCachedPages;
   }
   [[nodiscard]] static std::size_t region_slot(Gva address) noexcept {
     return address.value / kRegionSize % kCachedRegions;
   }
+  [[nodiscard]] static std::uint64_t space_bit(Space space) noexcept {
+    return space == Space::kernel ? 0 : 1;
+  }
   [[nodiscard]] static std::uint64_t page_key(Gva address, Space space) noexcept {
-    return address.page().value + static_cast<std::uint64_t>(space);
+    return address.page().value + space_bit(space);
   }
   [[nodiscard]] static std::uint64_t region_key(Gva address, Space space) noexcept {
-    return (address.value & ~(kRegionSize - 1)) + static_cast<std::uint64_t>(space);
+    return (address.value & ~(kRegionSize - 1)) + space_bit(space);
   }
   [[nodiscard]] static std::uint64_t directory_key(Gva address, Space space) noexcept {
-    return (address.value & ~(kDirectorySize - 1)) + static_cast<std::uint64_t>(space);
+    return (address.value & ~(kDirectorySize - 1)) + space_bit(space);
   }
   /// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
   [[nodiscard]] static PageEntry load_entry(const std::byte* table, Gva address,
@@ -184,7 +210,10 @@ class GuestReader {
   /// In that page.
   [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
   /// Walks to the directory; false on a fault.
-  [[nodiscard]] bool walk(Directory& directory, Gva address, Space space) const noexcept;
+  [[nodiscard, gnu::always_inline]] bool walk(Directory& directory, Gva address,
+                                              Space space) const noexcept;
+  /// From a table to that of the next level; false on a fault.
+  [[nodiscard]] bool descend(Gpa& table, Gva address, int shift) const noexcept;
 
   [[nodiscard]] static std::size_t directory_slot(Gva address) noexcept {
     return address.value / kDirectorySize % kCachedDirectories;

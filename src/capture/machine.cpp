@@ -1,5 +1,6 @@
 #include "capture/machine.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -57,8 +58,25 @@ std::uint64_t sign_extended(std::uint64_t value, std::size_t size) {
     const std::uint64_t right = in->imm;    \
     effect;                                 \
   }
+// A load alone. A program's memory lies in single pages, the kernel's in large ones.
+#define GLASSHOOK_LOAD(find, space)                                         \
+  do {                                                                      \
+    const Gva from = RunState::address_of(*in, r[in->src]);                 \
+    const std::byte* host = nullptr;                                        \
+    if (!state.reader().find(from, kLoadBytes, space, host)) [[unlikely]] { \
+      r[in->dst] = state.load(*in, from, space);                            \
+      GLASSHOOK_NEXT;                                                       \
+    }                                                                       \
+    r[in->dst] = RunState::value_at(*in, host);                             \
+    GLASSHOOK_NEXT;                                                         \
+  } while (false)
+// Finds the object that several loads are from; where it lies apart they are done one by one.
+#define GLASSHOOK_OBJECT                                                                      \
+  if (!state.find_object(*in, r[in->src], object)) [[unlikely]] {                             \
+    if (object = state.look_for_object(*in, r[in->src]); object == nullptr) goto load_kernel; \
+  }
 // A load from the object that was found.
-#define GLASSHOOK_MEMBER r[in->dst] = RunState::member(*in, object)
+#define GLASSHOOK_MEMBER r[in->dst] = RunState::value_at(*in, object + in->offset)
 #define GLASSHOOK_VALUE(name, effect) GLASSHOOK_BOTH(name, effect; GLASSHOOK_NEXT)
 #define GLASSHOOK_JUMP(name, condition) GLASSHOOK_BOTH(name, GLASSHOOK_NEXT_OR_TARGET(condition))
 
@@ -71,7 +89,10 @@ RunResult run(const Executable& program, const CpuState& cpu, const Environment&
 #undef GLASSHOOK_LABEL
 
   RunState state(cpu, environment, buffer);
-  std::array<std::uint64_t, kRegisterCount> r{};
+  std::array<std::uint64_t, kRegisterCount> r;
+  // In halves, of which the compiler makes no loop.
+  std::fill_n(r.begin(), kRegisterCount / 2, 0);
+  std::fill_n(r.begin() + kRegisterCount / 2, kRegisterCount / 2, 0);
   const std::byte* object = nullptr;  // what is being loaded from
   std::uint32_t back_jumps = program.back_jumps();
   bool limited = false;
@@ -106,42 +127,27 @@ load_cpu_word:
   r[in->dst] = cpu_word(cpu, in->imm);
   GLASSHOOK_NEXT;
 load_memory:
-  if (!state.find(*in, r[in->src], object)) [[unlikely]]
-    goto load_elsewhere;
-  GLASSHOOK_MEMBER;
-  GLASSHOOK_NEXT;
+  GLASSHOOK_LOAD(find_in_page, Space::current);
 load_four_kernel:
-  if (!state.find_object(*in, r[in->src], object)) [[unlikely]]
-    goto load_kernel;
+  GLASSHOOK_OBJECT;
   GLASSHOOK_MEMBER;
   ++in;
   goto three_members;
 load_three_kernel:
-  if (!state.find_object(*in, r[in->src], object)) [[unlikely]]
-    goto load_kernel;
+  GLASSHOOK_OBJECT;
 three_members:
   GLASSHOOK_MEMBER;
   ++in;
   goto two_members;
 load_two_kernel:
-  if (!state.find_object(*in, r[in->src], object)) [[unlikely]]
-    goto load_kernel;
+  GLASSHOOK_OBJECT;
 two_members:
   GLASSHOOK_MEMBER;
   ++in;
   GLASSHOOK_MEMBER;
   GLASSHOOK_NEXT;
 load_kernel:
-  if (!state.find_kernel(*in, r[in->src], object)) [[unlikely]]
-    goto load_kernel_elsewhere;
-  GLASSHOOK_MEMBER;
-  GLASSHOOK_NEXT;
-load_elsewhere:
-  r[in->dst] = state.load(*in, r[in->src], Space::current);
-  GLASSHOOK_NEXT;
-load_kernel_elsewhere:
-  r[in->dst] = state.load(*in, r[in->src], Space::kernel);
-  GLASSHOOK_NEXT;
+  GLASSHOOK_LOAD(find_in_region, Space::kernel);
 sign_extend:
   r[in->dst] = sign_extended(r[in->dst], in->size);
   GLASSHOOK_NEXT;
@@ -213,8 +219,13 @@ begin_list:
   state.begin_list(*in);
   GLASSHOOK_NEXT;
 append_string:
-  if (!state.append_known_string(*in, r[in->dst])) [[unlikely]]
-    state.append_string(*in, r[in->dst]);
+  if (!state.append_known_string(Gva{r[in->dst]}, Space{in->src},
+                                 static_cast<std::size_t>(in->offset), in->imm)) [[unlikely]]
+    state.append_string(Gva{r[in->dst]}, Space{in->src}, static_cast<std::size_t>(in->offset));
+  GLASSHOOK_NEXT;
+append_chain:
+  if (back_jumps = state.append_chain(*in, r, back_jumps); back_jumps == RunState::kNoJumps)
+    goto out_of_budget;
   GLASSHOOK_NEXT;
 end_list:
   state.end_list(static_cast<std::uint8_t>(r[in->dst]));
@@ -236,7 +247,9 @@ out_of_budget:
 
 #undef GLASSHOOK_JUMP
 #undef GLASSHOOK_VALUE
+#undef GLASSHOOK_LOAD
 #undef GLASSHOOK_MEMBER
+#undef GLASSHOOK_OBJECT
 #undef GLASSHOOK_BOTH
 #undef GLASSHOOK_NEXT_OR_TARGET
 #undef GLASSHOOK_NEXT

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -40,40 +41,33 @@ class RunState {
            std::span<std::byte> buffer) noexcept
       : reader_(*environment.ram, cpu.space, environment.kernel_space), record_(buffer) {}
 
-  /// Where the object at `base` lies that is loaded from, when that is in known memory. A program's
-  /// lies in single pages, the kernel's in large ones.
-  bool find(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
-    if (!reader_.find_in_page(Gva{base + offset_of(in)}, kLoadBytes, Space::current, object))
-      return false;
-    object -= offset_of(in);
-    return true;
+  [[nodiscard]] const GuestReader& reader() const noexcept { return reader_; }
+  /// What a load is of.
+  static Gva address_of(const Step& in, std::uint64_t base) noexcept {
+    return Gva{base + static_cast<std::uint64_t>(std::int64_t{in.offset})};
   }
-  bool find_kernel(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
-    if (!reader_.find_in_region(Gva{base + offset_of(in)}, kLoadBytes, Space::kernel, object))
-      return false;
-    object -= offset_of(in);
-    return true;
-  }
-  /// The same for several loads.
-  bool find_object(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
-    const auto first = static_cast<std::uint64_t>(std::int64_t{in.together.first});
-    if (!reader_.find_in_region(Gva{base + first}, in.together.bytes, Space::kernel, object))
-      return false;
-    object -= first;
-    return true;
-  }
-  static std::uint64_t member(const Step& in, const std::byte* object) noexcept {
-    std::uint64_t value = 0;
-    std::memcpy(&value, object + offset_of(in), sizeof value);
-    return value & in.imm;
+  static std::uint64_t value_at(const Step& in, const std::byte* host) noexcept {
+    return word_at(host) & in.imm;
   }
   /// One load from anywhere; on a fault 0, and the fault flag.
-  [[gnu::noinline]] std::uint64_t load(const Step& in, std::uint64_t base, Space space) noexcept {
+  [[gnu::noinline]] std::uint64_t load(const Step& in, Gva from, Space space) noexcept {
     std::uint64_t value = 0;
-    if (reader_.load(Gva{base + offset_of(in)}, in.size, space, value)) [[likely]]
+    if (reader_.load(from, in.size, space, value)) [[likely]]
       return value;
     faulted_ = true;
     return 0;
+  }
+  /// Where the object at `base` lies that several loads are from, when that is known memory.
+  bool find_object(const Step& in, std::uint64_t base, const std::byte*& object) const noexcept {
+    if (!reader_.find_in_region(first_of(in, base), in.together.bytes, Space::kernel, object))
+      return false;
+    object -= in.together.first;
+    return true;
+  }
+  /// The same of any memory; nullptr where the loads have to be done one by one.
+  [[gnu::noinline]] const std::byte* look_for_object(const Step& in, std::uint64_t base) noexcept {
+    const std::byte* host = reader_.find(first_of(in, base), in.together.bytes, Space::kernel);
+    return host == nullptr ? nullptr : host - in.together.first;
   }
 
   /// The fault flag; reading it clears it.
@@ -145,30 +139,57 @@ class RunState {
   static constexpr std::size_t room_to_append(std::size_t max) {
     return GuestReader::text_extent(max);
   }
-  bool append_known_string(const Step& in, std::uint64_t address) noexcept {
+  bool append_known_string(Gva from, Space space, std::size_t max, std::size_t room) noexcept {
     const std::byte* host = nullptr;
-    if (in.imm > list_left() || !reader_.find_in_region(Gva{address}, in.imm, Space{in.src}, host))
-      return false;
-    const auto max = static_cast<std::size_t>(in.offset);
+    if (room > list_left() || !reader_.find_in_region(from, room, space, host)) return false;
     const std::size_t length = GuestReader::copy_text(list_, host, max);
     if (length > max) return false;
     list_ += length + 1;
     return true;
   }
-  [[gnu::noinline]] void append_string(const Step& in, std::uint64_t address) noexcept {
+  [[gnu::noinline]] void append_string(Gva from, Space space, std::size_t max) noexcept {
     if (list_ == nullptr) return;
     if (list_ == list_end_) {
       record_.flag_field(kFieldTruncated);
       record_.flag_record(kRecordTruncated);
       return;
     }
-    const auto max = static_cast<std::size_t>(in.offset);
     const std::span out{list_, std::min(max + 1, list_left())};
-    const auto text = reader_.copy_string(Gva{address}, Space{in.src}, out);
+    const auto text = reader_.copy_string(from, space, out);
     flag_cut(text, false, out.size() < max + 1);
     const std::size_t length = std::min(text.length, out.size() - 1);
     list_[length] = std::byte{0};
     list_ += length + 1;
+  }
+
+  static constexpr std::uint32_t kNoJumps = ~std::uint32_t{0};
+  /// How many of `jumps` backward ones are left, or kNoJumps when it would have needed more.
+  [[gnu::noinline]] std::uint32_t append_chain(const Step& in,
+                                               std::array<std::uint64_t, kRegisterCount>& r,
+                                               std::uint32_t jumps) noexcept {
+    const ChainLinks links(in);
+    const std::uint64_t first_end = r[in.src], second_end = r[in.src + 1u];
+    std::uint64_t object = r[in.dst], count = r[in.size];
+    for (++jumps; jumps-- != 0;) {
+      const std::byte* host = nullptr;
+      std::uint64_t next, name;
+      if (reader_.find_in_region(Gva{object} + links.first, links.bytes, Space::kernel, host))
+          [[likely]] {
+        next = word_at(host + links.next);
+        name = word_at(host + links.name);
+      } else {
+        next = load_word(Gva{object} + links.first + links.next);
+        name = load_word(Gva{object} + links.first + links.name);
+      }
+      if (faulted_) break;
+      if (!append_known_string(Gva{name}, Space::kernel, links.max, links.room)) [[unlikely]]
+        append_string(Gva{name}, Space::kernel, links.max);
+      object = next == object ? 0 : next;
+      if (--count == 0 || object == 0 || object == first_end || object == second_end) break;
+    }
+    r[in.size] = count;
+    r[in.dst] = object;
+    return jumps;
   }
 
   void end_list(std::uint8_t detail) noexcept {
@@ -183,13 +204,33 @@ class RunState {
     record_.flag_record(kRecordBudget);
   }
 
-  [[gnu::noinline]] std::uint32_t finish(const RecordHeader& header) noexcept {
-    return record_.finish(header);
-  }
+  std::uint32_t finish(const RecordHeader& header) noexcept { return record_.finish(header); }
 
  private:
-  static std::uint64_t offset_of(const Step& in) noexcept {
-    return static_cast<std::uint64_t>(std::int64_t{in.offset});
+  static Gva first_of(const Step& in, std::uint64_t base) noexcept {
+    return Gva{base + static_cast<std::uint64_t>(std::int64_t{in.together.first})};
+  }
+  /// What append_chain takes of each object, from `first` on.
+  struct ChainLinks {
+    explicit ChainLinks(const Step& in)
+        : first(static_cast<std::uint64_t>(in.together.first)),
+          bytes(in.together.bytes),
+          next(std::bit_cast<ChainStep>(in.imm).next - first),
+          name(static_cast<std::uint64_t>(in.offset) - first),
+          max(std::bit_cast<ChainStep>(in.imm).max),
+          room(room_to_append(max)) {}
+    std::uint64_t first;
+    std::size_t bytes, next, name, max, room;
+  };
+  static std::uint64_t word_at(const std::byte* host) noexcept {
+    std::uint64_t value = 0;
+    std::memcpy(&value, host, sizeof value);
+    return value;
+  }
+  [[gnu::noinline]] std::uint64_t load_word(Gva from) noexcept {
+    std::uint64_t value = 0;
+    faulted_ |= !reader_.load(from, sizeof value, Space::kernel, value);
+    return value;
   }
   [[nodiscard]] std::size_t list_left() const noexcept {
     return static_cast<std::size_t>(list_end_ - list_);

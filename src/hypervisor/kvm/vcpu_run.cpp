@@ -187,6 +187,26 @@ void KvmProbe::tell_progress() {
   probe::futex_wake(done);
 }
 
+inline void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {
+  kvm_regs& regs = vcpu.run->s.regs.regs;
+  regs.rflags |= kResumeFlag;
+  // Registers that wait in the shared page would overwrite what QEMU sets meanwhile.
+  if (qemu_looks_first)
+    calls_.ioctl(vcpu.fd, KVM_SET_REGS, &regs);
+  else
+    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+inline bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
+  if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
+    return handle_instruction_exit(vcpu);
+  const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
+  if (exit.hit) hit(vcpu, plan_.load()->at(CodePlace(Gva{*exit.hit})));
+  if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
+  vcpu.run->debug.arch.dr6 = exit.dr6;
+  return !exit.for_qemu;
+}
+
 int KvmProbe::run(Vcpu& vcpu, void* argument) {
   if (vcpu.thread.load(std::memory_order_relaxed) == 0) vcpu.thread = calls_.thread();
   const Busy busy(*this, vcpu);
@@ -196,16 +216,6 @@ int KvmProbe::run(Vcpu& vcpu, void* argument) {
     result = calls_.ioctl(vcpu.fd, KVM_RUN, argument);
   } while (result == 0 && vcpu.run->exit_reason == KVM_EXIT_DEBUG && handle_debug_exit(vcpu));
   return result;
-}
-
-bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
-  if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
-    return handle_instruction_exit(vcpu);
-  const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
-  if (exit.hit) hit(vcpu, plan_.load()->at(CodePlace(Gva{*exit.hit})));
-  if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
-  vcpu.run->debug.arch.dr6 = exit.dr6;
-  return !exit.for_qemu;
 }
 
 bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
@@ -289,7 +299,13 @@ std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
   return *(vcpu.kernel_gs = msr.entry.data);
 }
 
-void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
+inline bool KvmProbe::find_tables(Vcpu& vcpu, capture::CpuState& cpu, Needs needs) {
+  if (needs != Needs::tables) return needs == Needs::general;
+  return process_tables_ && vcpu.tables.find_root(ram_, environment_.kernel_space, *vcpu.kernel_gs,
+                                                  *process_tables_, cpu.space.root);
+}
+
+inline void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
   cpu.user_mode = !in_kernel;
   cpu.space = environment_.kernel_space;
   const bool known = in_kernel && vcpu.kernel_gs && find_tables(vcpu, cpu, needs);
@@ -299,12 +315,6 @@ void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Need
     complete_from_kvm(vcpu, cpu, in_kernel);
   // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
   vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
-}
-
-bool KvmProbe::find_tables(Vcpu& vcpu, capture::CpuState& cpu, Needs needs) {
-  if (needs != Needs::tables) return needs == Needs::general;
-  return process_tables_ && vcpu.tables.find_root(ram_, environment_.kernel_space, *vcpu.kernel_gs,
-                                                  *process_tables_, cpu.space.root);
 }
 
 void KvmProbe::complete_from_kvm(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel) {
@@ -339,16 +349,6 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
       if (runner_->enter(*hook, cpu, false) && hook->uncovers && patches_.uncover_programs() > 0)
         ++runner_->counters(vcpu.index).lifted;
   }
-}
-
-void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {
-  kvm_regs& regs = vcpu.run->s.regs.regs;
-  regs.rflags |= kResumeFlag;
-  // Registers that wait in the shared page would overwrite what QEMU sets meanwhile.
-  if (qemu_looks_first)
-    calls_.ioctl(vcpu.fd, KVM_SET_REGS, &regs);
-  else
-    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 }
 
 }  // namespace glasshook::hypervisor::kvm

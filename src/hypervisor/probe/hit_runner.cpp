@@ -71,10 +71,28 @@ void HitRunner::set_context_program(const capture::Program& program) {
   context_.store(contexts_.back().get(), std::memory_order_release);
 }
 
-capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
-                                           const capture::Executable& program,
-                                           const capture::CpuState& cpu, capture::SavedSlots& saved,
-                                           capture::RecordHeader& header) noexcept {
+inline bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
+  if (!vcpu.ring->has_room(size)) [[unlikely]]
+    wait_for_room(vcpu, size);
+  const std::uint64_t timestamp = vcpu.ring->begin(ticks);
+  // Who attaches waits for what was announced; what is announced later sees the new session.
+  if (vcpu.session != session_.load(std::memory_order_relaxed)) [[unlikely]] {
+    vcpu.ring->end();
+    return false;
+  }
+  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
+              sizeof timestamp);
+  const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});
+  vcpu.ring->end();
+  count(pushed ? vcpu.probe->records : vcpu.probe->dropped);
+  return pushed;
+}
+
+inline capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
+                                                  const capture::Executable& program,
+                                                  const capture::CpuState& cpu,
+                                                  capture::SavedSlots& saved,
+                                                  capture::RecordHeader& header) noexcept {
   if (program.uses_time()) header.timestamp = ticks();
   const capture::RunResult result =
       capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
@@ -232,23 +250,6 @@ void HitRunner::wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept {
     }
     nanosleep(&kPause, nullptr);
   }
-}
-
-bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
-  if (!vcpu.ring->has_room(size)) [[unlikely]]
-    wait_for_room(vcpu, size);
-  const std::uint64_t timestamp = vcpu.ring->begin(ticks);
-  // Who attaches waits for what was announced; what is announced later sees the new session.
-  if (vcpu.session != session_.load(std::memory_order_relaxed)) [[unlikely]] {
-    vcpu.ring->end();
-    return false;
-  }
-  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
-              sizeof timestamp);
-  const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});
-  vcpu.ring->end();
-  count(pushed ? vcpu.probe->records : vcpu.probe->dropped);
-  return pushed;
 }
 
 }  // namespace glasshook::hypervisor::probe

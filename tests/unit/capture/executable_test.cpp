@@ -1,6 +1,8 @@
 // Steps that do the work of several instructions do the same as these one by one.
 #include "capture/executable.h"
 
+#include <fmt/format.h>
+
 #include <random>
 
 #include "capture/machine_fixture.h"
@@ -42,6 +44,8 @@ class ExecutableTest : public MachineTest {
     EXPECT_EQ(last.return_armed, result.return_armed);
     EXPECT_EQ(saved, slots);
   }
+
+  [[nodiscard]] Outcome last_outcome() const { return last.outcome; }
 
   RunResult last;
 };
@@ -88,6 +92,51 @@ TEST_F(ExecutableTest, SeveralLoadsDoTheSameWhenSpread) {
     expect_same(*program);
     ASSERT_FALSE(HasFailure());
   }
+}
+
+TEST_F(ExecutableTest, AChainDoesWhatItsPartsDo) {
+  constexpr std::string_view kBegin =
+      ".back_jumps {}\n move r0, {}\n move r2, {}\n move r3, {}\n move r4, {}\n begin_list 1\n";
+  constexpr std::string_view kEnd =
+      "jump end\nfault:\n move r5, 1\nend:\n end_list r5\n emit_words 2, r0, 5\n send\n";
+  constexpr std::string_view kParts =
+      "again:\n load_memory r1, [r0 + {0}], 8, kernel\n load_memory r7, [r0 + {1}], 8, kernel\n"
+      "jump_fault fault\n append_string r7, {2}, kernel\n jump_ne r1, r0, other\n move r1, 0\n"
+      "other:\n move r0, r1\n move r1, 0\n sub r4, 1\n jump_eq r4, 0, end\n jump_eq r0, 0, end\n"
+      "jump_eq r0, r2, end\n jump_eq r0, r3, end\n jump_back again\n";
+  constexpr std::string_view kChain = "append_chain r0, r2, r4, {}, {}, {}\n jump_fault fault\n";
+  std::mt19937_64 random(8);
+  const Gva pages = kLarge + (1 << 30);  // the same memory once more, in pages
+  for (std::uint64_t at = 0; at < kLargeSize; at += kPageSize)
+    guest.map(environment.kernel_space, pages + at, Gpa{kLargeSize + at});
+  for (int round = 0; round < 3000; ++round) {
+    const Gva begin = random() % 2 == 0 ? kLarge : pages;
+    const std::uint64_t last = random() % 2 == 0 ? kPageSize : kLargeSize;
+    const auto object = [&] { return begin.value + last - 64 * (random() % 10) - random() % 2; };
+    for (std::uint64_t at = last - 640; at < last; at += 8)
+      guest.store(Gpa{kLargeSize + at}, random() % 8 == 0 ? random() % 3 : object());
+    const std::size_t next = random() % 3 * 8, name = random() % 8 * 8, max = 1 + random() % 300;
+    const auto program = [&, jumps = random() % 12, start = object(), end = object(),
+                          other = object(), count = random() % 10](std::string_view body) {
+      return *assemble(fmt::format(kBegin, jumps, start, end, other, count) +
+                       fmt::format(fmt::runtime(body), next, name, max) + std::string(kEnd));
+    };
+    const Program chain = program(kChain);
+    ASSERT_TRUE(verify(chain, ProgramRole::entry));
+    const auto by_chain = record_of(chain);
+    const Outcome outcome = last_outcome();
+    ASSERT_EQ(record_of(program(kParts)), by_chain) << disassemble(chain);
+    ASSERT_EQ(last_outcome(), outcome);
+  }
+}
+
+TEST_F(ExecutableTest, AChainDoesNothingAfterAFault) {
+  EXPECT_EQ(value_of("move r1, " + std::to_string(kLarge.value) +
+                     "\n load_memory r5, [r9], 8, kernel\n move r0, r1\n move r4, 3\n"
+                     "begin_list 2\n append_chain r0, r2, r4, 8, 16, 255\n jump_fault out\n"
+                     "move r0, 0\nout:\n end_list r4"),
+            kLarge.value);
+  EXPECT_EQ(field(2).data.size(), 0u);
 }
 
 TEST_F(ExecutableTest, LoadsFarFromEachOtherAreLookedForOneByOne) {
