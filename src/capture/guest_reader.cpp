@@ -4,7 +4,17 @@
 
 namespace glasshook::capture {
 
-const std::byte* GuestReader::translate(Gva address, Space space) noexcept {
+bool GuestReader::load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
+  out = 0;
+  if (from.page_offset() + size > kPageSize) [[unlikely]]
+    return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
+  const std::byte* host = host_address(from, space);
+  if (host == nullptr) return false;
+  copy_small(&out, host, size);
+  return true;
+}
+
+const std::byte* GuestReader::translate_anew(Gva address, Space space) noexcept {
   Directory& directory = directories_[directory_slot(address)];
   if (directory.key != directory_key(address, space) && !walk(directory, address, space))
     return nullptr;
@@ -13,26 +23,14 @@ const std::byte* GuestReader::translate(Gva address, Space space) noexcept {
   const PageEntry entry = load_entry(directory.table, address, kRegionShift);
   if (!entry.present()) return nullptr;
   if (entry.is_leaf()) return translate_in(entry.map(Gva{0}), address, space);
-  const std::byte* table = ram_.at(entry.table(), kPageSize);
+  const std::byte* table = ram_.page_at(entry.table());
   if (table == nullptr) return nullptr;
   const PageEntry page = load_entry(table, address, kPageShift);
   return page.present() ? translate_page(page.map(Gva{0}), address, space) : nullptr;
 }
 
-inline const std::byte* GuestReader::translate_in(Gpa region, Gva address, Space space) noexcept {
-  const std::uint64_t offset = address.value % kRegionSize;
-  const std::byte* host = ram_.at(region, kRegionSize);
-  // Where not all of it is RAM, each page is looked for.
-  if (host == nullptr) [[unlikely]]
-    return translate_page(region + (offset & ~kPageMask), address, space);
-  const std::size_t slot = region_slot(address);
-  region_keys_[slot] = region_key(address, space);
-  region_distances_[slot] = reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
-  return host + offset;
-}
-
-inline const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space) noexcept {
-  const std::byte* host = ram_.at(page, kPageSize);
+const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space) noexcept {
+  const std::byte* host = ram_.page_at(page);
   if (host == nullptr) return nullptr;
   host += address.page_offset();
   const std::size_t slot = page_slot(address);
@@ -47,18 +45,18 @@ inline bool GuestReader::walk(Directory& directory, Gva address, Space space) co
   Gpa at{tables.root.value & kCr3RootMask};
   if (tables.five_level && !descend(at, address, kRootShift + 9)) return false;
   if (!descend(at, address, kRootShift)) return false;
-  const std::byte* table = ram_.at(at, kPageSize);
+  const std::byte* table = ram_.page_at(at);
   if (table == nullptr) return false;
   const PageEntry entry = load_entry(table, address, kDirectoryShift);
   if (!entry.present()) return false;
-  table = entry.is_leaf() ? nullptr : ram_.at(entry.table(), kPageSize);
+  table = entry.is_leaf() ? nullptr : ram_.page_at(entry.table());
   if (table == nullptr && !entry.is_leaf()) return false;
   directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
   return true;
 }
 
 inline bool GuestReader::descend(Gpa& table, Gva address, int shift) const noexcept {
-  const std::byte* host = ram_.at(table, kPageSize);
+  const std::byte* host = ram_.page_at(table);
   if (host == nullptr) return false;
   const PageEntry entry = load_entry(host, address, shift);
   table = entry.table();

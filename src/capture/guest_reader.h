@@ -33,15 +33,7 @@ class GuestReader {
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
-  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
-    out = 0;
-    if (from.page_offset() + size > kPageSize) [[unlikely]]
-      return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
-    const std::byte* host = host_address(from, space);
-    if (host == nullptr) return false;
-    copy_small(&out, host, size);
-    return true;
-  }
+  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept;
 
   /// Where `size` bytes lie in this process, when all of them are in a region in one piece that was
   /// looked at before: most of a kernel's memory lies in large pages. What reaches into the next
@@ -60,15 +52,16 @@ class GuestReader {
     return true;
   }
 
-  /// The same of memory that need not have been looked at before; nullptr on a fault, and when it
-  /// does not lie in one region or page.
-  [[nodiscard]] const std::byte* find(Gva from, std::size_t size, Space space) noexcept {
+  /// The same of memory that is in no known region; nullptr on a fault, and when it does not lie in
+  /// one region or page.
+  [[nodiscard, gnu::always_inline]] const std::byte* find(Gva from, std::size_t size,
+                                                          Space space) noexcept {
     const std::byte* host = nullptr;
     if (find_in_page(from, size, space, host)) return host;
-    if (translate(from, space) == nullptr) return nullptr;
-    return find_in_region(from, size, space, host) || find_in_page(from, size, space, host)
-               ? host
-               : nullptr;
+    host = translate(from, space);
+    if (from.page_offset() + size <= kPageSize) [[likely]]
+      return host;
+    return host != nullptr && find_in_region(from, size, space, host) ? host : nullptr;
   }
 
   /// Copies up to the first unreadable page; the number of bytes copied.
@@ -203,10 +196,29 @@ class GuestReader {
   }
 
   /// The same for what is not known yet, and will be. Most that a run reads lies in large pages,
-  /// each in another.
-  [[nodiscard]] const std::byte* translate(Gva address, Space space) noexcept;
+  /// each in another, near to one another.
+  [[nodiscard, gnu::always_inline]] const std::byte* translate(Gva address, Space space) noexcept {
+    const Directory& directory = directories_[directory_slot(address)];
+    if (directory.key == directory_key(address, space) && directory.table != nullptr) [[likely]] {
+      const PageEntry entry = load_entry(directory.table, address, kRegionShift);
+      if (entry.present() && entry.is_leaf()) [[likely]]
+        return translate_in(entry.map(Gva{0}), address, space);
+    }
+    return translate_anew(address, space);
+  }
+  [[nodiscard]] const std::byte* translate_anew(Gva address, Space space) noexcept;
   /// In a region in one piece that begins there.
-  [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept;
+  [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept {
+    const std::uint64_t offset = address.value % kRegionSize;
+    const std::byte* host = ram_.at(region, kRegionSize);
+    // Where not all of it is RAM, each page is looked for.
+    if (host == nullptr) [[unlikely]]
+      return translate_page(region + (offset & ~kPageMask), address, space);
+    const std::size_t slot = region_slot(address);
+    region_keys_[slot] = region_key(address, space);
+    region_distances_[slot] = reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
+    return host + offset;
+  }
   /// In that page.
   [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
   /// Walks to the directory; false on a fault.

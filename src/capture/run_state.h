@@ -51,9 +51,11 @@ class RunState {
   }
   /// One load from anywhere; on a fault 0, and the fault flag.
   [[gnu::noinline]] std::uint64_t load(const Step& in, Gva from, Space space) noexcept {
+    if (from.page_offset() <= kPageSize - kLoadBytes) [[likely]]
+      if (const std::byte* host = reader_.find(from, kLoadBytes, space); host != nullptr) [[likely]]
+        return value_at(in, host);
     std::uint64_t value = 0;
-    if (reader_.load(from, in.size, space, value)) [[likely]]
-      return value;
+    if (reader_.load(from, in.size, space, value)) return value;
     faulted_ = true;
     return 0;
   }

@@ -71,9 +71,8 @@ class Walk {
 
   /// Up to the root of the mount, or of the task; the dentry becomes 0 where there is neither.
   void append_names() {
-    builder_.append_chain(
-        kDentry, kRootDentry, kSteps, static_cast<std::uint16_t>(layout_.dentry.name),
-        {.next = static_cast<std::uint16_t>(layout_.dentry.parent), .max = kMaxName});
+    builder_.append_chain(kDentry, kRootDentry, kSteps, layout_.dentry.parent, layout_.dentry.name,
+                          kMaxName);
   }
 
   void append_name() { builder_.append_string(kName, kMaxName, Space::kernel); }
