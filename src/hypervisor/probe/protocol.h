@@ -11,7 +11,7 @@
 
 namespace glasshook::hypervisor::probe {
 
-inline constexpr std::uint32_t kProtocolVersion = 5;
+inline constexpr std::uint32_t kProtocolVersion = 6;
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{160} << 10;
 
 /// First word of a request. The payloads are written and read with ByteWriter and ByteReader.
