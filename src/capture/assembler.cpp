@@ -1,5 +1,6 @@
 #include "capture/assembler.h"
 
+#include <bit>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -207,6 +208,16 @@ std::string_view read_operands(Instruction& in, Operands& operands) {
     case Shape::end_list:
       in.dst = operands.reg();
       break;
+    case Shape::chain: {
+      in.dst = operands.reg();
+      in.src = operands.reg();
+      in.size = operands.reg();
+      const auto next = static_cast<std::uint16_t>(operands.number(kMaxChainOffset));
+      in.offset = static_cast<std::int32_t>(operands.number(kMaxChainOffset));
+      const auto max = static_cast<std::uint16_t>(operands.cap());
+      in.imm = std::bit_cast<std::uint64_t>(ChainStep{.next = next, .max = max});
+      break;
+    }
   }
   return {};
 }

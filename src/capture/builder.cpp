@@ -1,6 +1,7 @@
 #include "capture/builder.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "capture/op_table.h"
 
@@ -175,6 +176,21 @@ Builder& Builder::append_string(Reg address, std::uint32_t max, Space space) {
 
 Builder& Builder::end_list(Reg detail) {
   return append({.op = Op::end_list, .dst = detail.number});
+}
+
+Builder& Builder::append_chain(Reg object, Reg first_end, Reg count, std::uint32_t next,
+                               std::uint32_t name, std::uint32_t max) {
+  const auto encode_offset = [](std::uint32_t offset) {
+    return static_cast<std::uint16_t>(std::min<std::uint32_t>(offset, kMaxChainOffset + 1));
+  };
+  const ChainStep step{.next = encode_offset(next),
+                       .max = static_cast<std::uint16_t>(encode_cap(max))};
+  return append({.op = Op::append_chain,
+                 .dst = object.number,
+                 .src = first_end.number,
+                 .size = count.number,
+                 .offset = encode_offset(name),
+                 .imm = std::bit_cast<std::uint64_t>(step)});
 }
 
 Builder& Builder::arm_return() { return append({.op = Op::arm_return}); }

@@ -98,6 +98,10 @@ class Builder {
   Builder& begin_list(std::uint16_t field);
   Builder& append_string(Reg address, std::uint32_t max, Space space = Space::current);
   Builder& end_list(Reg detail);
+  /// Names of objects that lead to one another, from `object` on up to one of two ends; see
+  /// Op::append_chain. `next` and `name`: where each has the addresses, 0..kMaxChainOffset.
+  Builder& append_chain(Reg object, Reg first_end, Reg count, std::uint32_t next,
+                        std::uint32_t name, std::uint32_t max);
 
   // ends
   Builder& arm_return();

@@ -1,3 +1,4 @@
+#include <bit>
 #include <cstdlib>
 #include <set>
 
@@ -86,6 +87,11 @@ std::string operands(const Instruction& in, std::size_t target) {
       return fmt::format("r{}, {}{}", in.dst, in.offset, space(in.src));
     case Shape::end_list:
       return fmt::format("r{}", in.dst);
+    case Shape::chain: {
+      const auto step = std::bit_cast<ChainStep>(in.imm);
+      return fmt::format("r{}, r{}, r{}, {}, {}, {}", in.dst, in.src, in.size, step.next, in.offset,
+                         step.max);
+    }
   }
   return {};
 }

@@ -1,14 +1,17 @@
 #include "capture/executable.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <optional>
 #include <span>
 
+#include "capture/machine.h"
 #include "capture/op_table.h"
+#include "capture/run_state.h"
 
 namespace glasshook::capture {
 namespace {
-
-constexpr std::uint64_t kGeneralRegisters = 16;
 
 /// Of operations whose steps have the same names; immediate forms follow their register forms.
 StepCode code_by_name(Op op) {
@@ -54,6 +57,7 @@ StepCode code_by_name(Op op) {
     GLASSHOOK_NAMED(begin_list)
     GLASSHOOK_NAMED(append_string)
     GLASSHOOK_NAMED(end_list)
+    GLASSHOOK_NAMED(append_chain)
     GLASSHOOK_NAMED(arm_return)
     GLASSHOOK_NAMED(send)
 #undef GLASSHOOK_NAMED
@@ -64,12 +68,39 @@ StepCode code_by_name(Op op) {
   return StepCode::stop;
 }
 
-bool is_kernel_word(const Instruction& in) {
-  return in.op == Op::load_memory && in.size == sizeof(std::uint64_t) &&
-         Space{static_cast<std::uint8_t>(in.imm)} == Space::kernel;
+/// Where a register is in CpuState, if it has 64 bits there.
+std::optional<std::size_t> place_in_state(CpuRegister reg) {
+  switch (reg) {
+    case CpuRegister::rip:
+      return offsetof(CpuState, rip);
+    case CpuRegister::cr3:
+      return offsetof(CpuState, space.root.value);
+    case CpuRegister::fs_base:
+      return offsetof(CpuState, fs_base);
+    case CpuRegister::gs_base:
+      return offsetof(CpuState, gs_base);
+    case CpuRegister::kernel_gs:
+      return offsetof(CpuState, kernel_gs);
+    case CpuRegister::lstar:
+      return offsetof(CpuState, lstar);
+    case CpuRegister::idt_base:
+      return offsetof(CpuState, idt_base);
+    case CpuRegister::operand:
+      return offsetof(CpuState, operand);
+    case CpuRegister::vcpu:
+    case CpuRegister::user_mode:
+    case CpuRegister::count_:
+      return std::nullopt;
+    default:
+      return offsetof(CpuState, gpr) + static_cast<std::size_t>(reg) * sizeof(std::uint64_t);
+  }
 }
 
-/// The step for the first of `code` alone.
+bool is_kernel_load(const Instruction& in) {
+  return in.op == Op::load_memory && Space{static_cast<std::uint8_t>(in.imm)} == Space::kernel;
+}
+
+/// The step for `in` alone.
 StepCode single_code(const Instruction& in) {
   const StepCode named = code_by_name(in.op);
   switch (op_info(in.op).shape) {
@@ -78,23 +109,86 @@ StepCode single_code(const Instruction& in) {
       return in.src == kImmediate ? StepCode{static_cast<std::uint8_t>(static_cast<int>(named) + 1)}
                                   : named;
     case Shape::load_cpu:
-      return in.imm < kGeneralRegisters ? StepCode::load_general : named;
+      return place_in_state(static_cast<CpuRegister>(in.imm)) ? StepCode::load_cpu_word : named;
     case Shape::load_memory:
-      if (is_kernel_word(in)) return StepCode::load_kernel_word;
-      return in.size == sizeof(std::uint64_t) ? StepCode::load_word : named;
+      return is_kernel_load(in) ? StepCode::load_kernel : named;
+    case Shape::words:
+      return in.size == 1 ? StepCode::emit_word : named;
     default:
       return named;
   }
 }
 
-/// The same, or the step that does what follows too: programs are full of loads of pointers one
-/// after the other, and every loop has an end.
-StepCode best_code(std::span<const Instruction> code) {
-  const StepCode single = single_code(code[0]);
-  if (code.size() == 1) return single;
-  if (is_kernel_word(code[0]) && is_kernel_word(code[1])) return StepCode::load_two_kernel_words;
-  if (single == StepCode::move && code[1].op == Op::jump_back) return StepCode::move_and_back;
-  return single;
+/// Of loads whose offsets lie between these.
+LoadedExtent extent_of(std::int64_t first, std::int64_t last) {
+  return {.first = static_cast<std::int32_t>(first),
+          .bytes = static_cast<std::uint32_t>(last - first + std::int64_t{kLoadBytes})};
+}
+
+/// How many loads at the beginning of `code` take members of one and the same object of the
+/// kernel's, and what they read: it is looked for once.
+std::size_t loads_together(std::span<const Instruction> code, LoadedExtent& extent) {
+  constexpr std::size_t kMost = 4;
+  constexpr std::int64_t kMostBytes = 4 * kPageSize;
+  std::int64_t first = 0, last = 0;
+  std::size_t count = 0;
+  for (const Instruction& in : code.first(std::min(code.size(), kMost))) {
+    if (!is_kernel_load(in) || in.src != code[0].src) break;
+    const std::int64_t at = in.offset;
+    const std::int64_t lowest = count == 0 ? at : std::min(first, at);
+    const std::int64_t highest = count == 0 ? at : std::max(last, at);
+    if (highest - lowest > kMostBytes) break;
+    first = lowest;
+    last = highest;
+    ++count;
+    if (in.dst == in.src) break;
+  }
+  extent = extent_of(first, last);
+  return count;
+}
+
+/// What the step has in place of the immediate.
+std::uint64_t prepared_immediate(const Instruction& in) {
+  switch (in.op) {
+    case Op::load_cpu:
+      return place_in_state(static_cast<CpuRegister>(in.imm)).value_or(in.imm);
+    case Op::load_memory:
+      return ~std::uint64_t{0} >> (64 - 8 * in.size);
+    case Op::emit_words:
+      return std::bit_cast<std::uint64_t>(
+          FieldHeader{.id = static_cast<std::uint16_t>(in.imm),
+                      .kind = FieldKind::words,
+                      .length = static_cast<std::uint16_t>(in.size * sizeof(std::uint64_t))});
+    case Op::append_string:
+      return RunState::room_to_append(static_cast<std::size_t>(in.offset));
+    default:
+      return in.imm;
+  }
+}
+
+/// The step at the beginning of `code`, which may do what follows too: programs are full of loads
+/// of pointers one after the other, and every loop has an end.
+Step made_ready(std::span<const Instruction> code) {
+  const Instruction& in = code[0];
+  Step step;
+  step.code = single_code(in);
+  step.dst = in.dst;
+  step.src = in.src;
+  step.size = in.size;
+  step.offset = in.offset;
+  step.imm = prepared_immediate(in);
+  if (is_kernel_load(in)) {
+    constexpr StepCode kLoads[] = {StepCode::load_kernel, StepCode::load_two_kernel,
+                                   StepCode::load_three_kernel, StepCode::load_four_kernel};
+    step.code = kLoads[loads_together(code, step.together) - 1];
+  }
+  if (in.op == Op::append_chain) {
+    const std::int32_t next = std::bit_cast<ChainStep>(in.imm).next;
+    step.together = extent_of(std::min(next, in.offset), std::max(next, in.offset));
+  }
+  if (step.code == StepCode::move && code.size() > 1 && code[1].op == Op::jump_back)
+    step.code = StepCode::move_and_back;
+  return step;
 }
 
 }  // namespace
@@ -109,17 +203,8 @@ Executable::Executable(const Program& program)
   const std::span code{program.code};
   steps_.resize(code.size());
   for (std::size_t i = 0; i < code.size(); ++i) {
-    const Instruction& in = code[i];
-    Step& step = steps_[i];
-    step = {.code = best_code(code.subspan(i)),
-            .dst = in.dst,
-            .src = in.src,
-            .size = in.size,
-            .offset = in.offset,
-            .imm = in.imm};
-    if (has_jump_target(in.op)) step.target = &step + 1 + in.offset;
-    if (in.op == Op::load_memory && in.size == sizeof(std::uint64_t))
-      step.imm = static_cast<std::uint64_t>(std::int64_t{in.offset});
+    steps_[i] = made_ready(code.subspan(i));
+    if (has_jump_target(code[i].op)) steps_[i].target = &steps_[i] + 1 + code[i].offset;
   }
 }
 

@@ -10,20 +10,20 @@
 namespace glasshook::capture {
 
 // What run() can do in one step, in the order of its table. Most are an operation whose operand is
-// known to be a register or the immediate; loads know their space, and those of eight bytes are
-// apart; the last three do the work of two or three instructions.
-#define GLASSHOOK_STEPS(ONE, BOTH)                                                                 \
-  BOTH(move)                                                                                       \
-  BOTH(add) BOTH(sub) BOTH(bit_and) BOTH(bit_or) BOTH(bit_xor) BOTH(shift_left) BOTH(shift_right)  \
-      BOTH(multiply) BOTH(jump_eq) BOTH(jump_ne) BOTH(jump_lt) BOTH(jump_le) BOTH(jump_gt)         \
-          BOTH(jump_ge) BOTH(jump_signed_lt) BOTH(jump_signed_ge) BOTH(jump_any_bit) ONE(load_cpu) \
-              ONE(load_general) ONE(load_memory) ONE(load_word) ONE(load_kernel_word)              \
-                  ONE(sign_extend) ONE(load_saved) ONE(save) ONE(jump) ONE(jump_back)              \
-                      ONE(jump_fault) ONE(match_string) ONE(set_has) ONE(set_add) ONE(set_remove)  \
-                          ONE(rate_limit) ONE(emit_words) ONE(emit_string) ONE(emit_utf16)         \
-                              ONE(emit_bytes) ONE(begin_list) ONE(append_string) ONE(end_list)     \
-                                  ONE(arm_return) ONE(send) ONE(stop) ONE(load_two_kernel_words)   \
-                                      ONE(move_and_back)
+// known to be a register or the immediate; loads know their space; the last four do the work of
+// several instructions.
+// clang-format off: it would move the lines each time
+#define GLASSHOOK_STEPS(ONE, BOTH)                                                                \
+  BOTH(move) BOTH(add) BOTH(sub) BOTH(bit_and) BOTH(bit_or) BOTH(bit_xor) BOTH(shift_left)        \
+  BOTH(shift_right) BOTH(multiply) BOTH(jump_eq) BOTH(jump_ne) BOTH(jump_lt) BOTH(jump_le)        \
+  BOTH(jump_gt) BOTH(jump_ge) BOTH(jump_signed_lt) BOTH(jump_signed_ge) BOTH(jump_any_bit)        \
+  ONE(load_cpu) ONE(load_cpu_word) ONE(load_memory) ONE(load_kernel) ONE(sign_extend)             \
+  ONE(load_saved) ONE(save) ONE(jump) ONE(jump_back) ONE(jump_fault) ONE(match_string)            \
+  ONE(set_has) ONE(set_add) ONE(set_remove) ONE(rate_limit) ONE(emit_word) ONE(emit_words)        \
+  ONE(emit_string) ONE(emit_utf16) ONE(emit_bytes) ONE(begin_list) ONE(append_string)             \
+  ONE(end_list) ONE(arm_return) ONE(send) ONE(stop) ONE(load_two_kernel) ONE(load_three_kernel)   \
+  ONE(append_chain) ONE(load_four_kernel) ONE(move_and_back)
+// clang-format on
 
 enum class StepCode : std::uint8_t {
 #define GLASSHOOK_ONE(name) name,
@@ -31,6 +31,12 @@ enum class StepCode : std::uint8_t {
   GLASSHOOK_STEPS(GLASSHOOK_ONE, GLASSHOOK_BOTH)
 #undef GLASSHOOK_BOTH
 #undef GLASSHOOK_ONE
+};
+
+/// What several loads read, relative to where the object of all of them begins.
+struct LoadedExtent {
+  std::int32_t first;
+  std::uint32_t bytes;
 };
 
 /// An Instruction made ready. Each stands where its instruction stood: a step that does the work of
@@ -41,8 +47,14 @@ struct Step {
   std::uint8_t src = 0;
   std::uint8_t size = 0;
   std::int32_t offset = 0;
-  std::uint64_t imm = 0;         ///< as in the instruction; of loads of words the offset
-  const Step* target = nullptr;  ///< of jumps
+  /// As in the instruction, but: of load_cpu_word the place in CpuState, of loads from memory a
+  /// mask of the bytes that count, of words the field's header, of append_string the bytes to have
+  /// room.
+  std::uint64_t imm = 0;
+  union {
+    const Step* target = nullptr;  ///< of jumps
+    LoadedExtent together;         ///< of several loads, which append_chain does too
+  };
 };
 
 /// What run() runs. Immutable; may be shared by threads.

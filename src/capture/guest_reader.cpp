@@ -3,54 +3,64 @@
 #include <algorithm>
 
 namespace glasshook::capture {
-const std::byte* GuestReader::translate_by(PageEntry entry, Gva address, Space space) noexcept {
-  if (!entry.present()) return nullptr;
-  const std::byte* table = ram_.at(entry.table(), kPageSize);
-  if (table == nullptr) return nullptr;
-  const PageEntry page = load_entry(table, address, kPageShift);
-  return page.present() ? translate_page(page.map(address.page()), address, space) : nullptr;
-}
 
-const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space) noexcept {
-  const std::byte* host = ram_.at(page, kPageSize);
-  if (host == nullptr) return nullptr;
-  host += address.page_offset();
-  page_keys_[page_slot(address)] = page_key(address, space);
-  page_distances_[page_slot(address)] = reinterpret_cast<std::uintptr_t>(host) - address.value;
-  return host;
+bool GuestReader::load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
+  out = 0;
+  if (from.page_offset() + size > kPageSize) [[unlikely]]
+    return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
+  const std::byte* host = host_address(from, space);
+  if (host == nullptr) return false;
+  copy_small(&out, host, size);
+  return true;
 }
 
 const std::byte* GuestReader::translate_anew(Gva address, Space space) noexcept {
-  return find(directories_[directory_slot(address)], address, space) ? translate(address, space)
-                                                                     : nullptr;
+  Directory& directory = directories_[directory_slot(address)];
+  if (directory.key != directory_key(address, space) && !walk(directory, address, space))
+    return nullptr;
+  if (directory.table == nullptr) [[unlikely]]
+    return translate_in(directory.first + region_in_directory(address), address, space);
+  const PageEntry entry = load_entry(directory.table, address, kRegionShift);
+  if (!entry.present()) return nullptr;
+  if (entry.is_leaf()) return translate_in(entry.map(Gva{0}), address, space);
+  const std::byte* table = ram_.page_at(entry.table());
+  if (table == nullptr) return nullptr;
+  const PageEntry page = load_entry(table, address, kPageShift);
+  return page.present() ? translate_page(page.map(Gva{0}), address, space) : nullptr;
 }
 
-bool GuestReader::find(Directory& directory, Gva address, Space space) const noexcept {
+const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space) noexcept {
+  const std::byte* host = ram_.page_at(page);
+  if (host == nullptr) return nullptr;
+  host += address.page_offset();
+  const std::size_t slot = page_slot(address);
+  page_keys_[slot] = page_key(address, space);
+  page_distances_[slot] = reinterpret_cast<std::uintptr_t>(host) - address.value;
+  return host;
+}
+
+inline bool GuestReader::walk(Directory& directory, Gva address, Space space) const noexcept {
   const AddressSpace& tables = spaces_[static_cast<std::size_t>(space)];
   if (!is_canonical(tables, address)) return false;
-  Gpa next{tables.root.value & kCr3RootMask};
-  for (int shift = root_shift(tables); shift >= kDirectoryShift; shift -= 9) {
-    const std::byte* table = ram_.at(next, kPageSize);
-    if (table == nullptr) return false;
-    const PageEntry entry = load_entry(table, address, shift);
-    if (!entry.present()) return false;
-    if (entry.is_leaf()) {
-      directory = {
-          .key = directory_key(address, space), .table = nullptr, .first = entry.map(Gva{0})};
-      return true;
-    }
-    next = entry.table();
-  }
-  const std::byte* table = ram_.at(next, kPageSize);
-  if (table != nullptr)
-    directory = {.key = directory_key(address, space), .table = table, .first = {}};
-  return table != nullptr;
+  Gpa at{tables.root.value & kCr3RootMask};
+  if (tables.five_level && !descend(at, address, kRootShift + 9)) return false;
+  if (!descend(at, address, kRootShift)) return false;
+  const std::byte* table = ram_.page_at(at);
+  if (table == nullptr) return false;
+  const PageEntry entry = load_entry(table, address, kDirectoryShift);
+  if (!entry.present()) return false;
+  table = entry.is_leaf() ? nullptr : ram_.page_at(entry.table());
+  if (table == nullptr && !entry.is_leaf()) return false;
+  directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
+  return true;
 }
 
-bool GuestReader::load_across(Gva from, std::size_t size, Space space,
-                              std::uint64_t& out) noexcept {
-  out = 0;
-  return copy(from, space, std::as_writable_bytes(std::span{&out, 1}).first(size)) == size;
+inline bool GuestReader::descend(Gpa& table, Gva address, int shift) const noexcept {
+  const std::byte* host = ram_.page_at(table);
+  if (host == nullptr) return false;
+  const PageEntry entry = load_entry(host, address, shift);
+  table = entry.table();
+  return entry.present();
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

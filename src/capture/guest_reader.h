@@ -33,19 +33,35 @@ class GuestReader {
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
-  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept {
-    return load_known(from, size, space, out) || load_unknown(from, size, space, out);
+  [[nodiscard]] bool load(Gva from, std::size_t size, Space space, std::uint64_t& out) noexcept;
+
+  /// Where `size` bytes lie in this process, when all of them are in a region in one piece that was
+  /// looked at before: most of a kernel's memory lies in large pages. What reaches into the next
+  /// region asks for that one's key, which never lies in this slot.
+  [[nodiscard, gnu::always_inline]] bool find_in_region(Gva from, std::size_t size, Space space,
+                                                        const std::byte*& host) const noexcept {
+    if (region_keys_[region_slot(from)] != region_key(from + (size - 1), space)) return false;
+    host = reinterpret_cast<const std::byte*>(from.value + region_distances_[region_slot(from)]);
+    return true;
+  }
+  /// The same of a page that lies elsewhere.
+  [[nodiscard, gnu::always_inline]] bool find_in_page(Gva from, std::size_t size, Space space,
+                                                      const std::byte*& host) const noexcept {
+    if (page_keys_[page_slot(from)] != page_key(from + (size - 1), space)) return false;
+    host = reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
+    return true;
   }
 
-  /// The same of memory near to what was looked at before; false when it is not, and then
-  /// load_unknown() tells.
-  [[nodiscard]] bool load_known(Gva from, std::size_t size, Space space,
-                                std::uint64_t& out) const noexcept {
-    const std::byte* host = known(from, size, space);
-    if (host == nullptr) return false;
-    out = 0;
-    copy_small(&out, host, size);
-    return true;
+  /// The same of memory that is in no known region; nullptr on a fault, and when it does not lie in
+  /// one region or page.
+  [[nodiscard, gnu::always_inline]] const std::byte* find(Gva from, std::size_t size,
+                                                          Space space) noexcept {
+    const std::byte* host = nullptr;
+    if (find_in_page(from, size, space, host)) return host;
+    host = translate(from, space);
+    if (from.page_offset() + size <= kPageSize) [[likely]]
+      return host;
+    return host != nullptr && find_in_region(from, size, space, host) ? host : nullptr;
   }
 
   /// Copies up to the first unreadable page; the number of bytes copied.
@@ -58,27 +74,21 @@ class GuestReader {
     bool faulted = false;     ///< ended by an unreadable page
   };
 
-  /// The same when load_known() said no; false on a fault.
-  [[nodiscard]] bool load_unknown(Gva from, std::size_t size, Space space,
-                                  std::uint64_t& out) noexcept {
-    if (from.page_offset() + size > kPageSize) [[unlikely]]
-      return load_across(from, size, space, out);
-    const std::byte* host = translate(from, space);
-    if (host == nullptr) return false;
-    out = 0;
-    copy_small(&out, host, size);
-    return true;
+  /// What copy_text() may read and write.
+  [[nodiscard]] static constexpr std::size_t text_extent(std::size_t max) {
+    return max + 1 + kTextBlock;
   }
-
-  /// Copies a string of at most `max` bytes and its NUL when it lies near to what was looked at
-  /// before. False when it does not, or has no NUL in that many bytes; then copy_string() tells.
-  [[nodiscard]] bool copy_known_string(Gva from, Space space, std::byte* out, std::size_t max,
-                                       std::size_t& length) const noexcept {
-    const std::byte* host = known(from, 1, space);
-    if (host == nullptr) return false;
-    const std::size_t piece = std::min<std::size_t>(max + 1, left_in_page(from));
-    length = copy_to_nul(out, host, piece);
-    return length < piece;
+  /// Copies text and its NUL; the length of the text, more than `max` when that has no NUL. Both
+  /// ends have text_extent(max) bytes.
+  [[nodiscard]] static std::size_t copy_text(std::byte* to, const std::byte* from,
+                                             std::size_t max) noexcept {
+    std::size_t done = 0;
+    do {
+      if (const int nuls = copy_block(to + done, from + done); nuls != 0)
+        return done + first_of(nuls);
+      done += kTextBlock;
+    } while (done <= max);
+    return max + 1;
   }
 
   /// Copies until a NUL is in `out`, `out` is full or memory ends. Bytes of `out` after the text
@@ -89,7 +99,7 @@ class GuestReader {
   [[nodiscard]] Text copy_utf16(Gva from, Space space, std::span<std::byte> out) noexcept;
 
  private:
-  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30;
+  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30, kRootShift = 39;
   static constexpr std::size_t kCachedPages = 8;
   static constexpr std::size_t kCachedRegions = 16;
   static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
@@ -103,10 +113,6 @@ class GuestReader {
     const std::byte* table;  ///< nullptr: they lie side by side
     Gpa first;               ///< then: of these
   };
-
-  /// load() of bytes in two pages.
-  [[nodiscard]] bool load_across(Gva from, std::size_t size, Space space,
-                                 std::uint64_t& out) noexcept;
 
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
@@ -128,17 +134,24 @@ class GuestReader {
     return kPageSize - address.page_offset();
   }
 
-  /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`. Whole blocks
-  /// are searched in the register that carries them over.
+  static constexpr std::size_t kTextBlock = sizeof(__m128i);
+
+  /// A bit for each NUL that was copied. It is searched in the register that carries it over.
+  static int copy_block(std::byte* to, const std::byte* from) noexcept {
+    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), block);
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
+  }
+  static std::size_t first_of(int nuls) noexcept {
+    return static_cast<unsigned>(std::countr_zero(static_cast<unsigned>(nuls)));
+  }
+
+  /// Copies up to `size` bytes and stops after a NUL; the bytes before it, or `size`.
   static std::size_t copy_to_nul(std::byte* to, const std::byte* from, std::size_t size) noexcept {
-    constexpr std::size_t kBlock = sizeof(__m128i);
     std::size_t done = 0;
-    for (; done + kBlock <= size; done += kBlock) {
-      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + done));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + done), block);
-      const int nuls = _mm_movemask_epi8(_mm_cmpeq_epi8(block, _mm_setzero_si128()));
-      if (nuls != 0) return done + static_cast<std::size_t>(std::countr_zero(unsigned(nuls)));
-    }
+    for (; done + kTextBlock <= size; done += kTextBlock)
+      if (const int nuls = copy_block(to + done, from + done); nuls != 0)
+        return done + first_of(nuls);
     for (; done < size; ++done) {
       to[done] = from[done];
       if (to[done] == std::byte{0}) break;
@@ -146,21 +159,25 @@ class GuestReader {
     return done;
   }
 
-  // Neighbours have different slots. Keys are the first address plus the space.
+  // Neighbours have different slots. Keys are the first address plus the space: nothing for the
+  // kernel's, which is what nearly all loads are from.
   [[nodiscard]] static std::size_t page_slot(Gva address) noexcept {
     return address.value / kPageSize % kCachedPages;
   }
   [[nodiscard]] static std::size_t region_slot(Gva address) noexcept {
     return address.value / kRegionSize % kCachedRegions;
   }
+  [[nodiscard]] static std::uint64_t space_bit(Space space) noexcept {
+    return space == Space::kernel ? 0 : 1;
+  }
   [[nodiscard]] static std::uint64_t page_key(Gva address, Space space) noexcept {
-    return address.page().value + static_cast<std::uint64_t>(space);
+    return address.page().value + space_bit(space);
   }
   [[nodiscard]] static std::uint64_t region_key(Gva address, Space space) noexcept {
-    return (address.value & ~(kRegionSize - 1)) + static_cast<std::uint64_t>(space);
+    return (address.value & ~(kRegionSize - 1)) + space_bit(space);
   }
   [[nodiscard]] static std::uint64_t directory_key(Gva address, Space space) noexcept {
-    return (address.value & ~(kDirectorySize - 1)) + static_cast<std::uint64_t>(space);
+    return (address.value & ~(kDirectorySize - 1)) + space_bit(space);
   }
   /// Other vCPUs write the tables meanwhile: each entry is loaded once, as a whole.
   [[nodiscard]] static PageEntry load_entry(const std::byte* table, Gva address,
@@ -170,38 +187,26 @@ class GuestReader {
             .shift = shift};
   }
 
-  /// Where these bytes lie in this process, when something in the same page or the same region in
-  /// one piece was looked at before; else nullptr. What reaches into the next one asks for that
-  /// one's key, which never lies in this slot.
-  [[nodiscard]] const std::byte* known(Gva from, std::size_t size, Space space) const noexcept {
-    const Gva last = from + (size - 1);
-    // Most of a kernel's memory lies in large pages.
-    if (region_keys_[region_slot(from)] == region_key(last, space))
-      return reinterpret_cast<const std::byte*>(from.value + region_distances_[region_slot(from)]);
-    if (page_keys_[page_slot(from)] == page_key(last, space))
-      return reinterpret_cast<const std::byte*>(from.value + page_distances_[page_slot(from)]);
-    return nullptr;
-  }
-
   /// Where the byte lies in this process; the rest of its page follows. nullptr on a fault.
   [[nodiscard]] const std::byte* host_address(Gva address, Space space) noexcept {
-    if (const std::byte* host = known(address, 1, space)) return host;
+    const std::byte* host = nullptr;
+    if (find_in_region(address, 1, space, host) || find_in_page(address, 1, space, host))
+      return host;
     return translate(address, space);
   }
 
   /// The same for what is not known yet, and will be. Most that a run reads lies in large pages,
-  /// each in another.
-  [[nodiscard]] const std::byte* translate(Gva address, Space space) noexcept {
+  /// each in another, near to one another.
+  [[nodiscard, gnu::always_inline]] const std::byte* translate(Gva address, Space space) noexcept {
     const Directory& directory = directories_[directory_slot(address)];
-    if (directory.key != directory_key(address, space)) [[unlikely]]
-      return translate_anew(address, space);
-    if (directory.table == nullptr) [[unlikely]]
-      return translate_in(directory.first + region_in_directory(address), address, space);
-    const PageEntry entry = load_entry(directory.table, address, kRegionShift);
-    if (!entry.present() || !entry.is_leaf()) [[unlikely]]
-      return translate_by(entry, address, space);
-    return translate_in(entry.map(Gva{0}), address, space);
+    if (directory.key == directory_key(address, space) && directory.table != nullptr) [[likely]] {
+      const PageEntry entry = load_entry(directory.table, address, kRegionShift);
+      if (entry.present() && entry.is_leaf()) [[likely]]
+        return translate_in(entry.map(Gva{0}), address, space);
+    }
+    return translate_anew(address, space);
   }
+  [[nodiscard]] const std::byte* translate_anew(Gva address, Space space) noexcept;
   /// In a region in one piece that begins there.
   [[nodiscard]] const std::byte* translate_in(Gpa region, Gva address, Space space) noexcept {
     const std::uint64_t offset = address.value % kRegionSize;
@@ -209,19 +214,18 @@ class GuestReader {
     // Where not all of it is RAM, each page is looked for.
     if (host == nullptr) [[unlikely]]
       return translate_page(region + (offset & ~kPageMask), address, space);
-    region_keys_[region_slot(address)] = region_key(address, space);
-    region_distances_[region_slot(address)] =
-        reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
+    const std::size_t slot = region_slot(address);
+    region_keys_[slot] = region_key(address, space);
+    region_distances_[slot] = reinterpret_cast<std::uintptr_t>(host) + offset - address.value;
     return host + offset;
   }
-  /// In what this entry of a directory maps, unless that is a large page.
-  [[nodiscard]] const std::byte* translate_by(PageEntry entry, Gva address, Space space) noexcept;
   /// In that page.
   [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
-  /// In a directory that is not known yet.
-  [[nodiscard]] const std::byte* translate_anew(Gva address, Space space) noexcept;
-  /// Walks there; false on a fault.
-  [[nodiscard]] bool find(Directory& directory, Gva address, Space space) const noexcept;
+  /// Walks to the directory; false on a fault.
+  [[nodiscard, gnu::always_inline]] bool walk(Directory& directory, Gva address,
+                                              Space space) const noexcept;
+  /// From a table to that of the next level; false on a fault.
+  [[nodiscard]] bool descend(Gpa& table, Gva address, int shift) const noexcept;
 
   [[nodiscard]] static std::size_t directory_slot(Gva address) noexcept {
     return address.value / kDirectorySize % kCachedDirectories;

@@ -1,6 +1,8 @@
 #include "capture/machine.h"
 
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "capture/executable.h"
 #include "capture/rate_limiter.h"
@@ -10,32 +12,15 @@
 namespace glasshook::capture {
 namespace {
 
-/// A processor register that is not a general one.
+/// A processor register that has less than 64 bits.
 [[gnu::noinline]] std::uint64_t cpu_value(const CpuState& cpu, std::uint64_t number) {
-  switch (static_cast<CpuRegister>(number)) {
-    case CpuRegister::rip:
-      return cpu.rip;
-    case CpuRegister::cr3:
-      return cpu.space.root.value;
-    case CpuRegister::fs_base:
-      return cpu.fs_base;
-    case CpuRegister::gs_base:
-      return cpu.gs_base;
-    case CpuRegister::kernel_gs:
-      return cpu.kernel_gs;
-    case CpuRegister::vcpu:
-      return cpu.vcpu;
-    case CpuRegister::user_mode:
-      return cpu.user_mode ? 1 : 0;
-    case CpuRegister::lstar:
-      return cpu.lstar;
-    case CpuRegister::idt_base:
-      return cpu.idt_base;
-    case CpuRegister::operand:
-      return cpu.operand;
-    default:
-      return 0;
-  }
+  return static_cast<CpuRegister>(number) == CpuRegister::vcpu ? cpu.vcpu : cpu.user_mode;
+}
+
+std::uint64_t cpu_word(const CpuState& cpu, std::uint64_t place) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, reinterpret_cast<const std::byte*>(&cpu) + place, sizeof value);
+  return value;
 }
 
 std::int64_t as_signed(std::uint64_t value) { return static_cast<std::int64_t>(value); }
@@ -73,6 +58,25 @@ std::uint64_t sign_extended(std::uint64_t value, std::size_t size) {
     const std::uint64_t right = in->imm;    \
     effect;                                 \
   }
+// A load alone. A program's memory lies in single pages, the kernel's in large ones.
+#define GLASSHOOK_LOAD(find, space)                                         \
+  do {                                                                      \
+    const Gva from = RunState::address_of(*in, r[in->src]);                 \
+    const std::byte* host = nullptr;                                        \
+    if (!state.reader().find(from, kLoadBytes, space, host)) [[unlikely]] { \
+      r[in->dst] = state.load(*in, from, space);                            \
+      GLASSHOOK_NEXT;                                                       \
+    }                                                                       \
+    r[in->dst] = RunState::value_at(*in, host);                             \
+    GLASSHOOK_NEXT;                                                         \
+  } while (false)
+// Finds the object that several loads are from; where it lies apart they are done one by one.
+#define GLASSHOOK_OBJECT                                                                      \
+  if (!state.find_object(*in, r[in->src], object)) [[unlikely]] {                             \
+    if (object = state.look_for_object(*in, r[in->src]); object == nullptr) goto load_kernel; \
+  }
+// A load from the object that was found.
+#define GLASSHOOK_MEMBER r[in->dst] = RunState::value_at(*in, object + in->offset)
 #define GLASSHOOK_VALUE(name, effect) GLASSHOOK_BOTH(name, effect; GLASSHOOK_NEXT)
 #define GLASSHOOK_JUMP(name, condition) GLASSHOOK_BOTH(name, GLASSHOOK_NEXT_OR_TARGET(condition))
 
@@ -85,7 +89,11 @@ RunResult run(const Executable& program, const CpuState& cpu, const Environment&
 #undef GLASSHOOK_LABEL
 
   RunState state(cpu, environment, buffer);
-  std::array<std::uint64_t, kRegisterCount> r{};
+  std::array<std::uint64_t, kRegisterCount> r;
+  // In halves, of which the compiler makes no loop.
+  std::fill_n(r.begin(), kRegisterCount / 2, 0);
+  std::fill_n(r.begin() + kRegisterCount / 2, kRegisterCount / 2, 0);
+  const std::byte* object = nullptr;  // what is being loaded from
   std::uint32_t back_jumps = program.back_jumps();
   bool limited = false;
   bool armed = false;
@@ -115,22 +123,31 @@ RunResult run(const Executable& program, const CpuState& cpu, const Environment&
 load_cpu:
   r[in->dst] = cpu_value(cpu, in->imm);
   GLASSHOOK_NEXT;
-load_general:
-  r[in->dst] = cpu.gpr[in->imm];
+load_cpu_word:
+  r[in->dst] = cpu_word(cpu, in->imm);
   GLASSHOOK_NEXT;
 load_memory:
-  r[in->dst] = state.load(r[in->src] + static_cast<std::uint64_t>(std::int64_t{in->offset}),
-                          in->size, static_cast<Space>(in->imm));
-  GLASSHOOK_NEXT;
-load_word:
-  r[in->dst] = state.load_word(r[in->src] + in->imm, Space::current);
-  GLASSHOOK_NEXT;
-load_two_kernel_words:
-  r[in->dst] = state.load_word(r[in->src] + in->imm, Space::kernel);
+  GLASSHOOK_LOAD(find_in_page, Space::current);
+load_four_kernel:
+  GLASSHOOK_OBJECT;
+  GLASSHOOK_MEMBER;
   ++in;
-load_kernel_word:
-  r[in->dst] = state.load_word(r[in->src] + in->imm, Space::kernel);
+  goto three_members;
+load_three_kernel:
+  GLASSHOOK_OBJECT;
+three_members:
+  GLASSHOOK_MEMBER;
+  ++in;
+  goto two_members;
+load_two_kernel:
+  GLASSHOOK_OBJECT;
+two_members:
+  GLASSHOOK_MEMBER;
+  ++in;
+  GLASSHOOK_MEMBER;
   GLASSHOOK_NEXT;
+load_kernel:
+  GLASSHOOK_LOAD(find_in_region, Space::kernel);
 sign_extend:
   r[in->dst] = sign_extended(r[in->dst], in->size);
   GLASSHOOK_NEXT;
@@ -179,6 +196,9 @@ rate_limit:
   }
   GLASSHOOK_NEXT;
 
+emit_word:
+  state.emit_word(*in, r[in->dst]);
+  GLASSHOOK_NEXT;
 emit_words:
   state.emit_words(*in, &r[in->dst]);
   GLASSHOOK_NEXT;
@@ -199,7 +219,13 @@ begin_list:
   state.begin_list(*in);
   GLASSHOOK_NEXT;
 append_string:
-  state.append_string(*in, r[in->dst]);
+  if (!state.append_known_string(Gva{r[in->dst]}, Space{in->src},
+                                 static_cast<std::size_t>(in->offset), in->imm)) [[unlikely]]
+    state.append_string(Gva{r[in->dst]}, Space{in->src}, static_cast<std::size_t>(in->offset));
+  GLASSHOOK_NEXT;
+append_chain:
+  if (back_jumps = state.append_chain(*in, r, back_jumps); back_jumps == RunState::kNoJumps)
+    goto out_of_budget;
   GLASSHOOK_NEXT;
 end_list:
   state.end_list(static_cast<std::uint8_t>(r[in->dst]));
@@ -221,6 +247,9 @@ out_of_budget:
 
 #undef GLASSHOOK_JUMP
 #undef GLASSHOOK_VALUE
+#undef GLASSHOOK_LOAD
+#undef GLASSHOOK_MEMBER
+#undef GLASSHOOK_OBJECT
 #undef GLASSHOOK_BOTH
 #undef GLASSHOOK_NEXT_OR_TARGET
 #undef GLASSHOOK_NEXT

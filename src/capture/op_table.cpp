@@ -49,14 +49,14 @@ constexpr auto kOps = std::to_array<OpInfo>({
     {"arm_return", Shape::none},
     {"send", Shape::none},
     {"stop", Shape::none},
+    {"append_chain", Shape::chain},
 });
 static_assert(kOps.size() == static_cast<std::size_t>(Op::count_));
 
 constexpr auto kCpuRegisters = std::to_array<std::string_view>({
-    "rax",     "rcx",     "rdx",       "rbx",  "rsp",       "rbp",   "rsi",      "rdi", "r8",
-    "r9",      "r10",     "r11",       "r12",  "r13",       "r14",   "r15",      "rip", "cr3",
-    "fs_base", "gs_base", "kernel_gs", "vcpu", "user_mode", "lstar", "idt_base",
-    "operand",
+    "rax",     "rcx",     "rdx",       "rbx",  "rsp",       "rbp",   "rsi",      "rdi",     "r8",
+    "r9",      "r10",     "r11",       "r12",  "r13",       "r14",   "r15",      "rip",     "cr3",
+    "fs_base", "gs_base", "kernel_gs", "vcpu", "user_mode", "lstar", "idt_base", "operand",
 });
 static_assert(kCpuRegisters.size() == static_cast<std::size_t>(CpuRegister::count_));
 

@@ -29,6 +29,7 @@ enum class Shape : std::uint8_t {
   begin_list,   ///< imm = field
   append,       ///< dst, offset = cap, src = Space
   end_list,     ///< dst
+  chain,        ///< dst, src and src + 1, size = register, offset, imm = ChainStep
 };
 
 struct OpInfo {

@@ -114,6 +114,12 @@ enum class Op : std::uint8_t {
   arm_return,  ///< asks for the return program of this call to be run
   send,        ///< ends the program; the record goes out
   stop,        ///< ends the program; nothing goes out
+  // walks
+  append_chain,  ///< appends the names of objects of the kernel that lead to one another
+                 ///< (ChainStep), from R[dst]
+  ///< on, until R[dst] is R[src] or R[src + 1], or R[size], counted down, is 0; at an
+  ///< object that leads to itself or to 0 it ends with R[dst] = 0. At least one name.
+  ///< On a fault it ends with the fault flag. Each further name takes a jump_back
   count_
 };
 
@@ -129,6 +135,17 @@ struct Instruction {
   bool operator==(const Instruction&) const = default;
 };
 static_assert(sizeof(Instruction) == 16);
+
+/// The immediate of append_chain: where an object has the address of the next one, and what is
+/// read there. `offset` of the instruction is where it has the address of its name.
+struct ChainStep {
+  std::uint16_t next =
+      0;  ///< bytes from the object's beginning, as `offset` at most kMaxChainOffset
+  std::uint16_t max = 0;  ///< bytes of a name, at most
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(ChainStep) == sizeof(Instruction::imm));
+inline constexpr std::uint16_t kMaxChainOffset = 4096;
 
 /// How a pool pattern compares.
 enum class PatternKind : std::uint8_t { equal, prefix, suffix, glob };

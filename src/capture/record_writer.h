@@ -16,7 +16,10 @@ namespace glasshook::capture {
 class RecordWriter {
  public:
   /// `buffer` holds at least kMaxRecordBytes and is 8-aligned.
-  explicit RecordWriter(std::span<std::byte> buffer) noexcept : buffer_(buffer.data()) {}
+  explicit RecordWriter(std::span<std::byte> buffer) noexcept
+      : buffer_(buffer.data()),
+        at_(buffer.data() + sizeof(RecordHeader)),
+        end_(buffer.data() + kMaxRecordBytes) {}
 
   [[nodiscard]] bool open(std::uint16_t id, FieldKind kind, std::size_t least_room = 0) noexcept {
     if (!has_place(least_room)) return false;
@@ -26,25 +29,28 @@ class RecordWriter {
     return true;
   }
 
-  /// A whole field of words.
-  void add_words(std::uint16_t id, const std::uint64_t* words, std::size_t count) noexcept {
-    const std::size_t bytes = count * sizeof *words;
-    if (!has_place(bytes)) return;
-    // Nearly always it is one. What compilers make of a copy of any number is slow to begin.
-    if (count == 1)
-      std::memcpy(data(), words, sizeof *words);
-    else
-      std::memmove(data(), words, bytes);
-    add({.id = id, .kind = FieldKind::words, .length = static_cast<std::uint16_t>(bytes)}, bytes);
+  /// A whole field of words, whose header says how many.
+  void add_words(std::uint64_t header, const std::uint64_t* words, std::size_t count) noexcept {
+    if (!has_place(count * sizeof *words)) return;
+    std::byte* to = at_;
+    std::memcpy(to, &header, sizeof header);
+    // What compilers make of a copy of any number is slow to begin.
+    for (const std::uint64_t* word = words; word != words + count; ++word)
+      std::memcpy(to += sizeof *word, word, sizeof *word);
+    end_field(to + sizeof *words);
+  }
+  /// The same of a single one, which it is nearly always.
+  void add_word(std::uint64_t header, std::uint64_t word) noexcept {
+    if (!has_place(sizeof word)) return;
+    std::byte* const to = at_;
+    std::memcpy(to, &header, sizeof header);
+    std::memcpy(to + sizeof header, &word, sizeof word);
+    end_field(to + sizeof header + sizeof word);
   }
 
   /// Where the open field's data goes, and how many bytes the record has left for it.
-  [[nodiscard]] std::byte* data() const noexcept {
-    return buffer_ + position_ + sizeof(FieldHeader);
-  }
-  [[nodiscard]] std::size_t room() const noexcept {
-    return kMaxRecordBytes - position_ - sizeof(FieldHeader);
-  }
+  [[nodiscard]] std::byte* data() const noexcept { return at_ + sizeof(FieldHeader); }
+  [[nodiscard]] std::size_t room() const noexcept { return left() - sizeof(FieldHeader); }
 
   /// Adds FieldFlags to the open field.
   void flag_field(std::uint8_t flags) noexcept { field_flags_ |= flags; }
@@ -55,18 +61,18 @@ class RecordWriter {
   void close(std::size_t length, std::uint8_t detail = 0) noexcept {
     const std::size_t padded = (length + 7) & ~std::size_t{7};
     if (const std::size_t used = length % 8; used != 0) clear_from(data() + padded - 8, used);
-    add({.id = id_,
-         .kind = kind_,
-         .flags = field_flags_,
-         .length = static_cast<std::uint16_t>(length),
-         .detail = detail},
-        padded);
+    ::new (at_) FieldHeader{.id = id_,
+                            .kind = kind_,
+                            .flags = field_flags_,
+                            .length = static_cast<std::uint16_t>(length),
+                            .detail = detail};
+    end_field(at_ + sizeof(FieldHeader) + padded);
   }
 
   /// Puts the header in front of the fields; the size of the record.
   std::uint32_t finish(const RecordHeader& header) noexcept {
     auto* record = ::new (buffer_) RecordHeader(header);
-    record->size = static_cast<std::uint32_t>(position_);
+    record->size = static_cast<std::uint32_t>(at_ - buffer_);
     record->flags = static_cast<std::uint8_t>(header.flags | flags_);
     return record->size;
   }
@@ -74,16 +80,14 @@ class RecordWriter {
  private:
   /// Whether the record takes one more field with that much data; marks it when not.
   [[nodiscard]] bool has_place(std::size_t bytes) noexcept {
-    const bool has = fields_ != RecordView::kMaxFields &&
-                     position_ + sizeof(FieldHeader) + bytes <= kMaxRecordBytes;
+    const bool has = fields_ != RecordView::kMaxFields && sizeof(FieldHeader) + bytes <= left();
     if (!has) [[unlikely]]
       flags_ |= kRecordTruncated;
     return has;
   }
-  /// A field whose `bytes` of data are there.
-  [[gnu::always_inline]] void add(FieldHeader header, std::size_t bytes) noexcept {
-    ::new (buffer_ + position_) FieldHeader(header);
-    position_ += sizeof(FieldHeader) + bytes;
+  [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+  void end_field(std::byte* end) noexcept {
+    at_ = end;
     ++fields_;
   }
   /// Zeroes the bytes of an 8-byte word behind the first `used`.
@@ -95,7 +99,8 @@ class RecordWriter {
   }
 
   std::byte* buffer_;
-  std::size_t position_ = sizeof(RecordHeader);
+  std::byte* at_;   ///< where the next field goes
+  std::byte* end_;  ///< of the room for fields
   std::size_t fields_ = 0;
   std::uint8_t flags_ = 0;
   std::uint16_t id_ = 0;  ///< of the open field, as the two below

@@ -30,33 +30,9 @@ Result<RingProducer> RingProducer::create(std::span<std::byte> memory, Doorbell*
   return RingProducer(header, memory.data() + sizeof(RingHeader), data_size, doorbell);
 }
 
-bool RingProducer::has_room(std::size_t bytes) noexcept {
-  // A tail that makes no sense (the consumer was taken over) reads as a full ring.
-  const auto fits = [&] {
-    const std::uint64_t used = head_ - seen_tail_;
-    return used <= data_size_ && bytes <= data_size_ - used;
-  };
-  if (fits()) return true;
+bool RingProducer::fits_by_now(std::size_t bytes) noexcept {
   seen_tail_ = header_->tail.load(std::memory_order_acquire);
-  return fits();
-}
-
-bool RingProducer::push(std::span<std::byte> record) noexcept {
-  const std::uint64_t sequence = pushed_ + dropped_;
-  std::memcpy(record.data() + offsetof(RecordHeader, sequence), &sequence, sizeof sequence);
-  if (!has_room(record.size())) {
-    header_->dropped.store(++dropped_, std::memory_order_relaxed);
-    return false;
-  }
-  const std::uint64_t at = head_ & (data_size_ - 1);
-  const std::size_t before_wrap = std::min<std::uint64_t>(record.size(), data_size_ - at);
-  std::memcpy(data_ + at, record.data(), before_wrap);
-  if (before_wrap < record.size()) [[unlikely]]
-    std::memcpy(data_, record.data() + before_wrap, record.size() - before_wrap);
-  head_ += record.size();
-  header_->head.store(head_, std::memory_order_release);
-  header_->pushed.store(++pushed_, std::memory_order_relaxed);
-  return true;
+  return fits(bytes);
 }
 
 Result<RingConsumer> RingConsumer::attach(std::span<std::byte> memory) {

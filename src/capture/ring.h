@@ -5,10 +5,12 @@
 // appear any more (watermark).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "base/result.h"
@@ -65,11 +67,29 @@ class RingProducer {
   }
 
   /// True when a record of that size would fit now.
-  [[nodiscard]] bool has_room(std::size_t bytes) noexcept;
+  [[nodiscard]] bool has_room(std::size_t bytes) noexcept {
+    return fits(bytes) || fits_by_now(bytes);
+  }
 
   /// Numbers the record (RecordHeader::sequence) and publishes it. False when there is no room:
   /// the record is lost and counted, and its number is used up.
-  bool push(std::span<std::byte> record) noexcept;
+  bool push(std::span<std::byte> record) noexcept {
+    const std::uint64_t sequence = pushed_ + dropped_;
+    std::memcpy(record.data() + offsetof(RecordHeader, sequence), &sequence, sizeof sequence);
+    if (!has_room(record.size())) [[unlikely]] {
+      header_->dropped.store(++dropped_, std::memory_order_relaxed);
+      return false;
+    }
+    const std::uint64_t at = head_ & (data_size_ - 1);
+    const std::size_t before_wrap = std::min<std::uint64_t>(record.size(), data_size_ - at);
+    std::memcpy(data_ + at, record.data(), before_wrap);
+    if (before_wrap < record.size()) [[unlikely]]
+      std::memcpy(data_, record.data() + before_wrap, record.size() - before_wrap);
+    head_ += record.size();
+    header_->head.store(head_, std::memory_order_release);
+    header_->pushed.store(++pushed_, std::memory_order_relaxed);
+    return true;
+  }
 
   /// Ends what begin() announced and wakes the consumer when it sleeps.
   void end() noexcept {
@@ -83,6 +103,14 @@ class RingProducer {
  private:
   RingProducer(RingHeader* header, std::byte* data, std::uint64_t data_size, Doorbell* doorbell)
       : header_(header), data_(data), data_size_(data_size), doorbell_(doorbell) {}
+
+  /// A tail that makes no sense (the consumer was taken over) reads as a full ring.
+  [[nodiscard]] bool fits(std::size_t bytes) const noexcept {
+    const std::uint64_t used = head_ - seen_tail_;
+    return used <= data_size_ && bytes <= data_size_ - used;
+  }
+  /// The same after another look at the consumer's end.
+  [[nodiscard]] bool fits_by_now(std::size_t bytes) noexcept;
 
   // Own copies: what stands in shared memory is for the other side to read.
   RingHeader* header_;

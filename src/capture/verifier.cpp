@@ -1,5 +1,6 @@
 #include "capture/verifier.h"
 
+#include <bit>
 #include <optional>
 #include <string>
 
@@ -8,7 +9,7 @@
 namespace glasshook::capture {
 namespace {
 
-bool is_register(std::uint8_t n) { return n < kRegisterCount; }
+bool is_register(int n) { return n < kRegisterCount; }
 bool is_space(std::uint64_t n) { return n <= static_cast<std::uint64_t>(Space::kernel); }
 bool is_field(std::uint64_t n) { return n <= 0xffff; }
 bool is_cap(std::int32_t n) { return n > 0 && n <= static_cast<std::int32_t>(kMaxFieldBytes); }
@@ -58,8 +59,21 @@ Uses uses(const Instruction& in) {
       return {.dst = true, .src = true, .offset = true};
     case Shape::end_list:
       return {.dst = true};
+    case Shape::chain:
+      return {.dst = true, .src = true, .size = true, .offset = true, .imm = true};
   }
   return {};
+}
+
+const char* chain_fault(const Instruction& in) {
+  const auto step = std::bit_cast<ChainStep>(in.imm);
+  if (!is_register(in.src) || !is_register(in.src + 1) || !is_register(in.size))
+    return "names a register above r15";
+  if (in.offset < 0 || in.offset > kMaxChainOffset || step.next > kMaxChainOffset)
+    return "has an offset outside 0..4096";
+  if (!is_cap(step.max)) return "has a cap outside 1..8192";
+  if (step.reserved != 0) return "has bits that mean nothing";
+  return nullptr;
 }
 
 /// What is wrong with the operands of one instruction, or nullptr.
@@ -123,6 +137,8 @@ const char* operand_fault(const Instruction& in, std::size_t pattern_count) {
     case Shape::begin_list:
       if (!is_field(in.imm)) return "has a field id above 65535";
       break;
+    case Shape::chain:
+      return chain_fault(in);
     case Shape::none:
     case Shape::jump:
     case Shape::end_list:
@@ -173,6 +189,7 @@ class ListCheck {
         state = State::open;
         break;
       case Op::append_string:
+      case Op::append_chain:
       case Op::end_list:
         if (state == State::closed) return "needs an open list";
         if (in.op == Op::end_list) state = State::closed;

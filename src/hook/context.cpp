@@ -27,24 +27,31 @@ void emit_identity(capture::Builder& builder, const GuestLayout& layout) {
 }
 
 void emit_context(capture::Builder& builder, const GuestLayout& layout, CodeMode mode) {
-  constexpr Reg kScratch{8};
-  builder.load_memory(kStartRegister, kTaskRegister, layout.task.group_leader, 8, Space::kernel)
-      .load_memory(kStartRegister, kStartRegister, layout.task.start_time, 8, Space::kernel)
-      .move(kSyscallRegister, ~std::uint64_t{0});
+  constexpr Reg kFlags{8};
+  constexpr Reg kStack = kUserSpRegister;  // until what lies on it is loaded
+  // What the task has is loaded in one go, which takes less than several.
+  builder.load_memory(kStartRegister, kTaskRegister, layout.task.group_leader, 8, Space::kernel);
+  if (mode == CodeMode::kernel)
+    builder.load_memory(kFlags, kTaskRegister, layout.task.flags, 4, Space::kernel)
+        .load_memory(kStack, kTaskRegister, layout.task.stack, 8, Space::kernel);
+  builder.load_memory(kStartRegister, kStartRegister, layout.task.start_time, 8, Space::kernel);
   if (mode == CodeMode::user) {
-    builder.load_cpu(kUserIpRegister, capture::CpuRegister::rip)
+    builder.move(kSyscallRegister, ~std::uint64_t{0})
+        .load_cpu(kUserIpRegister, capture::CpuRegister::rip)
         .load_cpu(kUserSpRegister, capture::CpuRegister::rsp);
   } else {
     const Label kernel_thread = builder.new_label();
-    builder.move(kUserIpRegister, std::uint64_t{0})
+    const Label known = builder.new_label();
+    builder.jump_if(Op::jump_any_bit, kFlags, kKernelThreadFlag, kernel_thread)
+        .load_memory(kUserIpRegister, kStack, layout.user.ip, 8, Space::kernel)
+        .load_memory(kSyscallRegister, kStack, layout.user.orig_ax, 8, Space::kernel)
+        .load_memory(kUserSpRegister, kStack, layout.user.sp, 8, Space::kernel)
+        .jump(known)
+        .bind(kernel_thread)
+        .move(kUserIpRegister, std::uint64_t{0})
+        .move(kSyscallRegister, ~std::uint64_t{0})
         .move(kUserSpRegister, std::uint64_t{0})
-        .load_memory(kScratch, kTaskRegister, layout.task.flags, 4, Space::kernel)
-        .jump_if(Op::jump_any_bit, kScratch, kKernelThreadFlag, kernel_thread)
-        .load_memory(kScratch, kTaskRegister, layout.task.stack, 8, Space::kernel)
-        .load_memory(kUserIpRegister, kScratch, layout.user.ip, 8, Space::kernel)
-        .load_memory(kSyscallRegister, kScratch, layout.user.orig_ax, 8, Space::kernel)
-        .load_memory(kUserSpRegister, kScratch, layout.user.sp, 8, Space::kernel)
-        .bind(kernel_thread);
+        .bind(known);
   }
   builder.emit_words(kContextField, kTaskRegister, kContextWords);
 }

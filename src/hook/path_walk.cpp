@@ -14,8 +14,9 @@ using capture::Space;
 /// NAME_MAX (include/uapi/linux/limits.h).
 constexpr std::uint32_t kMaxName = 255;
 
-constexpr Reg kDentry{0}, kMount{1}, kRootDentry{2}, kRootMount{3}, kMountRoot{4}, kParent{5},
+constexpr Reg kDentry{0}, kMount{1}, kRootDentry{2}, kMountRoot{3}, kRootMount{4}, kParent{5},
     kName{6}, kStatus{7}, kSteps{8}, kFlags{9};
+static_assert(kMountRoot.number == kRootDentry.number + 1, "append_names() stops at either");
 constexpr Reg kLeaf = kMount;  ///< of a walk that crosses no mounts
 
 /// The pieces both walks share. Every jump to `done` has set kStatus.
@@ -54,17 +55,24 @@ class Walk {
   }
 
   /// Ends the walk as truncated after the last step.
-  void count_step() {
+  void check_steps() {
     const Label more = builder_.new_label();
     builder_.jump_if(Op::jump_ne, kSteps, std::uint64_t{0}, more);
     end(kPathTruncated);
-    builder_.bind(more).alu(Op::sub, kSteps, std::uint64_t{1});
+    builder_.bind(more);
   }
+  void count_step() { builder_.alu(Op::sub, kSteps, std::uint64_t{1}); }
 
   void load_parent_and_name() {
     load(kParent, kDentry, layout_.dentry.parent);
     load(kName, kDentry, layout_.dentry.name);
     builder_.jump_fault(faulted_);
+  }
+
+  /// Up to the root of the mount, or of the task; the dentry becomes 0 where there is neither.
+  void append_names() {
+    builder_.append_chain(kDentry, kRootDentry, kSteps, layout_.dentry.parent, layout_.dentry.name,
+                          kMaxName);
   }
 
   void append_name() { builder_.append_string(kName, kMaxName, Space::kernel); }
@@ -129,16 +137,16 @@ void emit_path(Builder& builder, const GuestLayout& layout, std::uint16_t field)
       .jump_if(Op::jump_ne, kMount, kRootMount, not_root);
   walk.end(kPathComplete);
   builder.bind(not_root);
-  walk.count_step();
+  walk.check_steps();
   builder.jump_if(Op::jump_ne, kDentry, kMountRoot, component);
+  walk.count_step();
   cross_mount(builder, walk, layout);
 
   builder.bind(component);
-  walk.load_parent_and_name();
-  walk.append_name();
-  builder.jump_if(Op::jump_ne, kParent, kDentry, attached);
+  walk.append_names();
+  builder.jump_fault(walk.faulted()).jump_if(Op::jump_ne, kDentry, std::uint64_t{0}, attached);
   walk.end(kPathUnreachable | kPathUnattached);
-  builder.bind(attached).move(kDentry, kParent);
+  builder.bind(attached);
   walk.again();
   walk.finish();
 }
@@ -150,6 +158,7 @@ void emit_dentry(Builder& builder, const GuestLayout& layout, std::uint16_t fiel
 
   builder.begin_list(field).move(kFlags, std::uint64_t{0}).move(kLeaf, kDentry);
   walk.start();
+  walk.check_steps();
   walk.count_step();
   walk.load_parent_and_name();
   builder.jump_if(Op::jump_ne, kParent, kDentry, attached)

@@ -46,6 +46,15 @@ class GuestRam {
     return nullptr;
   }
 
+  /// The same of the page that begins there, when segments begin on page boundaries.
+  [[nodiscard]] const std::byte* page_at(Gpa page) const noexcept {
+    const RamSegment& largest = segments_[0];
+    const std::uint64_t offset = page.value - largest.begin.value;  // whole pages, so below 2^64
+    if (offset + kPageMask < largest.size) [[likely]]
+      return largest.host + offset;
+    return at(page, kPageSize);
+  }
+
   /// Guest physical address of a host pointer into RAM; false when it points elsewhere.
   [[nodiscard]] bool to_gpa(const void* host, Gpa& out) const noexcept {
     const auto* p = static_cast<const std::byte*>(host);

@@ -45,7 +45,8 @@ struct PageEntry {
 [[nodiscard]] constexpr int root_shift(AddressSpace space) { return space.five_level ? 48 : 39; }
 
 [[nodiscard]] constexpr bool is_canonical(AddressSpace space, Gva address) {
-  const auto sign = static_cast<std::int64_t>(address.value) >> (root_shift(space) + 8);
+  const auto value = static_cast<std::int64_t>(address.value);
+  const std::int64_t sign = space.five_level ? value >> 56 : value >> 47;
   return sign == 0 || sign == -1;
 }
 

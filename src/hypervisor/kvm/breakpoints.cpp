@@ -1,12 +1,8 @@
 #include "hypervisor/kvm/breakpoints.h"
 
-#include <bit>
-
 namespace glasshook::hypervisor::kvm {
 namespace {
 
-/// Vector of a debug exception.
-constexpr std::uint32_t kDebugException = 1;
 /// DR7 (Intel SDM vol. 3B, 17.2.4): local and global enable of register n, condition and length in
 /// four bits from 16 + 4n on (all zero: execution), and bits that are on anyway: 10, and GE.
 constexpr std::uint64_t kDr7Always = 1 << 10 | 1 << 9;
@@ -55,21 +51,6 @@ GuestDebug merge(const kvm_guest_debug& theirs, std::span<const std::uint64_t> a
   if (merged.armed.ours != 0)
     merged.request.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
   return merged;
-}
-
-DebugExit take_apart(const kvm_debug_exit_arch& exit, const ArmedBreakpoints& armed) {
-  DebugExit result{.hit = {}, .for_qemu = true, .dr6 = exit.dr6};
-  if (exit.exception != kDebugException) return result;
-  result.ours = (exit.dr6 & armed.ours) != 0;
-  result.dr6 = exit.dr6 & ~std::uint64_t{armed.ours};
-  for (auto fired = static_cast<std::uint32_t>(armed.ours & exit.dr6); fired != 0;
-       fired &= fired - 1)
-    if (armed.addresses[static_cast<std::size_t>(std::countr_zero(fired))] == exit.pc)
-      result.hit = exit.pc;
-  // With nothing else to it, an exit for a breakpoint of ours is ours alone.
-  const std::uint64_t cause = result.dr6 & ~kDr6Fixed;
-  result.for_qemu = cause != 0 || !result.ours;
-  return result;
 }
 
 }  // namespace glasshook::hypervisor::kvm

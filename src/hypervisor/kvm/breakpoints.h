@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -54,6 +55,21 @@ struct DebugExit {
   std::uint64_t dr6 = 0;
 };
 
-[[nodiscard]] DebugExit take_apart(const kvm_debug_exit_arch& exit, const ArmedBreakpoints& armed);
+[[nodiscard]] inline DebugExit take_apart(const kvm_debug_exit_arch& exit,
+                                          const ArmedBreakpoints& armed) {
+  constexpr std::uint32_t kDebugException = 1;  // its vector
+  DebugExit result{.hit = {}, .for_qemu = true, .dr6 = exit.dr6};
+  if (exit.exception != kDebugException) return result;
+  result.ours = (exit.dr6 & armed.ours) != 0;
+  result.dr6 = exit.dr6 & ~std::uint64_t{armed.ours};
+  for (auto fired = static_cast<std::uint32_t>(armed.ours & exit.dr6); fired != 0;
+       fired &= fired - 1)
+    if (armed.addresses[static_cast<std::size_t>(std::countr_zero(fired))] == exit.pc)
+      result.hit = exit.pc;
+  // With nothing else to it, an exit for a breakpoint of ours is ours alone.
+  const std::uint64_t cause = result.dr6 & ~kDr6Fixed;
+  result.for_qemu = cause != 0 || !result.ours;
+  return result;
+}
 
 }  // namespace glasshook::hypervisor::kvm

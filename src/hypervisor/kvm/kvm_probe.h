@@ -108,7 +108,7 @@ class KvmProbe final : public probe::ControlTarget {
   // vCPU threads.
   [[nodiscard]] GuestDebug merged_for(const Vcpu& vcpu, const kvm_guest_debug& theirs) const;
   void arm(Vcpu& vcpu);
-  bool handle_debug_exit(Vcpu& vcpu);
+  [[gnu::always_inline]] bool handle_debug_exit(Vcpu& vcpu);
   bool handle_instruction_exit(Vcpu& vcpu);
   /// What is to happen at a breakpoint instruction, if it is one of ours.
   [[nodiscard]] std::span<const Site> sites_at(Gva pc, const Located& where) const;
@@ -118,14 +118,19 @@ class KvmProbe final : public probe::ControlTarget {
   /// They come with the exit, when they were asked for, or now. Null when KVM does not tell.
   [[nodiscard]] const kvm_sregs* special_registers(Vcpu& vcpu);
   /// Fills what is neither general registers nor RIP, as far as that is needed.
-  void complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs);
+  [[gnu::always_inline]] void complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel,
+                                       Needs needs);
+  /// The current page tables, if these are all that is needed; false when KVM has to tell.
+  [[nodiscard, gnu::always_inline]] bool find_tables(Vcpu& vcpu, capture::CpuState& cpu,
+                                                     Needs needs);
+  void complete_from_kvm(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel);
   /// Does the instruction, a program's or the kernel's; false when the processor has to.
   bool stand_in(Vcpu& vcpu, const Patch& patch, bool program);
   /// The processor does the instruction, and faults as it has to. `in_program`: where the byte is,
   /// when it is a program's, which may run a copy of the patched page.
   void leave_to_processor(const Vcpu& vcpu, Patch& patch, std::byte* in_program);
   bool give_back(Vcpu& vcpu);
-  void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
+  [[gnu::always_inline]] void resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first);
   void tell_progress();
 
   // Control thread.

@@ -12,13 +12,6 @@ Plan::Plan(std::vector<Site> sites, bool instructions)
       addresses_.push_back(site.place.value);
 }
 
-std::span<const Site> Plan::at(CodePlace place) const {
-  const auto begin = std::ranges::lower_bound(sites_, place, {}, &Site::place);
-  auto end = begin;
-  while (end != sites_.end() && end->place == place) ++end;
-  return {begin, end};
-}
-
 std::span<const Site> Plan::at_copy(std::span<const std::byte, kPageSize> page,
                                     std::uint64_t offset) const {
   for (const Site& site : sites_)

@@ -1,6 +1,7 @@
 // What vCPU threads look at: addresses, and what happens there.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -36,7 +37,12 @@ class Plan {
   /// Of the kernel's code, for debug registers; ascending, each once.
   [[nodiscard]] const std::vector<std::uint64_t>& addresses() const { return addresses_; }
   /// All that is to happen there: nothing, one thing, rarely more.
-  [[nodiscard]] std::span<const Site> at(CodePlace place) const;
+  [[nodiscard]] std::span<const Site> at(CodePlace place) const {
+    const auto begin = std::ranges::lower_bound(sites_, place, {}, &Site::place);
+    auto end = begin;
+    while (end != sites_.end() && end->place == place) ++end;
+    return {begin, end};
+  }
   /// What is to happen on a page of a program that is a copy of one with sites, at that offset.
   [[nodiscard]] std::span<const Site> at_copy(std::span<const std::byte, kPageSize> page,
                                               std::uint64_t offset) const;

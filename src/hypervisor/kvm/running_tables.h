@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstring>
-#include <optional>
 
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/kvm/guest_memory.h"
@@ -14,40 +13,40 @@ namespace glasshook::hypervisor::kvm {
 /// mean the same as long as the kernel runs. One object a vCPU.
 class RunningTables {
  public:
-  /// The root that the running process has by the kernel's structures; none while it is a kernel
+  /// The root that the running process has by the kernel's structures. False while it is a kernel
   /// thread, or when these lie where nothing is.
-  std::optional<Gpa> root(const GuestRam& ram, AddressSpace kernel, std::uint64_t kernel_gs,
-                          const ProcessTables& process) {
-    const auto task = current_.load(ram, kernel, Gva{kernel_gs} + process.current_task);
-    if (!task) return std::nullopt;
-    const auto mm = mm_.load(ram, kernel, Gva{*task} + process.mm);
-    if (!mm || *mm == 0) return std::nullopt;
-    const auto pgd = pgd_.load(ram, kernel, Gva{*mm} + process.pgd);
-    if (!pgd || Gva{*pgd}.page_offset() != 0) return std::nullopt;
-    return tables_.find(ram, kernel, Gva{*pgd}) ? std::optional(tables_.place) : std::nullopt;
+  bool find_root(const GuestRam& ram, AddressSpace kernel, std::uint64_t kernel_gs,
+                 const ProcessTables& process, Gpa& root) {
+    std::uint64_t task = 0, mm = 0, pgd = 0;
+    if (!current_.load(ram, kernel, Gva{kernel_gs} + process.current_task, task) ||
+        !mm_.load(ram, kernel, Gva{task} + process.mm, mm) || mm == 0 ||
+        !pgd_.load(ram, kernel, Gva{mm} + process.pgd, pgd) || Gva{pgd}.page_offset() != 0 ||
+        !tables_.find(ram, kernel, Gva{pgd}))
+      return false;
+    root = tables_.place.gpa;
+    return true;
   }
 
  private:
   struct Remembered {
     Gva address;
-    Gpa place;
+    Located place;
 
     bool find(const GuestRam& ram, AddressSpace kernel, Gva at) {
-      if (address == at) return true;
-      const Located found = locate(ram, kernel, at);
-      if (found.host == nullptr) return false;
-      address = at;
-      place = found.gpa;
-      return true;
+      return address == at || look(ram, kernel, at);
     }
     /// A pointer of the kernel's, which lies on one page.
-    std::optional<std::uint64_t> load(const GuestRam& ram, AddressSpace kernel, Gva at) {
-      std::uint64_t value = 0;
-      if (!find(ram, kernel, at)) return std::nullopt;
-      const std::byte* host = ram.at(place, sizeof value);
-      if (host == nullptr) return std::nullopt;
-      std::memcpy(&value, host, sizeof value);
-      return value;
+    bool load(const GuestRam& ram, AddressSpace kernel, Gva at, std::uint64_t& value) {
+      if (!find(ram, kernel, at)) return false;
+      std::memcpy(&value, place.host, sizeof value);
+      return true;
+    }
+    [[gnu::noinline]] bool look(const GuestRam& ram, AddressSpace kernel, Gva at) {
+      const Located found = locate(ram, kernel, at, sizeof(std::uint64_t));
+      if (found.host == nullptr) return false;
+      address = at;
+      place = found;
+      return true;
     }
   };
 

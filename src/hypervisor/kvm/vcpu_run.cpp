@@ -187,6 +187,26 @@ void KvmProbe::tell_progress() {
   probe::futex_wake(done);
 }
 
+inline void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {
+  kvm_regs& regs = vcpu.run->s.regs.regs;
+  regs.rflags |= kResumeFlag;
+  // Registers that wait in the shared page would overwrite what QEMU sets meanwhile.
+  if (qemu_looks_first)
+    calls_.ioctl(vcpu.fd, KVM_SET_REGS, &regs);
+  else
+    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+inline bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
+  if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
+    return handle_instruction_exit(vcpu);
+  const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
+  if (exit.hit) hit(vcpu, plan_.load()->at(CodePlace(Gva{*exit.hit})));
+  if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
+  vcpu.run->debug.arch.dr6 = exit.dr6;
+  return !exit.for_qemu;
+}
+
 int KvmProbe::run(Vcpu& vcpu, void* argument) {
   if (vcpu.thread.load(std::memory_order_relaxed) == 0) vcpu.thread = calls_.thread();
   const Busy busy(*this, vcpu);
@@ -196,16 +216,6 @@ int KvmProbe::run(Vcpu& vcpu, void* argument) {
     result = calls_.ioctl(vcpu.fd, KVM_RUN, argument);
   } while (result == 0 && vcpu.run->exit_reason == KVM_EXIT_DEBUG && handle_debug_exit(vcpu));
   return result;
-}
-
-bool KvmProbe::handle_debug_exit(Vcpu& vcpu) {
-  if (vcpu.armed.instructions && vcpu.run->debug.arch.exception == kBreakpointException)
-    return handle_instruction_exit(vcpu);
-  const DebugExit exit = take_apart(vcpu.run->debug.arch, vcpu.armed);
-  if (exit.hit) hit(vcpu, plan_.load()->at(CodePlace(Gva{*exit.hit})));
-  if (exit.ours) resume_past_breakpoint(vcpu, exit.for_qemu);
-  vcpu.run->debug.arch.dr6 = exit.dr6;
-  return !exit.for_qemu;
 }
 
 bool KvmProbe::handle_instruction_exit(Vcpu& vcpu) {
@@ -289,18 +299,26 @@ std::uint64_t KvmProbe::kernel_gs_of_program(Vcpu& vcpu) {
   return *(vcpu.kernel_gs = msr.entry.data);
 }
 
-void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
+inline bool KvmProbe::find_tables(Vcpu& vcpu, capture::CpuState& cpu, Needs needs) {
+  if (needs != Needs::tables) return needs == Needs::general;
+  return process_tables_ && vcpu.tables.find_root(ram_, environment_.kernel_space, *vcpu.kernel_gs,
+                                                  *process_tables_, cpu.space.root);
+}
+
+inline void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Needs needs) {
   cpu.user_mode = !in_kernel;
   cpu.space = environment_.kernel_space;
-  bool special = needs == Needs::special || (in_kernel && !vcpu.kernel_gs);
-  if (needs == Needs::tables && !special) {
-    const auto root = process_tables_ ? vcpu.tables.root(ram_, environment_.kernel_space,
-                                                         *vcpu.kernel_gs, *process_tables_)
-                                      : std::nullopt;
-    if (root) cpu.space.root = *root;
-    special = !root;
-  }
-  if (const kvm_sregs* sregs = special ? special_registers(vcpu) : nullptr) {
+  const bool known = in_kernel && vcpu.kernel_gs && find_tables(vcpu, cpu, needs);
+  if (known) [[likely]]
+    cpu.kernel_gs = *vcpu.kernel_gs;
+  else
+    complete_from_kvm(vcpu, cpu, in_kernel);
+  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
+  vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
+}
+
+void KvmProbe::complete_from_kvm(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel) {
+  if (const kvm_sregs* sregs = special_registers(vcpu)) {
     cpu.space = space_of(*sregs);
     cpu.fs_base = sregs->fs.base;
     cpu.gs_base = sregs->gs.base;
@@ -308,8 +326,6 @@ void KvmProbe::complete(Vcpu& vcpu, capture::CpuState& cpu, bool in_kernel, Need
     if (in_kernel) vcpu.kernel_gs = sregs->gs.base;
   }
   cpu.kernel_gs = in_kernel ? vcpu.kernel_gs.value_or(0) : kernel_gs_of_program(vcpu);
-  // The next hit most likely wants what this one did. With the exit that is cheaper than asked for.
-  vcpu.run->kvm_valid_regs = needs == Needs::special ? kAllRegisters : kGeneralRegisters;
 }
 
 void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
@@ -320,7 +336,8 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
   cpu.gpr = general_registers(regs);
   cpu.rip = regs.rip;
   cpu.vcpu = vcpu.index;
-  const Needs needs = std::ranges::max(sites, {}, &Site::needs).needs;
+  Needs needs = Needs::general;
+  for (const Site& site : sites) needs = std::max(needs, site.needs);
   complete(vcpu, cpu, sites.front().place.is_kernel(), needs);
   for (const Site& site : sites) {
     if (site.returns) {
@@ -332,16 +349,6 @@ void KvmProbe::hit(Vcpu& vcpu, std::span<const Site> sites) {
       if (runner_->enter(*hook, cpu, false) && hook->uncovers && patches_.uncover_programs() > 0)
         ++runner_->counters(vcpu.index).lifted;
   }
-}
-
-void KvmProbe::resume_past_breakpoint(Vcpu& vcpu, bool qemu_looks_first) {
-  kvm_regs& regs = vcpu.run->s.regs.regs;
-  regs.rflags |= kResumeFlag;
-  // Registers that wait in the shared page would overwrite what QEMU sets meanwhile.
-  if (qemu_looks_first)
-    calls_.ioctl(vcpu.fd, KVM_SET_REGS, &regs);
-  else
-    vcpu.run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
 }
 
 }  // namespace glasshook::hypervisor::kvm

@@ -72,10 +72,28 @@ void HitRunner::set_context_program(const capture::Program& program) {
   context_.store(contexts_.back().get(), std::memory_order_release);
 }
 
-capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
-                                           const capture::Executable& program,
-                                           const capture::CpuState& cpu, capture::SavedSlots& saved,
-                                           capture::RecordHeader header) noexcept {
+inline bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
+  if (!vcpu.ring->has_room(size)) [[unlikely]]
+    wait_for_room(vcpu, size);
+  const std::uint64_t timestamp = vcpu.ring->begin(ticks);
+  // Who attaches waits for what was announced; what is announced later sees the new session.
+  if (vcpu.session != session_.load(std::memory_order_relaxed)) [[unlikely]] {
+    vcpu.ring->end();
+    return false;
+  }
+  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
+              sizeof timestamp);
+  const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});
+  vcpu.ring->end();
+  count(pushed ? vcpu.probe->records : vcpu.probe->dropped);
+  return pushed;
+}
+
+inline capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
+                                                  const capture::Executable& program,
+                                                  const capture::CpuState& cpu,
+                                                  capture::SavedSlots& saved,
+                                                  capture::RecordHeader& header) noexcept {
   if (program.uses_time()) header.timestamp = ticks();
   const capture::RunResult result =
       capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
@@ -101,13 +119,12 @@ bool HitRunner::enter(HookSlot& hook, const capture::CpuState& cpu, bool interru
   Vcpu& vcpu = vcpus_[cpu.vcpu];
   vcpu.session = session;
   HookCell& cell = vcpu.hooks[hook.id.value];
-  PendingCall call{.key = FrameKey::of(cpu),
-                   .hook = &hook,
-                   .call = 0,
-                   .fingerprint = 0,
-                   .return_address = 0,
-                   .saved = {}};
+  PendingCall call;
   if (hook.on_return) {
+    call.key = FrameKey::of(cpu);
+    call.hook = &hook;
+    call.fingerprint = call.return_address = 0;
+    call.saved.fill(0);
     // The kernel's entries do not fault, and it does not leave frames behind.
     if (!call.key.is_kernel()) {
       call.fingerprint = fingerprint_of(cpu);
@@ -234,23 +251,6 @@ void HitRunner::wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept {
     }
     nanosleep(&kPause, nullptr);
   }
-}
-
-bool HitRunner::push(Vcpu& vcpu, std::uint32_t size) noexcept {
-  if (!vcpu.ring->has_room(size)) [[unlikely]]
-    wait_for_room(vcpu, size);
-  const std::uint64_t timestamp = vcpu.ring->begin(ticks);
-  // Who attaches waits for what was announced; what is announced later sees the new session.
-  if (vcpu.session != session_.load(std::memory_order_relaxed)) [[unlikely]] {
-    vcpu.ring->end();
-    return false;
-  }
-  std::memcpy(vcpu.buffer.data() + offsetof(capture::RecordHeader, timestamp), &timestamp,
-              sizeof timestamp);
-  const bool pushed = vcpu.ring->push({vcpu.buffer.data(), size});
-  vcpu.ring->end();
-  count(pushed ? vcpu.probe->records : vcpu.probe->dropped);
-  return pushed;
 }
 
 }  // namespace glasshook::hypervisor::probe

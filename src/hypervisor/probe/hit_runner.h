@@ -70,7 +70,7 @@ class HitRunner {
   };
 
   /// False when there is no room, or the session is over.
-  bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
+  [[gnu::always_inline]] bool push(Vcpu& vcpu, std::uint32_t size) noexcept;
   /// A monitor that falls behind slows the guest down before anything is lost; one that does not
   /// read at all costs two seconds in twelve.
   void wait_for_room(Vcpu& vcpu, std::uint32_t size) noexcept;
@@ -80,9 +80,11 @@ class HitRunner {
   [[nodiscard]] std::uint64_t return_address(const capture::CpuState& cpu) const noexcept;
   /// Says that a call will not return.
   void report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept;
-  capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell, const capture::Executable& program,
-                                  const capture::CpuState& cpu, capture::SavedSlots& saved,
-                                  capture::RecordHeader header) noexcept;
+  [[gnu::always_inline]] capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell,
+                                                         const capture::Executable& program,
+                                                         const capture::CpuState& cpu,
+                                                         capture::SavedSlots& saved,
+                                                         capture::RecordHeader& header) noexcept;
 
   SharedRegion region_;
   const capture::Environment& environment_;

@@ -45,6 +45,7 @@ TEST(Builder, WritesEveryOperation) {
       .emit_bytes(4, r0, r1, 100)
       .begin_list(5)
       .append_string(r0, 64)
+      .append_chain(r0, r1, r2, 24, 40, 255)
       .end_list(r1)
       .arm_return()
       .send();
@@ -73,6 +74,7 @@ TEST(Builder, WritesEveryOperation) {
             "  emit_bytes 4, r0, r1, 100\n"
             "  begin_list 5\n"
             "  append_string r0, 64\n"
+            "  append_chain r0, r1, r2, 24, 40, 255\n"
             "  end_list r1\n"
             "  arm_return\n"
             "  send\n");

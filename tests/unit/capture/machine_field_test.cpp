@@ -1,4 +1,8 @@
 // Fields of the record: words, strings, UTF-16, bytes, lists; cuts and faults.
+#include <fmt/format.h>
+
+#include <random>
+
 #include "capture/machine_fixture.h"
 
 namespace glasshook::capture {
@@ -184,6 +188,36 @@ TEST_F(MachineFieldTest, ListsStopAtTheLargestField) {
   EXPECT_EQ(list.data.back(), std::byte{0});
   EXPECT_EQ(list.flags, kFieldTruncated);
   EXPECT_EQ(view.header().flags, kRecordTruncated);
+}
+
+TEST_F(MachineFieldTest, ListsAreTheSameWhereverTheirStringsLie) {
+  // The same memory twice, in one piece and in pages; it ends with the first.
+  constexpr std::uint64_t kSize = 2 << 20, kWhole = 0x80'0000, kPages = 0xc0'0000;
+  guest.map(cpu.space, Gva{kWhole}, Gpa{kSize}, kSize);
+  for (std::uint64_t at = 0; at < kSize; at += kPageSize)
+    guest.map(cpu.space, Gva{kPages + at}, Gpa{kSize + at});
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 500; ++round) {
+    std::string strings(1 << 14, 'x');
+    for (char& c : strings) c = random() % (1 + round % 300) == 0 ? '\0' : 'a';
+    guest.write(Gpa{kSize}, std::string_view(strings));
+    guest.write(Gpa{2 * kSize - strings.size()}, std::string_view(strings));
+    std::string whole = "begin_list 1\n", pages = whole;
+    for (int i = 0; i < 64; ++i) {
+      const std::uint64_t from = random() % strings.size();
+      const std::uint64_t at = random() % 2 == 0 ? from : kSize - 1 - from % 500;
+      const std::uint64_t max = random() % 4 == 0 ? 1 + random() % 40 : 255;
+      whole += fmt::format("move r1, {}\n append_string r1, {}\n", kWhole + at, max);
+      pages += fmt::format("move r1, {}\n append_string r1, {}\n", kPages + at, max);
+    }
+    const FieldView& in_pages = emitted(pages + "end_list r0");
+    const std::string text(in_pages.text());
+    const std::uint8_t flags = in_pages.flags, record_flags = view.header().flags;
+    const FieldView& in_whole = emitted(whole + "end_list r0");
+    ASSERT_EQ(in_whole.text(), text) << whole;
+    ASSERT_EQ(in_whole.flags, flags) << whole;
+    ASSERT_EQ(view.header().flags, record_flags) << whole;
+  }
 }
 
 TEST_F(MachineFieldTest, AListOpenAtTheEndOfTheBudgetIsClosed) {

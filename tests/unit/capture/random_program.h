@@ -1,6 +1,7 @@
 // Programs made at random that verify() accepts.
 #pragma once
 
+#include <bit>
 #include <random>
 
 #include "capture/op_table.h"
@@ -122,6 +123,15 @@ class RandomPrograms {
         break;
       case Shape::end_list:
         in.dst = reg();
+        break;
+      case Shape::chain:
+        in.dst = reg();
+        in.src = static_cast<std::uint8_t>(below(kRegisterCount - 1));
+        in.size = reg();
+        in.offset = static_cast<std::int32_t>(below(kMaxChainOffset + 1));
+        in.imm = std::bit_cast<std::uint64_t>(
+            ChainStep{.next = static_cast<std::uint16_t>(below(kMaxChainOffset + 1)),
+                      .max = static_cast<std::uint16_t>(cap())});
         break;
     }
     return in;

@@ -37,7 +37,8 @@ TEST(Verifier, AcceptsEveryOperation) {
                     "set_remove r0, 0\n rate_limit 4095, out\n jump_back back\nout:\n"
                     "emit_words 65535, r12, 4\n emit_string 1, r0, 8192\n"
                     "emit_utf16 1, r0, -, 1\n emit_bytes 1, r0, r2, 1\n begin_list 1\n"
-                    "append_string r0, 1, kernel\n end_list r0\n arm_return\n send"),
+                    "append_string r0, 1, kernel\n append_chain r0, r14, r15, 4096, 0, 8192\n"
+                    "end_list r0\n arm_return\n send"),
             "");
 }
 
@@ -122,6 +123,18 @@ TEST(Verifier, RefusesFieldsOutOfRange) {
   }
   EXPECT_THAT(verdict(Instruction{.op = Op::append_string, .offset = 0}), HasSubstr("cap"));
   EXPECT_THAT(verdict(Instruction{.op = Op::begin_list, .imm = 0x10000}), HasSubstr("field id"));
+  const auto chain = [](const ChainStep& step, std::int32_t name = 0) {
+    return verdict(Instruction{
+        .op = Op::append_chain, .offset = name, .imm = std::bit_cast<std::uint64_t>(step)});
+  };
+  EXPECT_THAT(verdict(Instruction{.op = Op::append_chain, .src = 15}), HasSubstr("above r15"));
+  EXPECT_THAT(verdict(Instruction{.op = Op::append_chain, .size = 16}), HasSubstr("above r15"));
+  EXPECT_THAT(chain({.next = 0, .max = 0}), HasSubstr("cap"));
+  EXPECT_THAT(chain({.next = 0, .max = 8193}), HasSubstr("cap"));
+  EXPECT_THAT(chain({.next = 4097, .max = 1}), HasSubstr("offset"));
+  EXPECT_THAT(chain({.next = 0, .max = 1}, 4097), HasSubstr("offset"));
+  EXPECT_THAT(chain({.next = 0, .max = 1}, -1), HasSubstr("offset"));
+  EXPECT_THAT(chain({.next = 0, .max = 1, .reserved = 1}), HasSubstr("mean nothing"));
   EXPECT_THAT(verdict(Instruction{.op = Op::emit_words, .size = 1, .imm = 0x10000}),
               HasSubstr("field id"));
 }
@@ -175,6 +188,7 @@ TEST(Verifier, KeepsRolesApart) {
 
 TEST(Verifier, WantsListsWellFormedOnEveryPath) {
   EXPECT_THAT(verdict("append_string r0, 1\n stop"), HasSubstr("needs an open list"));
+  EXPECT_THAT(verdict("append_chain r0, r1, r3, 0, 0, 1\n stop"), HasSubstr("needs an open list"));
   EXPECT_THAT(verdict("end_list r0\n stop"), HasSubstr("needs an open list"));
   EXPECT_THAT(verdict("begin_list 1\n begin_list 2\n stop"), HasSubstr("inside a list"));
   EXPECT_THAT(verdict("begin_list 1\n emit_words 1, r0, 1\n stop"), HasSubstr("open list"));

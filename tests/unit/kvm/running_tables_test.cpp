@@ -23,7 +23,9 @@ class RunningTablesTest : public BroadTierTest {
   }
   static std::uint64_t physical(std::uint64_t address) { return address - kText + kTextPage.value; }
   std::optional<Gpa> root() {
-    return tables.root(ram, {.root = kRoot, .five_level = false}, kGs, kProcess);
+    Gpa root;
+    const AddressSpace kernel{.root = kRoot, .five_level = false};
+    return tables.find_root(ram, kernel, kGs, kProcess, root) ? std::optional(root) : std::nullopt;
   }
   GuestRam ram;
   RunningTables tables;
