@@ -39,13 +39,11 @@ class Walk {
 
   void again() { builder_.jump_back(loop_); }
 
-  /// Sets kFlags for the leaf: deleted when it hangs in no hash chain but has a parent.
+  /// Sets flags for the leaf: deleted when it hangs in no hash chain but has a parent.
   void start() {
     load(kParent, kDentry, layout_.dentry.parent);
     load(kName, kDentry, layout_.dentry.hash_pprev);
-    builder_.jump_fault(faulted_)
-        .move(kFlags, std::uint64_t{0})
-        .move(kSteps, std::uint64_t{kPathSteps});
+    builder_.jump_fault(faulted_).move(kSteps, std::uint64_t{kPathSteps});
     const Label attached = builder_.new_label();
     builder_.jump_if(Op::jump_eq, kParent, kDentry, attached)
         .jump_if(Op::jump_ne, kName, std::uint64_t{0}, attached)
@@ -180,16 +178,16 @@ void emit_dentry_words(Builder& builder, const GuestLayout& layout, std::uint16_
   const Label unreadable = builder.new_label();
   const Label rootless = builder.new_label();
   builder.load_memory(kSuperBlock, kLeaf, layout.dentry.super_block, 8, Space::kernel)
-      .move(kLeafWord, kLeaf)
       .load_memory(kInode, kLeaf, layout.dentry.inode, 8, Space::kernel)
+      .move(kLeafWord, kLeaf)
       .jump_if(Op::jump_eq, kInode, std::uint64_t{0}, negative)
       .load_memory(kInode, kInode, layout.inode_number, 8, Space::kernel)
       .bind(negative)
       .jump_fault(unreadable)
       // A task on its way out has neither: zeros.
       .load_memory(kNamespace, kTaskRegister, layout.task.nsproxy, 8, Space::kernel)
-      .load_memory(kNamespace, kNamespace, layout.mount_namespace, 8, Space::kernel)
       .load_memory(kTaskRoot, kTaskRegister, layout.task.fs, 8, Space::kernel)
+      .load_memory(kNamespace, kNamespace, layout.mount_namespace, 8, Space::kernel)
       .load_memory(kTaskMount, kTaskRoot, layout.root.mount, 8, Space::kernel)
       .load_memory(kTaskRoot, kTaskRoot, layout.root.dentry, 8, Space::kernel)
       .jump_fault(rootless)

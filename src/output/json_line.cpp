@@ -325,7 +325,7 @@ class JsonLines::Renderer {
       writer_.base64(std::span{*list});
   }
 
-  void write_counts(const Summary& s) {
+  [[gnu::cold]] void write_counts(const Summary& s) {
     writer_.key("actions");
     writer_.StartObject();
     for (const auto& [action, count] : s.actions) number(action, count);
