@@ -116,6 +116,8 @@ broad() {
   attach summed trace --tier broad $(library_calls) --vm "$qemu"
   tell "sum 2"
   wait_for console "done sum 2"
+  # The bytes go in again 100 ms after it has read the library.
+  sleep 1
   tell "programs $events"
   until [ "$(grep -c "^done programs" console)" -gt 1 ]; do
     kill -0 $qemu 2>/dev/null || fail "QEMU ended while programs ran"
