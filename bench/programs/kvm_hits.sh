@@ -12,7 +12,7 @@ GLASSHOOK_KVM=socket=$PWD/kvm.sock,ring=1 LD_PRELOAD=$here/libglasshook-kvm.so q
   -display none -no-reboot -accel kvm -cpu host,la57=off -m 192M \
   -object memory-backend-memfd,id=ram,size=192M,share=on -machine q35,memory-backend=ram -nic none \
   -serial stdio -kernel "$here/vmlinuz" -initrd "$here/inner.cpio" \
-  -append "console=ttyS0 quiet panic=-1" <console-in >console 2>qemu-said &
+  -append "console=ttyS0 quiet panic=-1 nokaslr norandmaps" <console-in >console 2>qemu-said &
 qemu=$!
 exec 3>console-in
 until grep -q ready console; do usleep 100000; done

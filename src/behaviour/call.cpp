@@ -1,4 +1,5 @@
 #include "behaviour/family.h"
+#include "hook/word_group.h"
 
 namespace glasshook::behaviour {
 
@@ -18,8 +19,7 @@ const capture::FieldView* Call::field(std::size_t capture) const {
 }
 
 std::uint64_t Call::word(std::size_t capture) const {
-  const capture::FieldView* view = field(capture);
-  return view != nullptr ? view->word(0) : 0;
+  return hook::captured_word(*record_, capture).value_or(0);
 }
 
 std::string_view Call::text(std::size_t capture) const {

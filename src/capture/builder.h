@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,8 +57,10 @@ class Builder {
   [[nodiscard]] PatternIndex pattern(PatternKind kind, std::string_view text);
   /// How often one run may jump backward.
   Builder& set_back_jumps(std::uint16_t count);
-  /// Instructions so far.
-  [[nodiscard]] std::size_t size() const { return program_.code.size(); }
+  /// The instructions so far; of jumps the targets are still missing.
+  [[nodiscard]] std::span<const Instruction> code() const { return program_.code; }
+  /// One more, which jumps nowhere.
+  Builder& append(const Instruction& instruction);
 
   // values
   Builder& load_cpu(Reg dst, CpuRegister source);
@@ -117,7 +120,6 @@ class Builder {
     Label target;
   };
 
-  Builder& append(const Instruction& instruction);
   Builder& append_jump(Instruction instruction, Label target);
   void note_error(std::string message);
 

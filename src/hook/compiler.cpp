@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "hook/calling_convention.h"
 #include "hook/context.h"
 #include "hook/expression_compiler.h"
 #include "hook/path_walk.h"
+#include "hook/word_group.h"
 
 namespace glasshook::hook {
 namespace {
@@ -32,13 +34,17 @@ class CaptureCompiler {
   CaptureCompiler(Builder& builder, const Scope& scope, const Target& target)
       : builder_(builder), scope_(scope), target_(target), expressions_(builder, scope) {}
 
-  Result<> emit(const Capture& capture, std::uint16_t field) {
+  /// The first of the captures, and those behind it that go with it; how many that was.
+  Result<std::size_t> emit(std::span<const Capture> captures, std::uint16_t field) {
+    const Capture& capture = captures.front();
     if (capture.max == 0 || capture.max > capture::kMaxFieldBytes)
       return fail(ErrorCode::invalid_argument, "{}: max must be 1 to {}", capture.name,
                   capture::kMaxFieldBytes);
-    if (auto emitted = dispatch(capture, field); !emitted)
-      return in_context(emitted.error(), capture.name);
-    return {};
+    const WordGroup group = words_together(captures);
+    const auto emitted = group.size() > 1 ? words(captures.first(group.size()), group, field)
+                                          : dispatch(capture, field);
+    if (!emitted) return in_context(emitted.error(), capture.name);
+    return std::max<std::size_t>(group.size(), 1);
   }
 
   /// Backward jumps all walks so far may need.
@@ -60,6 +66,36 @@ class CaptureCompiler {
         return dentry(capture, field);
     }
     return fail(ErrorCode::invalid_argument, "unknown kind of capture");
+  }
+
+  /// Of the words at the beginning, those that can be computed as one group.
+  [[nodiscard]] WordGroup words_together(std::span<const Capture> captures) const {
+    WordGroup group;
+    for (const Capture& capture : captures) {
+      Builder alone;
+      if (capture.kind != CaptureKind::word ||
+          !ExpressionCompiler(alone, scope_).word(capture.expression, kValue) ||
+          !group.add(alone.code()))
+        break;
+    }
+    return group;
+  }
+
+  /// Where one of them cannot be read, those that can are fields of their own.
+  Result<> words(std::span<const Capture> captures, const WordGroup& group, std::uint16_t field) {
+    const auto count = static_cast<std::uint8_t>(captures.size());
+    group.emit(builder_);
+    if (!group.may_fault()) {
+      builder_.emit_words(field, kValue, count);
+      return {};
+    }
+    const Label unreadable = builder_.new_label();
+    const Label done = builder_.new_label();
+    builder_.jump_fault(unreadable).emit_words(field, kValue, count).jump(done).bind(unreadable);
+    for (const Capture& capture : captures)
+      if (auto emitted = word(capture, field++); !emitted) return emitted;
+    builder_.bind(done);
+    return {};
   }
 
   Result<> word(const Capture& capture, std::uint16_t field) {
@@ -279,9 +315,11 @@ class SpecCompiler {
     need_identity(builder);
     emit_context(builder, target_.layout, CodeMode::kernel);
     CaptureCompiler captures(builder, scope, target_);
-    for (std::size_t i = 0; i < moment.captures.size(); ++i) {
+    for (std::size_t i = 0; i < moment.captures.size();) {
       const auto field = static_cast<std::uint16_t>(kFirstCapture + first_field + i);
-      if (auto emitted = captures.emit(moment.captures[i], field); !emitted) return emitted;
+      const auto emitted = captures.emit(std::span{moment.captures}.subspan(i), field);
+      if (!emitted) return std::unexpected(emitted.error());
+      i += *emitted;
     }
     builder.set_back_jumps(captures.back_jumps());
     builder.send();
