@@ -18,7 +18,6 @@
 #include "capture/set_table.h"
 #include "hook/compiler.h"
 #include "hook/fake_types.h"
-#include "hook/word_group.h"
 #include "memory/test_guest.h"
 
 namespace glasshook::hook::test {
@@ -200,12 +199,6 @@ class FakeKernel {
     const capture::FieldView* view = record.find(field);
     EXPECT_NE(view, nullptr) << "field " << field;
     return view ? view->word(index) : 0;
-  }
-  /// Of capture number `capture`.
-  [[nodiscard]] std::uint64_t captured(std::size_t capture) const {
-    const auto word = captured_word(record, capture);
-    EXPECT_TRUE(word.has_value()) << "capture " << capture;
-    return word.value_or(0);
   }
   [[nodiscard]] std::string string(std::uint16_t field) const {
     const capture::FieldView* view = record.find(field);
