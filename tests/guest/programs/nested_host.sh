@@ -208,7 +208,12 @@ case $also in *" run "*)
   glasshook doctor
   run run workload=1000 --behaviours process,file
   case $also in *" broad "*)
-    run broad-run "workload=1000 patching=1" --tier broad --behaviours none -e 'kernel!getrusage'
+    run broad-run "workload=1000 patching=1" --tier broad --behaviours none -e 'kernel!getrusage' >broad-run-out &
+    while kill -0 $! && ! grep -q 'attached in' broad-run.said; do usleep 100000; done 2>/dev/null
+    echo "== userfaultfds"
+    ls -l /proc/[0-9]*/fd 2>/dev/null | grep -o '[^ ]*userfaultfd[^ ]*'
+    wait $!
+    cat broad-run-out
   esac
 esac
 echo "== console"
