@@ -288,6 +288,7 @@ class OneProcessor(Nested):
         said = self.sections["broad-run-said"]
         self.assertIn("kvm-broad (", said)
         self.assertNotIn("noticed late", said)
+        self.assertNotIn("less confined", said)
         # What processes have open while that guest runs: nothing by which QEMU could make itself another.
         self.assertEqual(self.sections["userfaultfds"].split(), ["anon_inode:[userfaultfd]"])
         # On and off, for each of the tracer's changes.

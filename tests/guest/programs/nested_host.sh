@@ -208,6 +208,7 @@ case $also in *" run "*)
   glasshook doctor
   run run workload=1000 --behaviours process,file
   case $also in *" broad "*)
+    chmod 666 /dev/kvm  # so that its QEMU is a user of its own
     run broad-run "workload=1000 patching=1" --tier broad --behaviours none -e 'kernel!getrusage' >broad-run-out &
     while kill -0 $! && ! grep -q 'attached in' broad-run.said; do usleep 100000; done 2>/dev/null
     echo "== userfaultfds"
