@@ -14,6 +14,7 @@
 #include "guest/linux/process.h"
 #include "hypervisor/attached/probe_client.h"
 #include "machine/guest.h"
+#include "machine/kvm_check.h"
 
 namespace glasshook::cli {
 namespace {
@@ -78,6 +79,8 @@ Result<Plan> make_plan(const GuestRunOptions& options) {
   auto request = make_guest_request(options.guest, chosen->accelerator);
   if (!request) return std::unexpected(request.error());
   plan.request = std::move(*request);
+  plan.request.userfaultfd =
+      chosen->accelerator == machine::Accelerator::kvm && *tier == hypervisor::Tier::broad;
   if (options.command.empty() && !plan.request.custom)
     return with_remedy(fail(ErrorCode::invalid_argument, "there is no command to run"),
                        "glasshook run -- COMMAND ARGUMENT...");
@@ -176,6 +179,7 @@ class GuestRun {
   Result<> attach(Progress& progress) {
     auto probe = hypervisor::ProbeClient::adopt(guest_.machine->take_probe().release(), plan_.tier);
     if (!probe) return std::unexpected(probe.error());
+    if (plan_.request.userfaultfd && !(*probe)->capabilities().write_protected) note_late_writes();
     if (!guest_.restored)
       if (auto ok = boot(**probe, progress); !ok) return ok;
     const auto begun = Clock::now();
@@ -203,6 +207,12 @@ class GuestRun {
               guest_name()),
           Clock::now() - begun);
     return guest_.restored ? guest_.machine->resume(in(kResumeTime)) : Result<>();
+  }
+
+  /// Says what would help.
+  void note_late_writes() const {
+    const auto device = machine::open_userfaultfd();
+    if (!device && !options_.watch.quiet) print_error(device.error());
   }
 
   /// Runs the guest until its kernel is up and has started the first program.

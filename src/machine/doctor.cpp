@@ -102,7 +102,11 @@ Check check_kvm_watching() {
             works.error().remedy};
   const auto library = kvm_library_file();
   if (!library) return {Health::warning, kName, library.error().message, library.error().remedy};
-  return {Health::ok, kName, "guests can be watched (--accel kvm): --tier stealth, broad", {}};
+  const std::string watched = "guests can be watched (--accel kvm): --tier stealth, broad";
+  const auto device = open_userfaultfd();
+  if (!device)
+    return {Health::info, kName, watched + "; " + device.error().message, device.error().remedy};
+  return {Health::ok, kName, watched, {}};
 }
 
 }  // namespace

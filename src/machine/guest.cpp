@@ -29,6 +29,7 @@ Result<Guest> start_guest(const GuestRequest& request, const ProgressSink& progr
   }
   config.plugin = request.plugin;
   config.probe = request.probe;
+  config.userfaultfd = request.userfaultfd;
   config.console_log = request.console_log;
 
   Guest guest;

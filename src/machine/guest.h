@@ -19,7 +19,8 @@ struct GuestRequest {
   MachineShape shape;                   ///< of a built image
   bool cold_boot = false;               ///< boot the image instead of restoring its snapshot
   std::filesystem::path plugin;
-  bool probe = false;  ///< the plugin is ours, to be attached to
+  bool probe = false;        ///< the plugin is ours, to be attached to
+  bool userfaultfd = false;  ///< as in MachineConfig
   std::filesystem::path console_log;
 };
 

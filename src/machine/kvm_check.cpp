@@ -14,8 +14,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/unique_fd.h"
-
 namespace glasshook::machine {
 namespace {
 
@@ -172,6 +170,18 @@ Result<> check_kvm(const std::filesystem::path& device) {
   const auto reached = static_cast<Reached>(WEXITSTATUS(status));
   if (reached != Reached::end) return fail(ErrorCode::unsupported, "{}", explained(reached));
   return {};
+}
+
+Result<UniqueFd> open_userfaultfd(const std::filesystem::path& device) {
+  UniqueFd opened(::open(device.c_str(), O_RDWR | O_CLOEXEC));
+  if (opened.valid()) return opened;
+  const int error = errno;
+  return with_remedy(
+      fail(error == ENOENT ? ErrorCode::not_found : ErrorCode::io,
+           "who writes over a hook of the broad tier is noticed late: cannot open {}: {}",
+           device.native(), std::strerror(error)),
+      error == ENOENT ? "Linux 6.1 or later has it"
+                      : "sudo setfacl -m u:$USER:rw " + device.native());
 }
 
 }  // namespace glasshook::machine

@@ -149,7 +149,9 @@ std::vector<std::string> qemu_arguments(const MachineConfig& config, const Machi
 std::vector<std::string> qemu_environment(const MachineConfig& config, const MachineFds& fds) {
   if (config.plugin.empty() || config.accelerator != Accelerator::kvm) return {};
   std::vector<std::string> variables{"LD_PRELOAD=" + path_of(fds.plugin, config.plugin)};
-  if (fds.probe >= 0) variables.push_back(fmt::format("GLASSHOOK_KVM=fd={}", fds.probe));
+  if (fds.probe < 0) return variables;
+  std::string& settings = variables.emplace_back(fmt::format("GLASSHOOK_KVM=fd={}", fds.probe));
+  if (fds.userfaultfd >= 0) settings += fmt::format(",userfaultfd={}", fds.userfaultfd);
   return variables;
 }
 

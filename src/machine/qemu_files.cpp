@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "machine/kvm_check.h"
 #include "machine/process.h"
 
 namespace glasshook::machine {
@@ -112,6 +113,8 @@ Result<QemuFiles> QemuFiles::open(const MachineConfig& config,
     if (!file.opened) return std::unexpected(file.opened.error());
     *file.fd = std::move(*file.opened);
   }
+  if (config.userfaultfd)
+    if (auto device = open_userfaultfd()) files.userfaultfd = std::move(*device);
   for (const Disk& disk : config.disks) {
     // Other formats name more files, and by their own place.
     auto fd = open_file(disk.file);

@@ -16,6 +16,7 @@ namespace glasshook::machine {
 struct QemuFiles {
   UniqueFd kernel, initrd, plugin;  ///< QEMU opens them again, by /proc/self/fd
   UniqueFd console, snapshot;
+  UniqueFd userfaultfd;         ///< nor where it may not be opened
   std::vector<UniqueFd> disks;  ///< as configured; not valid where QEMU opens it by its name
 
   /// Fails when one cannot be opened. Empties the console log.

@@ -100,6 +100,7 @@ MachineFds inherited(const Connections& connections, const QemuFiles& files) {
   MachineFds fds{.qmp = connections.qmp.theirs.get(),
                  .delivery = connections.delivery_for_qemu.get(),
                  .probe = connections.probe.theirs.get(),
+                 .userfaultfd = files.userfaultfd.get(),
                  .kernel = files.kernel.get(),
                  .initrd = files.initrd.get(),
                  .plugin = files.plugin.get(),
@@ -111,7 +112,7 @@ MachineFds inherited(const Connections& connections, const QemuFiles& files) {
 }
 
 std::vector<int> all_of(const MachineFds& fds) {
-  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,   fds.kernel,
+  std::vector<int> all{fds.qmp,    fds.delivery, fds.probe,   fds.userfaultfd, fds.kernel,
                        fds.initrd, fds.plugin,   fds.console, fds.snapshot};
   all.insert(all.end(), fds.ports.begin(), fds.ports.end());
   all.insert(all.end(), fds.disks.begin(), fds.disks.end());

@@ -46,6 +46,8 @@ struct MachineConfig {
   std::filesystem::path console_log;  ///< what the guest prints on its serial console; empty: lost
   std::filesystem::path plugin;       ///< TCG plugin, or library to preload for KVM; empty: none
   bool probe = false;                 ///< the plugin is ours: Machine has a connection to it
+  /// The library for KVM gets /dev/userfaultfd, where that may be opened: see open_userfaultfd().
+  bool userfaultfd = false;
   std::vector<std::string> extra_arguments;
   std::string qemu = "qemu-system-x86_64";
 };
@@ -60,6 +62,7 @@ struct MachineFds {
   int delivery = -1;
   std::array<int, kPorts> ports{-1, -1, -1};
   int probe = -1;
+  int userfaultfd = -1;
   int kernel = -1, initrd = -1, plugin = -1, console = -1, snapshot = -1;
   std::vector<int> disks = {};
 };

@@ -283,6 +283,20 @@ class OneProcessor(Nested):
                       "your own", said)
         self.assertGreater(len(told_of_children(self.events("run"))), 3, said)
 
+    def test_run_notices_at_once_who_writes_to_a_hooked_page(self):
+        self.need_broad()
+        said = self.sections["broad-run-said"]
+        self.assertIn("kvm-broad (", said)
+        self.assertNotIn("noticed late", said)
+        self.assertNotIn("less confined", said)
+        # What processes have open while that guest runs: nothing by which QEMU could make itself another.
+        self.assertEqual(self.sections["userfaultfds"].split(), ["anon_inode:[userfaultfd]"])
+        # On and off, for each of the tracer's changes.
+        losses = self.summary("broad-run")["losses"]
+        self.assertGreaterEqual(losses["lifted"], 4, said)
+        self.assertEqual(losses["overwritten"], 0)
+        self.assertGreaterEqual(self.hook("broad-run")["hits"], 2 * PATCHED_CALLS)
+
     def test_emulated_and_under_kvm_a_guest_behaves_the_same(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)

@@ -1,7 +1,8 @@
 // The library that is preloaded into an unmodified QEMU:
 //   GLASSHOOK_KVM=socket=PATH[,ring=MIB] LD_PRELOAD=libglasshook-kvm.so qemu-system-x86_64 -accel
 //   kvm ...
-// or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair: fd=NUMBER[,ring=MIB].
+// or, from who starts QEMU with an end of a SOCK_SEQPACKET socket pair, and with /dev/userfaultfd
+// where QEMU may not open it: fd=NUMBER[,ring=MIB][,userfaultfd=NUMBER].
 // It stands between QEMU and libc's ioctl; calls that are none of KVM's pass through.
 #include <linux/ioctl.h>
 #include <signal.h>
@@ -9,17 +10,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "hypervisor/kvm/kvm_probe.h"
+#include "hypervisor/kvm/settings.h"
 #include "hypervisor/probe/command_line.h"
 
 namespace {
 
+using glasshook::UniqueFd;
 using namespace glasshook::hypervisor;
 
 class SystemCalls final : public kvm::KvmCalls {
@@ -42,45 +46,27 @@ class SystemCalls final : public kvm::KvmCalls {
 /// How long a breakpoint instruction that the guest writes over may stay out.
 constexpr std::chrono::milliseconds kTendInterval{50};
 
-struct Settings {
-  std::string socket;
-  int fd = -1;
-  std::uint64_t ring_mib = 8;
-};
-
 void say(std::string_view text) {
   std::fprintf(stderr, "glasshook: %.*s\n", static_cast<int>(text.size()), text.data());
 }
 
 /// From the environment; nothing when this process is not to be watched.
-std::optional<Settings> settings() {
-  const char* value = std::getenv("GLASSHOOK_KVM");
-  if (value == nullptr) return std::nullopt;
-  Settings out;
-  for (std::string_view rest = value; !rest.empty();) {
-    const auto comma = std::min(rest.find(','), rest.size());
-    const std::string_view option = rest.substr(0, comma);
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-    if (option.starts_with("socket=")) {
-      out.socket = option.substr(7);
-    } else if (option.starts_with("fd=")) {
-      std::from_chars(option.data() + 3, option.data() + option.size(), out.fd);
-    } else if (option.starts_with("ring=")) {
-      std::from_chars(option.data() + 5, option.data() + option.size(), out.ring_mib);
-    } else {
-      say("GLASSHOOK_KVM is socket=PATH[,ring=MIB]; this VM cannot be watched");
-      return std::nullopt;
-    }
-  }
-  if (out.socket.empty() == (out.fd < 0) || out.ring_mib < 1 || out.ring_mib > 1024)
+const std::optional<kvm::Settings>& settings() {
+  static const std::optional<kvm::Settings> chosen = []() -> std::optional<kvm::Settings> {
+    const char* value = std::getenv("GLASSHOOK_KVM");
+    if (value == nullptr) return std::nullopt;
+    auto parsed = kvm::parse_settings(value);
+    if (parsed) return std::move(*parsed);
+    say(parsed.error().message);
     return std::nullopt;
-  return out;
+  }();
+  return chosen;
 }
 
 /// Null when there is nothing to do here. Made at the first call, which QEMU's main thread makes.
 kvm::KvmProbe* the_probe() {
   static kvm::KvmProbe* const probe = []() -> kvm::KvmProbe* {
-    const auto chosen = settings();
+    const auto& chosen = settings();
     if (!chosen) return nullptr;
     static auto* calls = new SystemCalls;
     // Never destroyed: vCPU threads refer to it to the end.
@@ -88,7 +74,8 @@ kvm::KvmProbe* the_probe() {
         *calls, {.max_vcpus = kvm::max_vcpus_of(probe::own_command_line()),
                  .ring_bytes = probe::SharedRegion::ring_bytes_for(chosen->ring_mib << 20),
                  .tend_interval = kTendInterval,
-                 .guards_writes = true});
+                 .guards_writes = true,
+                 .userfaultfd = UniqueFd(chosen->userfaultfd)});
   }();
   return probe;
 }
@@ -96,7 +83,7 @@ kvm::KvmProbe* the_probe() {
 /// Once there is a VM: QEMU may have become a daemon before, and has no threads of ours by then.
 void serve(kvm::KvmProbe& probe) {
   static const bool started = [&] {
-    const auto chosen = settings();
+    const auto& chosen = settings();
     const auto done = chosen->fd >= 0 ? probe::ControlServer::adopt(chosen->fd, probe)
                                       : probe::ControlServer::start(chosen->socket, probe);
     if (!done) say(done.error().message);

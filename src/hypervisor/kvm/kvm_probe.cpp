@@ -36,7 +36,7 @@ Capabilities broad(bool guarded) {
 
 KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options)
     : calls_(calls),
-      options_(options),
+      options_(std::move(options)),
       patches_({.read = [this](CodePlace from,
                                std::span<std::byte> out) { return read_code(from, out); },
                 .locate =
@@ -376,13 +376,14 @@ void KvmProbe::begin_tending() {
 
 /// Where that is not possible, what the guest writes is noticed when tend() looks next.
 void KvmProbe::begin_guarding() {
+  UniqueFd userfaultfd = std::move(options_.userfaultfd);
   if (!own_memory_) {
     auto memory = probe::map_again(mapping_);
     if (!memory) return;
     own_memory_ = std::move(*memory);
     memory_ = own_memory_.get();
   }
-  auto guard = WriteGuard::create(mapping_, memory_,
+  auto guard = WriteGuard::create(mapping_, memory_, std::move(userfaultfd),
                                   {.writes =
                                        [this](std::byte* page) {
                                          if (patches_.uncover(page) > 0)

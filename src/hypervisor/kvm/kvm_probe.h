@@ -59,6 +59,8 @@ struct KvmProbeOptions {
   std::chrono::milliseconds tend_interval{0};
   /// Write-protect pages with breakpoint instructions, where the kernel lets us.
   bool guards_writes = false;
+  /// See WriteGuard::create(). For the first session of the broad tier, and closed with it.
+  UniqueFd userfaultfd = {};
 };
 
 /// Control thread and vCPU threads meet here. Lives as long as the process.

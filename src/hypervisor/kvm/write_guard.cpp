@@ -20,9 +20,9 @@ namespace glasshook::hypervisor::kvm {
 namespace {
 
 /// One that is told of faults in the kernel, too: KVM's.
-UniqueFd open_userfaultfd() {
+UniqueFd open_userfaultfd(UniqueFd device) {
   constexpr int kFlags = O_CLOEXEC | O_NONBLOCK;
-  const UniqueFd device(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
+  if (!device.valid()) device.reset(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
   if (device.valid())
     if (const int fd = ::ioctl(device.get(), USERFAULTFD_IOC_NEW, kFlags); fd >= 0)
       return UniqueFd(fd);
@@ -46,8 +46,9 @@ Result<> watch_writes(int faults, const probe::RamMapping& mapping) {
 }  // namespace
 
 Result<std::unique_ptr<WriteGuard>> WriteGuard::create(const probe::RamMapping& mapping,
-                                                       std::byte* unguarded, Listener listener) {
-  UniqueFd faults = open_userfaultfd();
+                                                       std::byte* unguarded, UniqueFd device,
+                                                       Listener listener) {
+  UniqueFd faults = open_userfaultfd(std::move(device));
   if (!faults.valid())
     return fail(ErrorCode::unsupported, "QEMU may not use userfaultfd: {}", std::strerror(errno));
   if (auto ok = watch_writes(faults.get(), mapping); !ok) return std::unexpected(ok.error());

@@ -16,8 +16,8 @@ namespace glasshook::hypervisor::kvm {
 
 /// Write-protects pages of guest RAM in QEMU's own mapping, by userfaultfd(2): who writes there,
 /// the guest or one of QEMU's devices, waits until we have heard of it. Needs Linux 5.19 (shared
-/// memory), and CAP_SYS_PTRACE or access to /dev/userfaultfd, since it is KVM in the kernel that
-/// meets the protection. Safe from all threads.
+/// memory), and /dev/userfaultfd or CAP_SYS_PTRACE, since it is KVM in the kernel that meets the
+/// protection (Documentation/admin-guide/mm/userfaultfd.rst). Safe from all threads.
 class WriteGuard {
  public:
   /// After a write, the page is left alone for so long.
@@ -32,9 +32,11 @@ class WriteGuard {
   };
 
   /// For the RAM that is mapped there, with nothing guarded. `unguarded` is another mapping of the
-  /// same memory; pages are named by their addresses in that one.
+  /// same memory; pages are named by their addresses in that one. `device` is /dev/userfaultfd,
+  /// opened by who may; when it is not valid, it is opened here.
   static Result<std::unique_ptr<WriteGuard>> create(const probe::RamMapping& mapping,
-                                                    std::byte* unguarded, Listener listener);
+                                                    std::byte* unguarded, UniqueFd device,
+                                                    Listener listener);
   /// Nothing is guarded any more.
   ~WriteGuard();
   WriteGuard(const WriteGuard&) = delete;

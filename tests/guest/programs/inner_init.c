@@ -9,7 +9,7 @@
 //   self N      debugs itself: INT3, single-step, hardware breakpoints; answers what it saw of each
 //   end         switches the machine off
 // With "workload=N" on the kernel's command line it does by itself, slowly, what `events N` does on
-// the first processor, and then switches off.
+// the first processor, and then switches off. With "patching=1" besides, it does what `patch 1` does before each child.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/hw_breakpoint.h>
@@ -36,6 +36,8 @@
 
 static long processors;
 
+static int patch_the_kernel(long n);
+
 static void pin(long processor) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -58,9 +60,10 @@ static int on_each(int (*work)(long, long), long n) {
 }
 
 static int make_events(long processor, long n) {
-  const int slowly = getenv("workload") != NULL;
+  const int slowly = getenv("workload") != NULL, patching = getenv("patching") != NULL;
   for (long i = 0; i < n; ++i) {
     if (slowly) usleep(500000);
+    if (patching && patch_the_kernel(1) != 0) return 1;
     const pid_t child = fork();
     if (child == 0) {
       char path[64], name[32];

@@ -173,6 +173,19 @@ restore() {
   kill $restored
 }
 
+# run NAME VARIABLES OPTION...: such a guest under `glasshook run`, for some seconds.
+run() {
+  name=$1 variables=$2
+  shift 2
+  glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
+    --append "console=ttyS0 quiet panic=-1 no5lvl $variables" --console "$name-console" --timeout 15 \
+    --json "$name.jsonl" "$@" 2>"$name.said"
+  echo "== $name $?"
+  cat "$name.jsonl"
+  echo "== $name-said"
+  cat "$name.said" "$name-console"
+}
+
 # Of what was told before; "self 1" is the first.
 done=0
 wait_for console "ready $processors"
@@ -193,13 +206,16 @@ case $also in *" broad "*) restore ;; esac
 case $also in *" run "*)
   echo "== doctor"
   glasshook doctor
-  glasshook run --kernel "$here/vmlinuz" --initrd "$here/inner.cpio" --memory 192M --accel auto \
-    --append "console=ttyS0 quiet panic=-1 no5lvl workload=1000" --behaviours process,file \
-    --console run-console --timeout 15 --json run.jsonl 2>run-said
-  echo "== run $?"
-  cat run.jsonl
-  echo "== run-said"
-  cat run-said run-console
+  run run workload=1000 --behaviours process,file
+  case $also in *" broad "*)
+    chmod 666 /dev/kvm  # so that its QEMU is a user of its own
+    run broad-run "workload=1000 patching=1" --tier broad --behaviours none -e 'kernel!getrusage' >broad-run-out &
+    while kill -0 $! && ! grep -q 'attached in' broad-run.said; do usleep 100000; done 2>/dev/null
+    echo "== userfaultfds"
+    ls -l /proc/[0-9]*/fd 2>/dev/null | grep -o '[^ ]*userfaultfd[^ ]*'
+    wait $!
+    cat broad-run-out
+  esac
 esac
 echo "== console"
 cat console

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -89,6 +91,15 @@ TEST_F(CageTest, AnInheritedFileIsOpenedAgainForReadingOnly) {
   EXPECT_EQ(caged([&] { return error_of(open(again.c_str(), O_RDONLY)); }), 0);
   EXPECT_EQ(caged([&] { return error_of(open(again.c_str(), O_RDWR)); }), EACCES);
   close(fd);
+}
+
+TEST_F(CageTest, FaultsOfTheKernelAreTakenByTheDeviceItWasGivenAlone) {
+  const int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+  if (device < 0) GTEST_SKIP() << "no access to /dev/userfaultfd";
+  EXPECT_EQ(caged([&] { return error_of(ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC)); }), 0);
+  close(device);
+  EXPECT_EQ(caged([] { return error_of(open("/dev/userfaultfd", O_RDWR)); }), EACCES);
+  EXPECT_EQ(caged([] { return error_of(syscall(SYS_userfaultfd, 0)); }), EPERM);
 }
 
 TEST_F(CageTest, OnlyTheScratchDirectoryIsWritten) {

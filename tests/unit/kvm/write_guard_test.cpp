@@ -1,7 +1,10 @@
 // Write protection on this very kernel; skipped where it does not let us.
 #include "hypervisor/kvm/write_guard.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <semaphore>
@@ -16,9 +19,9 @@ namespace {
 constexpr std::size_t kPages = 4;
 
 /// Memory that is mapped twice: as QEMU has it, and unguarded.
-class WriteGuardTest : public testing::Test {
+class GuardedMemory : public testing::Test {
  protected:
-  WriteGuardTest() {
+  GuardedMemory() {
     const UniqueFd file(memfd_create("guarded", MFD_CLOEXEC));
     EXPECT_EQ(ftruncate(file.get(), kPages * kPageSize), 0);
     const auto map = [&] {
@@ -28,22 +31,21 @@ class WriteGuardTest : public testing::Test {
     guarded_ = map();
     unguarded_ = map();
   }
-  ~WriteGuardTest() override {
+  ~GuardedMemory() override {
     guard_.reset();
     munmap(guarded_, kPages * kPageSize);
     munmap(unguarded_, kPages * kPageSize);
   }
-  void SetUp() override {
+  Result<std::unique_ptr<WriteGuard>> make(UniqueFd device = {}) {
     const auto begin = reinterpret_cast<std::uint64_t>(guarded_);
-    auto made = WriteGuard::create({.begin = begin, .end = begin + kPages * kPageSize}, unguarded_,
-                                   {.writes =
-                                        [this](std::byte* page) {
-                                          seen_.push_back({page, page[8]});
-                                          if (on_write) on_write();
-                                        },
-                                    .written = [this] { written_.release(); }});
-    if (!made) GTEST_SKIP() << made.error().message;
-    guard_ = std::move(*made);
+    return WriteGuard::create({.begin = begin, .end = begin + kPages * kPageSize}, unguarded_,
+                              std::move(device),
+                              {.writes =
+                                   [this](std::byte* page) {
+                                     seen_.push_back({page, page[8]});
+                                     if (on_write) on_write();
+                                   },
+                               .written = [this] { written_.release(); }});
   }
   void write(std::size_t page, int value) {
     std::thread([&] { guarded_[page * kPageSize + 8] = static_cast<std::byte>(value); }).join();
@@ -59,6 +61,15 @@ class WriteGuardTest : public testing::Test {
   std::function<void()> on_write;
   std::counting_semaphore<> written_{0};
   std::unique_ptr<WriteGuard> guard_;
+};
+
+class WriteGuardTest : public GuardedMemory {
+ protected:
+  void SetUp() override {
+    auto made = make();
+    if (!made) GTEST_SKIP() << made.error().message;
+    guard_ = std::move(*made);
+  }
 };
 
 TEST_F(WriteGuardTest, AWriteIsToldBeforeItIsDone) {
@@ -123,6 +134,47 @@ TEST_F(WriteGuardTest, WhoWaitsGoesOnWhenItEnds) {
   end.join();
   writer.join();
   EXPECT_EQ(unguarded_[8], std::byte{6});
+}
+
+/// A process that was given the device, which it may not open where that is as usual.
+class GivenDeviceTest : public GuardedMemory {
+ protected:
+  void SetUp() override {
+    device_ = UniqueFd(::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
+    if (geteuid() != 0 || !device_.valid()) GTEST_SKIP() << "only root can become another user";
+  }
+  /// What `act` returns as nobody.
+  static int as_nobody(const std::function<int()>& act) {
+    constexpr uid_t kNobody = 65534;
+    const pid_t child = fork();
+    if (child == 0) _exit(setresuid(kNobody, kNobody, kNobody) == 0 ? act() : 100);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  UniqueFd device_;
+};
+
+TEST_F(GivenDeviceTest, IsGuardedAsAny) {
+  EXPECT_EQ(as_nobody([&] {
+              auto made = make(std::move(device_));
+              if (!made) return 1;
+              guard_ = std::move(*made);
+              if (!guard_->guard(unguarded_ + kPageSize)) return 2;
+              write(1, 7);
+              written_.acquire();
+              return seen_.size() == 1 && unguarded_[kPageSize + 8] == std::byte{7} ? 0 : 3;
+            }),
+            0);
+}
+
+TEST_F(GivenDeviceTest, KeepsNoWayToAnother) {
+  EXPECT_EQ(as_nobody([&] {
+              const int number = device_.get();
+              const bool guarded = make(std::move(device_)).has_value();
+              return guarded && fcntl(number, F_GETFD) < 0 && errno == EBADF ? 0 : 1;
+            }),
+            0);
 }
 
 class GuardedTierTest : public BroadTierTest {

@@ -21,5 +21,16 @@ TEST(KvmCheck, TellsADeviceThatIsNoKvm) {
   EXPECT_EQ(works.error().code, ErrorCode::unsupported);
 }
 
+TEST(KvmCheck, SaysWhatAGuestsWritesNeed) {
+  const auto missing = open_userfaultfd("/no/such/userfaultfd");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, ErrorCode::not_found);
+  EXPECT_THAT(missing.error().message, HasSubstr("noticed late"));
+  EXPECT_THAT(missing.error().remedy, HasSubstr("Linux 6.1"));
+  const auto refused = open_userfaultfd("/proc");  // a directory is not opened for writing
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().remedy, HasSubstr("setfacl"));
+}
+
 }  // namespace
 }  // namespace glasshook::machine

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "machine/kvm_check.h"
 #include "scratch.h"
 
 namespace glasshook::machine {
@@ -97,6 +98,8 @@ TEST(QemuArguments, UnderKvmTheLibraryIsInTheEnvironment) {
   EXPECT_THAT(args, Not(Contains("-plugin")));
   EXPECT_THAT(qemu_environment(config, fds),
               ElementsAre("LD_PRELOAD=/lib/library.so", "GLASSHOOK_KVM=fd=9"));
+  fds.userfaultfd = 12;
+  EXPECT_THAT(qemu_environment(config, fds), Contains("GLASSHOOK_KVM=fd=9,userfaultfd=12"));
   fds.plugin = 11;
   EXPECT_THAT(qemu_environment(config, fds), Contains("LD_PRELOAD=/proc/self/fd/11"));
 }
@@ -150,6 +153,21 @@ TEST_F(FakeMachineTest, SaysWhyQemuDidNotStart) {
   EXPECT_EQ(machine.error().code, ErrorCode::closed);
   EXPECT_THAT(machine.error().message, HasSubstr("exit status 1"));
   EXPECT_THAT(machine.error().message, HasSubstr("no such machine"));
+}
+
+TEST_F(FakeMachineTest, TheLibraryForKvmIsGivenADeviceThatQemuMayNotOpen) {
+  if (!open_userfaultfd()) GTEST_SKIP() << "nor may this process";
+  MachineConfig watched = config(
+      "echo given $(readlink /proc/self/fd/${GLASSHOOK_KVM##*,userfaultfd=}) >&2; "
+      "true 9<>/dev/userfaultfd; exit 1");
+  watched.accelerator = Accelerator::kvm;
+  watched.plugin = scratch_.write("library.so", "");
+  watched.probe = true;
+  const auto said = [&] { return Machine::start(watched, std::nullopt, soon()).error().message; };
+  EXPECT_THAT(said(), Not(HasSubstr("given /dev/userfaultfd")));
+  watched.userfaultfd = true;
+  EXPECT_THAT(said(), HasSubstr("given /dev/userfaultfd"));
+  EXPECT_THAT(said(), HasSubstr("/dev/userfaultfd: Permission denied"));
 }
 
 TEST_F(FakeMachineTest, AQemuThatSaysNothingIsATimeout) {
