@@ -15,6 +15,8 @@ from running_guest import cpio
 LIBRARY = ROOT / "build" / "libglasshook-kvm.so"
 PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
 HOST = "kvm-host"
+# The image whose kernel the inner guest runs.
+INNER_KERNEL = os.environ.get("INNER_KERNEL", HOST)
 EVENTS, CALLS, PATCHED_CALLS = 60, 50_000, 500
 
 
@@ -78,7 +80,7 @@ class Nested(GuestTest):
         also = cls.also + (["broad"] if cls.qemu else [])
         compile_c(PROGRAMS / "int3_bytes.c", folder / "int3_bytes", "-static")
         given = [folder / "int3_bytes", folder / "lib", folder / "glasshook", folder / "apis", folder / "inner.cpio", LIBRARY,
-                 image_directory(HOST) / "vmlinuz", PROGRAMS / "nested_host.sh"]
+                 image_directory(INNER_KERNEL) / "vmlinuz", PROGRAMS / "nested_host.sh"]
         copies = [word for file in given for word in ("--copy", file)]
         console = folder / "console"
         done = glasshook("run", "--guest", HOST, "--console", console, "--smp", outside, "--memory", "1G",
