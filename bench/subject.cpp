@@ -72,10 +72,8 @@ Result<std::unique_ptr<Subject>> Subject::start(const char* name, const Case& c,
 
 Result<> Subject::prepare(const Case& c) {
   // Where a program's pages happen to lie decides what collides in QEMU's tables.
-  const Workload same_places{"", {"sh", "-c", "echo 0 >/proc/sys/kernel/randomize_va_space"}};
-  if (auto done = run(same_places); !done) return std::unexpected(done.error());
-  if (!c.prepared_by.empty())
-    if (auto done = run({"", c.prepared_by}); !done) return std::unexpected(done.error());
+  const std::string line = "echo 0 >/proc/sys/kernel/randomize_va_space && " + c.prepared_by;
+  if (auto done = run({"", {"sh", "-c", line}}); !done) return std::unexpected(done.error());
   run_by_ = c.run_by;
   return {};
 }

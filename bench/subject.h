@@ -24,8 +24,8 @@ struct Case {
   Plugin plugin = Plugin::none;
   std::optional<std::vector<std::string>> behaviours = std::nullopt;  ///< none: no monitor
   std::vector<std::string> apis = {};                                 ///< as behind -e
-  std::vector<std::string> prepared_by = {};  ///< a command of the guest, run once
-  std::vector<std::string> run_by = {};       ///< a command that runs the one behind it
+  std::string prepared_by = "true";      ///< a line of the guest's shell, run once
+  std::vector<std::string> run_by = {};  ///< a command that runs the one behind it
   monitor::FamilyMaker more_families = {};
 };
 

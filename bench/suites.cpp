@@ -151,9 +151,8 @@ constexpr const char* kWindowsCalls[] = {"kernel32!CreateFileW", "kernel32!GetFi
                                          "kernel32!DeleteFileW", "advapi32!RegOpenKeyExW"};
 
 /// Wine's own log of calls, into a file of the guest.
-Case relay(const char* name, Names prepared_by = {}) {
+Case relay(const char* name) {
   return {.name = name,
-          .prepared_by = std::move(prepared_by),
           .run_by = {"sh", "-c", "WINEDEBUG=+pid,+relay \"$@\" 2>/tmp/relay.log", "sh"}};
 }
 /// Wine writes module and function with a dot between them.
@@ -161,20 +160,24 @@ Case relay_of_these_only() {
   std::string included;
   for (const std::string call : kWindowsCalls) included += (included.empty() ? "" : ";") + call;
   std::ranges::replace(included, '!', '.');
-  return relay("Wine's +relay of these functions only",
-               {"reg.exe", "add", R"(HKCU\Software\Wine\Debug)", "/v", "RelayInclude", "/t",
-                "REG_SZ", "/d", included, "/f"});
+  Case c = relay("Wine's +relay of these functions only");
+  c.prepared_by = fmt::format(
+      R"(reg.exe add 'HKCU\Software\Wine\Debug' /v RelayInclude /t REG_SZ /d '{}' /f)", included);
+  return c;
 }
 
 Suite relay_suite(std::uint32_t divisor) {
   Case hooks = with_behaviours("hooks on these functions", {"none"});
   hooks.apis.assign(std::begin(kWindowsCalls), std::end(kWindowsCalls));
-  return {
+  Suite suite{
       .guest = "windows-api",
       .cases = {unwatched(), empty_plugin(), hooks, relay("Wine's +relay"), relay_of_these_only()},
       .workloads = {{.name = "calls",
                      .command = {"./windows_calls.exe", std::to_string(500 / divisor)}}},
       .programs_make_rounds = true};
+  // Ten seconds after its snapshot Wine's services do what takes longer than a round.
+  for (Case& c : suite.cases) c.prepared_by += " && sleep 15";
+  return suite;
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ static void call(long count) {
 static void mark(void) {
   puts("");
   fflush(stdout);
-  Sleep(300);
+  Sleep(100);
 }
 
 int main(int argc, char **argv) {
