@@ -78,7 +78,7 @@ Result<> Subject::prepare(const Case& c) {
   return {};
 }
 
-Result<> Subject::begin(std::vector<std::string> command) {
+Result<> Subject::begin(const std::vector<std::string>& command) {
   machine::GuestCommand request;
   request.argv = run_by_;
   request.argv.insert(request.argv.end(), command.begin(), command.end());
@@ -106,7 +106,7 @@ Result<Taken> Subject::run(const Workload& workload) {
 Result<std::vector<Taken>> Subject::run_rounds(const Workload& workload, int rounds) {
   std::vector<std::string> command = workload.command;
   command.push_back(std::to_string(rounds));
-  if (auto ok = begin(std::move(command)); !ok) return std::unexpected(ok.error());
+  if (auto ok = begin(command); !ok) return std::unexpected(ok.error());
   if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
   if (auto done = wait(); !done) return std::unexpected(done.error());
   if (lines_.size() != 2 * static_cast<std::size_t>(rounds))

@@ -65,7 +65,7 @@ class Subject {
   Result<> find_vcpu();
   [[nodiscard]] double vcpu_seconds() const;
   [[nodiscard]] Taken so_far() const;
-  Result<> begin(std::vector<std::string> command);
+  Result<> begin(const std::vector<std::string>& command);
   Result<> wait();
 
   machine::Guest guest_;

@@ -157,8 +157,7 @@ Case relay(const char* name) {
 }
 /// Wine writes module and function with a dot between them.
 Case relay_of_these_only() {
-  std::string included;
-  for (const std::string call : kWindowsCalls) included += (included.empty() ? "" : ";") + call;
+  std::string included = fmt::format("{}", fmt::join(kWindowsCalls, ";"));
   std::ranges::replace(included, '!', '.');
   Case c = relay("Wine's +relay of these functions only");
   c.prepared_by = fmt::format(
