@@ -1,8 +1,7 @@
 // What watching costs a guest, against the same guest without Glasshook in the same run:
 //   guest_overhead SUITE ROUNDS [DIVISOR]
-// One VM a case, side by side; every round runs each workload in each VM in turn, beginning with
-// another one each time. Prints rows, JSON Lines (bench/report/rows.py); round 0 warms up. Measured
-// is the processor time of the vCPU's thread, which other load on the host disturbs least.
+// Prints rows, JSON Lines (bench/report/rows.py); round 0 warms up. Measured is the processor time
+// of the vCPU's thread, which other load on the host disturbs least.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -47,30 +46,50 @@ void print(const Row& row, const Taken& taken) {
   std::fflush(stdout);
 }
 
+/// One VM a case, side by side: every round runs each workload in each VM in turn, beginning with
+/// another one each time.
+Result<> measure_side_by_side(std::string_view name, const Suite& suite, const api::GuestApis& apis,
+                              int rounds) {
+  std::vector<std::unique_ptr<Subject>> subjects;
+  for (const Case& c : suite.cases) {
+    auto subject = Subject::start(suite.guest, c, apis);
+    if (!subject) return std::unexpected(subject.error());
+    subjects.push_back(std::move(*subject));
+  }
+  for (int round = 0; round <= rounds; ++round)
+    for (const Workload& workload : suite.workloads)
+      for (std::size_t i = 0; i < subjects.size(); ++i) {
+        const std::size_t which = (i + static_cast<std::size_t>(round)) % subjects.size();
+        const auto taken = subjects[which]->run(workload);
+        if (!taken) return std::unexpected(taken.error());
+        print({name, workload.name, suite.cases[which].name, round}, *taken);
+      }
+  return {};
+}
+
+/// One VM after the other, each program makes all rounds: for what is counted.
+Result<> measure_in_turn(std::string_view name, const Suite& suite, const api::GuestApis& apis,
+                         int rounds) {
+  for (const Case& c : suite.cases) {
+    const auto subject = Subject::start(suite.guest, c, apis);
+    if (!subject) return std::unexpected(subject.error());
+    for (const Workload& workload : suite.workloads) {
+      const auto taken = (*subject)->run_rounds(workload, rounds + 1);
+      if (!taken) return std::unexpected(taken.error());
+      for (std::size_t round = 0; round < taken->size(); ++round)
+        print({name, workload.name, c.name, static_cast<int>(round)}, (*taken)[round]);
+    }
+  }
+  return {};
+}
+
 Result<> measure(std::string_view name, int rounds, std::uint32_t divisor) {
   const auto suite = suite_of(name, divisor);
   if (!suite) return std::unexpected(suite.error());
   const auto apis = cli::load_apis(suite->guest != std::string_view("linux"));
   if (!apis) return std::unexpected(apis.error());
-  std::vector<std::unique_ptr<Subject>> subjects;
-  for (const Case& c : suite->cases) {
-    auto subject = Subject::start(suite->guest, c, apis->view());
-    if (!subject) return std::unexpected(subject.error());
-    // Where a program's pages happen to lie decides what collides in QEMU's tables.
-    static const Workload same_places{"",
-                                      {"sh", "-c", "echo 0 >/proc/sys/kernel/randomize_va_space"}};
-    if (auto set = (*subject)->run(same_places); !set) return std::unexpected(set.error());
-    subjects.push_back(std::move(*subject));
-  }
-  for (int round = 0; round <= rounds; ++round)
-    for (const Workload& workload : suite->workloads)
-      for (std::size_t i = 0; i < subjects.size(); ++i) {
-        const std::size_t which = (i + static_cast<std::size_t>(round)) % subjects.size();
-        const auto taken = subjects[which]->run(workload);
-        if (!taken) return std::unexpected(taken.error());
-        print({name, workload.name, suite->cases[which].name, round}, *taken);
-      }
-  return {};
+  const auto how = suite->programs_make_rounds ? measure_in_turn : measure_side_by_side;
+  return how(name, *suite, apis->view(), rounds);
 }
 
 /// A whole number from 1 on; 0 when it is none.
@@ -86,7 +105,8 @@ int main(int argc, char** argv) {
   const std::uint32_t rounds = argc > 2 ? number(argv[2]) : 0;
   const std::uint32_t divisor = argc > 3 ? number(argv[3]) : 1;
   if (argc > 4 || rounds == 0 || divisor == 0) {
-    fmt::print(stderr, "usage: guest_overhead guest|files|single|registry ROUNDS [DIVISOR]\n");
+    fmt::print(stderr,
+               "usage: guest_overhead guest|files|single|registry|relay ROUNDS [DIVISOR]\n");
     return 2;
   }
   const auto done = measure(argv[1], static_cast<int>(rounds), divisor);

@@ -43,8 +43,7 @@ def linux_suite():
 def windows_suite(folder):
     program = pathlib.Path(folder, "windows_calls.exe")
     compile_windows(HERE / "programs" / "windows_calls.c", program)
-    works = [Work("windows start", "./windows_calls.exe 0"),
-             Work("windows calls", "./windows_calls.exe {}", 500, calls=4,
+    works = [Work("windows calls", "./windows_calls.exe {}", 500, calls=4,
                   told=lambda found: logs.naming(found, "peers-own"))]
     return Suite("windows-api", [program], works, windows_tools(),
                  ready="for i in $(seq 240); do ps ax | grep -q '[e]xplorer.exe' && sleep 5 && exit 0; "

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -31,6 +32,16 @@ std::filesystem::path program(const char* name) {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
 }
 
+/// What came after `before`.
+Taken operator-(Taken now, const Taken& before) {
+  now.cpu_seconds -= before.cpu_seconds;
+  now.monitor_seconds -= before.monitor_seconds;
+  now.wall_seconds -= before.wall_seconds;
+  now.events -= before.events;
+  for (const auto& [action, times] : before.actions) now.actions[action] -= times;
+  return now;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Subject>> Subject::start(const char* name, const Case& c,
@@ -55,30 +66,54 @@ Result<std::unique_ptr<Subject>> Subject::start(const char* name, const Case& c,
     if (auto ok = subject->watch(c, apis); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->find_vcpu(); !ok) return std::unexpected(ok.error());
   if (auto ok = subject->guest_.machine->resume(in(10)); !ok) return std::unexpected(ok.error());
+  if (auto ok = subject->prepare(c); !ok) return std::unexpected(ok.error());
   return subject;
 }
 
-Result<Taken> Subject::run(const Workload& workload) {
-  machine::GuestCommand command;
-  command.argv = workload.command;
-  command.directory = profile_.home;
+Result<> Subject::prepare(const Case& c) {
+  // Where a program's pages happen to lie decides what collides in QEMU's tables.
+  const std::string line = "echo 0 >/proc/sys/kernel/randomize_va_space && " + c.prepared_by;
+  if (auto done = run({"", {"sh", "-c", line}}); !done) return std::unexpected(done.error());
+  run_by_ = c.run_by;
+  return {};
+}
+
+Result<> Subject::begin(const std::vector<std::string>& command) {
+  machine::GuestCommand request;
+  request.argv = run_by_;
+  request.argv.insert(request.argv.end(), command.begin(), command.end());
+  request.directory = profile_.home;
   if (profile_.runs_windows_programs)
-    command.copies = {program("registry.exe")};
+    request.copies = {program("registry.exe"), program("windows_calls.exe")};
   else
-    command.copies = {program("workload"), program("workload-dynamic")};
-  if (auto ok = guest_.shell->deliver(command); !ok) return std::unexpected(ok.error());
+    request.copies = {program("workload"), program("workload-dynamic")};
+  if (auto ok = guest_.shell->deliver(request); !ok) return std::unexpected(ok.error());
   if (auto pid = guest_.shell->prepare(in(30)); !pid) return std::unexpected(pid.error());
-  const double cpu = vcpu_seconds(), own = own_seconds();
   events_ = 0;
   actions_.clear();
-  const auto begin = machine::Clock::now();
+  lines_.clear();
+  return {};
+}
+
+Result<Taken> Subject::run(const Workload& workload) {
+  if (auto ok = begin(workload.command); !ok) return std::unexpected(ok.error());
+  const Taken before = so_far();
   if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
   if (auto done = wait(); !done) return std::unexpected(done.error());
-  return Taken{.cpu_seconds = vcpu_seconds() - cpu,
-               .monitor_seconds = own_seconds() - own,
-               .wall_seconds = std::chrono::duration<double>(machine::Clock::now() - begin).count(),
-               .events = events_,
-               .actions = actions_};
+  return so_far() - before;
+}
+
+Result<std::vector<Taken>> Subject::run_rounds(const Workload& workload, int rounds) {
+  std::vector<std::string> command = workload.command;
+  command.push_back(std::to_string(rounds));
+  if (auto ok = begin(command); !ok) return std::unexpected(ok.error());
+  if (auto ok = guest_.shell->release(); !ok) return std::unexpected(ok.error());
+  if (auto done = wait(); !done) return std::unexpected(done.error());
+  if (lines_.size() != 2 * static_cast<std::size_t>(rounds))
+    return fail(ErrorCode::guest_fault, "of {} rounds there are {} lines", rounds, lines_.size());
+  std::vector<Taken> found;
+  for (std::size_t i = 0; i < lines_.size(); i += 2) found.push_back(lines_[i + 1] - lines_[i]);
+  return found;
 }
 
 Result<> Subject::watch(const Case& c, const api::GuestApis& apis) {
@@ -127,6 +162,15 @@ double Subject::vcpu_seconds() const {
   return static_cast<double>(ns) / 1e9;
 }
 
+Taken Subject::so_far() const {
+  return {.cpu_seconds = vcpu_seconds(),
+          .monitor_seconds = own_seconds(),
+          .wall_seconds =
+              std::chrono::duration<double>(machine::Clock::now().time_since_epoch()).count(),
+          .events = events_,
+          .actions = actions_};
+}
+
 Result<> Subject::wait() {
   std::string said;
   for (const auto end = in(300); machine::Clock::now() < end;) {
@@ -134,9 +178,13 @@ Result<> Subject::wait() {
     if (session_)
       if (auto pumped = session_->pump(milliseconds(10)); !pumped)
         return std::unexpected(pumped.error());
-    const auto status =
-        guest_.shell->pump([&](machine::Stream, std::string_view bytes) { said += bytes; },
-                           milliseconds(session_ ? 0 : 50));
+    const auto status = guest_.shell->pump(
+        [&](machine::Stream, std::string_view bytes) {
+          said += bytes;
+          lines_.insert(lines_.end(), static_cast<std::size_t>(std::ranges::count(bytes, '\n')),
+                        so_far());
+        },
+        milliseconds(session_ ? 0 : 50));
     if (!status) return std::unexpected(status.error());
     if (!*status) continue;
     if (**status != 0)

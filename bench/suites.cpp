@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "syscall_files.h"
 
 namespace glasshook::bench {
@@ -144,6 +146,39 @@ Suite registry_suite(std::uint32_t divisor) {
   return suite;
 }
 
+/// As bench/peer/tools.py has them.
+constexpr const char* kWindowsCalls[] = {"kernel32!CreateFileW", "kernel32!GetFileAttributesW",
+                                         "kernel32!DeleteFileW", "advapi32!RegOpenKeyExW"};
+
+/// Wine's own log of calls, into a file of the guest.
+Case relay(const char* name) {
+  return {.name = name,
+          .run_by = {"sh", "-c", "WINEDEBUG=+pid,+relay \"$@\" 2>/tmp/relay.log", "sh"}};
+}
+/// Wine writes module and function with a dot between them.
+Case relay_of_these_only() {
+  std::string included = fmt::format("{}", fmt::join(kWindowsCalls, ";"));
+  std::ranges::replace(included, '!', '.');
+  Case c = relay("Wine's +relay of these functions only");
+  c.prepared_by = fmt::format(
+      R"(reg.exe add 'HKCU\Software\Wine\Debug' /v RelayInclude /t REG_SZ /d '{}' /f)", included);
+  return c;
+}
+
+Suite relay_suite(std::uint32_t divisor) {
+  Case hooks = with_behaviours("hooks on these functions", {"none"});
+  hooks.apis.assign(std::begin(kWindowsCalls), std::end(kWindowsCalls));
+  Suite suite{
+      .guest = "windows-api",
+      .cases = {unwatched(), empty_plugin(), hooks, relay("Wine's +relay"), relay_of_these_only()},
+      .workloads = {{.name = "calls",
+                     .command = {"./windows_calls.exe", std::to_string(500 / divisor)}}},
+      .programs_make_rounds = true};
+  // Ten seconds after its snapshot Wine's services do what takes longer than a round.
+  for (Case& c : suite.cases) c.prepared_by += " && sleep 15";
+  return suite;
+}
+
 }  // namespace
 
 Result<Suite> suite_of(std::string_view name, std::uint32_t divisor) {
@@ -151,8 +186,9 @@ Result<Suite> suite_of(std::string_view name, std::uint32_t divisor) {
   if (name == "files") return files_suite(divisor);
   if (name == "single") return single_suite(divisor);
   if (name == "registry") return registry_suite(divisor);
-  return fail(ErrorCode::invalid_argument, "no suite '{}': choose guest, files, single, registry",
-              name);
+  if (name == "relay") return relay_suite(divisor);
+  return fail(ErrorCode::invalid_argument,
+              "no suite '{}': choose guest, files, single, registry, relay", name);
 }
 
 }  // namespace glasshook::bench

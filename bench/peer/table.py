@@ -2,9 +2,9 @@
 
 ADDED = ("qemu_seconds", "monitor_seconds")  # the guest's work, all QEMU does for it, and who watches
 HOOKS, BEHAVIOURS = "Glasshook, -e", "Glasshook, file behaviours"  # how names of cases begin
-# Name, unit, what makes seconds of it, and the work that is contained in it and taken off.
-WORKS = (("storm", "µs an open", 1e6, None), ("applications", "s", 1, None), ("windows start", "s", 1, None),
-         ("windows calls", "µs a call", 1e6, "windows start"))
+# Name, unit, what makes seconds of it. Calls of Windows are told here and counted in bench/report/relay.py: times
+# differ more from round to round than the hooks add.
+WORKS = (("storm", "µs an open", 1e6), ("applications", "s", 1))
 
 
 def quartile(values):
@@ -16,8 +16,7 @@ def quartile(values):
 class Costs:
     """What one work took, by case."""
 
-    def __init__(self, rows, work, contained=None):
-        self.contained = Costs(rows, contained) if contained else None
+    def __init__(self, rows, work):
         self.rounds, self.made, self.instructions = {}, {}, {}
         for row in rows:
             if row["work"] == work and row["metric"] == "guest_instructions":
@@ -31,8 +30,7 @@ class Costs:
         """Seconds for one open, or for the work where opens are not counted."""
         values = [sum(of_round[m] for m in metrics) for number, of_round in self.rounds[case].items()
                   if rounds is None or number in rounds]
-        less = self.contained.taken(case, metrics, rounds) if self.contained else 0
-        return (quartile(values) - less) / self.made[case]
+        return quartile(values) / self.made[case]
 
     def added(self, case, metrics=ADDED, rounds=None):
         return self.taken(case, metrics, rounds) - self.taken("without", metrics, rounds)
@@ -42,8 +40,7 @@ class Costs:
 
     def spread(self, case):
         """The same in each half of the rounds."""
-        everywhere = [c.rounds[name] for c in (self, self.contained) if c for name in (case, "without")]
-        numbers = sorted(set.intersection(*map(set, everywhere)))
+        numbers = sorted(set(self.rounds[case]) & set(self.rounds["without"]))
         if len(numbers) < 2:
             return self.added(case), self.added(case)
         halves = numbers[:len(numbers) // 2], numbers[len(numbers) // 2:]
@@ -57,13 +54,9 @@ class Costs:
             return ""
         return f"{self.added(case) / self.added(other):.1f}"
 
-
-    def complete(self):
-        """The cases that can be compared, with what is contained."""
-        known = [set(c.rounds) for c in (self, self.contained) if c]
-        if not all("without" in names for names in known):
-            return []
-        return [case for case in self.rounds if case != "without" and all(case in names for names in known)]
+    def cases(self):
+        """Those that can be compared."""
+        return [case for case in self.rounds if case != "without"] if "without" in self.rounds else []
 
     def instruction_ratio(self, case):
         """The guest's instructions; of what works outside, none."""
@@ -72,13 +65,13 @@ class Costs:
         return f"{self.instructions[case] / self.instructions['without']:.2f}"
 
 
-def cost_table(rows, work, unit, factor, contained):
-    costs = Costs(rows, work, contained)
+def cost_table(rows, work, unit, factor):
+    costs = Costs(rows, work)
     columns = (work, "vCPU, times `without`", "wall, times `without`", "guest instructions, times `without`",
                f"added, {unit} (in each half of the rounds)", "times what the hook adds",
                "times what file behaviours add")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for case in costs.complete():
+    for case in costs.cases():
         low, high = (value * factor for value in costs.spread(case))
         cells = (case, f"{costs.ratio(case, 'vcpu_seconds'):.2f}", f"{costs.ratio(case, 'wall_seconds'):.2f}",
                  costs.instruction_ratio(case),

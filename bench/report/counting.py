@@ -22,7 +22,8 @@ TOOLS = ("/bin/sh", "/bin/mount", "/bin/touch")
 SHARED = ("/usr/share/qemu", "/usr/share/seabios", "/etc/os-release", "/etc/passwd", "/etc/group",
           "/etc/ld.so.cache")
 MEMORY = "3G"  # of the outer machine; an inner one has 512 MiB, and touches a third of it
-DIVISORS = {"guest": 10, "files": 5, "single": 10}  # of the works' counts
+GUESTS = {"relay": "windows-api"}  # of suites whose guest is another than linux
+DIVISORS = {"guest": 10, "files": 5, "single": 10, "relay": 10}  # of the works' counts
 CPU = "max,la57=off,-erms,-fsrm"
 
 
@@ -90,15 +91,16 @@ def init_script(qemu, command):
         command, 'echo "ended with $?"', ""])
 
 
-def make_disk(folder, command):
+def make_disk(folder, image, command):
     qemu = os.path.realpath(shutil.which("qemu-system-x86_64"))
     disk = OuterDisk(folder)
     for program in (qemu, places.PROGRAMS / "guest_overhead", places.PROGRAMS / "workload-dynamic",
                     places.PROGRAMS / "libempty_plugin.so", os.path.realpath(places.PLUGIN), *TOOLS):
         disk.add_program(program)
-    for path in (places.PROGRAMS / "workload", places.DATA / "apis" / "linux", places.DATA / "guests", *SHARED):
+    build = places.PROGRAMS.parent  # known by its cache; holds what is generated of apis/windows
+    for path in (*(places.PROGRAMS / name for name in ("workload", "registry.exe", "windows_calls.exe")),
+                 build / "CMakeCache.txt", build / "apis", places.DATA / "apis", places.DATA / "guests", *SHARED):
         disk.add(path)
-    image = image_of("linux")
     for name in ("vmlinuz", "initrd", "disk.raw", "packages", "kernel-package"):
         disk.add(image / name)
     for snapshot in image.glob("snapshot-1cpu-512M-*"):
@@ -106,7 +108,7 @@ def make_disk(folder, command):
     if pathlib.Path(shutil.which("qemu-system-x86_64")) != pathlib.Path(qemu):
         disk.add(shutil.which("qemu-system-x86_64"))
     disk.finish(init_script(qemu, command))
-    return disk.file, image
+    return disk.file
 
 
 def outer_machine(disk, image):
@@ -131,7 +133,8 @@ def count(suite, rounds):
     """The rows of a suite of guest_overhead, counted."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         program = f"{places.PROGRAMS / 'guest_overhead'} {suite} {rounds} {DIVISORS[suite]}"
-        disk, image = make_disk(pathlib.Path(folder), program)
+        image = image_of(GUESTS.get(suite, "linux"))
+        disk = make_disk(pathlib.Path(folder), image, program)
         done = subprocess.run(outer_machine(disk, image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE)
     text = done.stdout.decode(errors="replace")

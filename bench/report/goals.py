@@ -1,6 +1,7 @@
 """What the measurements are to show, and whether they do."""
 
 import figures
+import relay
 import tables
 from rows import EMPTY, WITHOUT, Part
 from verdict import judge
@@ -55,7 +56,7 @@ def hit_verdicts(rows):
                   "{:.0f} ns".format)]
 
 
-VERDICTS = {"hit": hit_verdicts, "single": single_verdicts, "files": file_verdicts}
+VERDICTS = {"hit": hit_verdicts, "single": single_verdicts, "files": file_verdicts, "relay": relay.verdicts}
 
 
 def verdicts(rows):

@@ -60,6 +60,8 @@ PARTS = {
     "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 3)),
     "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 3)),
     "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 4)),
+    "counted-relay": Part("calls of a Windows program: hooks on them, and Wine's +relay",
+                          lambda: counting.count("relay", 7)),
     "replay": Part("from records to JSON Lines, without a VM", monitor.replay),
     "memory": Part("the monitor's memory while 10^7 calls pass", monitor.memory),
     "start": Part("from the command line to the first event", monitor.start),

@@ -9,6 +9,7 @@ import figures
 import goals
 import places
 import plots
+import relay
 import tables
 from rows import WITHOUT, Part
 
@@ -110,6 +111,8 @@ def section(name, runs, judged):
         lines += scale(rows)
     elif name == "peers":
         lines += peers([row for row in rows if row["part"] == name])
+    elif name == "relay":
+        lines += relay.costs(rows)
     elif any(row["part"] == name for row in rows):
         lines += ["", *tables.plain(rows, name)]
     lines += ["", *(f"- {verdict.line()}" for verdict in judged.get(name, []))]

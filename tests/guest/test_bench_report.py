@@ -10,6 +10,7 @@ sys.path.append(str(ROOT / "bench" / "report"))
 import figures  # noqa: E402
 import goals  # noqa: E402
 import plots  # noqa: E402
+import relay  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 import tables  # noqa: E402
@@ -135,6 +136,37 @@ class Verdicts(unittest.TestCase):
                  goals.FILE_CALLS: [120] * 3, goals.OURS: [105] * 3}
         judged = goals.file_verdicts(made("files", "host_instructions", cases))
         self.assertEqual({v.word for v in judged}, {verdict.MET})
+
+
+class WindowsCalls(unittest.TestCase):
+
+    def rows(self, hooks, limited):
+        """100 calls a round; instructions of the vCPU's thread."""
+        cases = {"without": [10_000] * 3, rows.EMPTY: [10_200] * 3, relay.HOOKS: hooks,
+                 relay.RELAY: [90_000] * 3, relay.LIMITED: limited}
+        return (made("relay", "host_instructions", cases, "calls")
+                + made("relay", "counted_events", {"without": [0] * 3, relay.HOOKS: [100] * 3}, "calls"))
+
+    def test_what_a_call_costs(self):
+        self.assertEqual(relay.costs(self.rows([10_500] * 3, [20_000] * 3))[2:],
+                         ["| QEMU's empty plugin | 2 (2 to 2) |  |  |",
+                          "| hooks on these functions | 5 (5 to 5) | 3 (3 to 3) |  |",
+                          "| Wine's +relay | 800 (800 to 800) | 798 (798 to 798) | 99.4 % (99.4 % to 99.4 %) |",
+                          "| Wine's +relay of these functions only | 100 (100 to 100) | 98 (98 to 98) | "
+                          "95.0 % (95.0 % to 95.0 %) |"])
+
+    def test_a_twentieth_is_the_goal(self):
+        judged = relay.verdicts(self.rows([10_600] * 3, [20_000] * 3))
+        self.assertEqual([v.word for v in judged], [verdict.MET, verdict.MISSED, verdict.MET, verdict.MET])
+
+    def test_the_report_has_table_and_verdicts(self):
+        text = report.markdown({"counted-relay": self.rows([10_100] * 3, [20_000] * 3)})
+        self.assertIn("| 100 (100 to 100) | 98 (98 to 98) | 99.0 % (99.0 % to 99.0 %) |", text)
+        self.assertIn("**met**: a call of Windows, counted: to without, the hooks add at least 20 times less (95 %) "
+                      "than Wine's +relay of these functions only", text)
+
+    def test_without_the_part_there_is_nothing(self):
+        self.assertEqual((relay.costs([]), relay.verdicts([])), ([], []))
 
 
 class Reports(unittest.TestCase):

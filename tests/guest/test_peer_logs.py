@@ -175,14 +175,12 @@ class Table(unittest.TestCase):
         self.assertAlmostEqual(costs.added("gdbstub"), 0.3 - 0.015)
         self.assertAlmostEqual(float(costs.times("gdbstub", "strace")), 14.2)
 
-    def test_what_is_contained_is_taken_off(self):
-        rows = []
-        for case, start, calls in (("without", 1.0, 2.0), ("relay", 2.0, 7.0)):
-            rows += self.rows("windows start", case, [start] * 2)
-            rows += self.rows("windows calls", case, [calls] * 2, made=2)
-        costs = table.Costs(rows, "windows calls", "windows start")
-        self.assertAlmostEqual(costs.added("relay"), 2.0)
-        self.assertEqual([round(v, 6) for v in costs.spread("relay")], [2.0, 2.0])
+    def test_calls_of_windows_are_told_not_timed(self):
+        rows = [row for case in ("without", "Wine's +relay") for row in self.rows("windows calls", case, [1.0] * 2)]
+        rows.append({"work": "windows calls", "case": "Wine's +relay", "round": 1, "metric": "events", "value": 8,
+                     "made": 8})
+        self.assertEqual(table.table(rows)[:3], ["| told of the calls it made | Wine's +relay |", "|---|---|",
+                                                 "| windows calls | 8 of 8 |"])
 
     def test_a_case_that_is_missing_is_named(self):
         rows = self.rows("storm", "without", [1.0], made=1) + [
