@@ -23,7 +23,7 @@ SHARED = ("/usr/share/qemu", "/usr/share/seabios", "/etc/os-release", "/etc/pass
           "/etc/ld.so.cache")
 MEMORY = "3G"  # of the outer machine; an inner one has 512 MiB, and touches a third of it
 GUESTS = {"relay": "windows-api"}  # of suites whose guest is another than linux
-DIVISORS = {"guest": 10, "files": 5, "single": 10, "relay": 10}  # of the works' counts
+DIVISORS = {"guest": 10, "files": 5, "single": 10, "relay": 5}  # of the works' counts
 CPU = "max,la57=off,-erms,-fsrm"
 
 
