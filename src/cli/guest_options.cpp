@@ -133,8 +133,7 @@ Result<ChosenAccelerator> choose_accelerator(const GuestOptions& options,
                        "--accel tcg");
   // What a guest under KVM cannot show is a reason for TCG that nobody needs to be told. Who asks
   // for the broad tier has KVM in mind.
-  if (wanted == "auto" &&
-      (!(needs.few_places || needs.broad) || options.stealth))
+  if (wanted == "auto" && (!(needs.few_places || needs.broad) || options.stealth))
     return ChosenAccelerator{};
   const auto works = machine::check_kvm();
   if (works) return ChosenAccelerator{.accelerator = Accelerator::kvm, .note = {}};

@@ -54,9 +54,9 @@ struct HookSpec {
   /// Instead of a function; `functions` has its name. In expressions, `operand` is what it writes,
   /// and `arg0` ... are the registers that hold a function's arguments (`arg3` is rcx).
   std::optional<hypervisor::PrivilegedInstruction> instruction = {};
-  Moment entry;                        ///< a record at entry when enabled
-  Moment exit;                         ///< a record at return when enabled
-  bool in_scope_only = true;           ///< apply the user's process filter
+  Moment entry;               ///< a record at entry when enabled
+  Moment exit;                ///< a record at return when enabled
+  bool in_scope_only = true;  ///< apply the user's process filter
   /// Sets that follow a process tree: at entry, when the caller is in the filter set, add this
   /// expression's value (a pid) to it too.
   std::string follow_into;
