@@ -60,6 +60,9 @@ Result<> FakeHypervisor::load(const HookPrograms& hook) {
 
 Result<> FakeHypervisor::place(Gpa page, const PageSites& sites) {
   if (auto ok = enter("place"); !ok) return ok;
+  for (const EntrySite& entry : sites.entries)
+    if (refused_.contains(entry.offset))
+      return fail(ErrorCode::unsupported, "no hook at {}", entry.offset);
   places_[page] = sites;
   return {};
 }

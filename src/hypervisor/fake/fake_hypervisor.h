@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,6 +42,8 @@ class FakeHypervisor final : public Hypervisor {
   void fail_call(const std::string& method, Error error, std::uint32_t nth = 1) {
     failures_[method] = {nth, std::move(error)};
   }
+  /// From now on no hook can be placed at this offset of a page.
+  void refuse_entry(std::uint16_t offset) { refused_.insert(offset); }
   /// Code of unknown content runs: what the monitor answers.
   [[nodiscard]] PageSites run_page(const PageQuestion& question) const {
     return oracle_ ? oracle_(question) : PageSites{};
@@ -87,6 +90,7 @@ class FakeHypervisor final : public Hypervisor {
   std::map<std::string, std::pair<std::uint32_t, Error>> failures_;
   std::map<HookId, HookPrograms> hooks_;
   std::map<Gpa, PageSites> places_;
+  std::set<std::uint16_t> refused_;
   std::map<std::uint32_t, std::vector<std::uint64_t>> sets_;
   PageOracle oracle_;
   ProbeCounters counters_;

@@ -47,9 +47,9 @@ TEST(DispatchTables, AKernelWithoutThemHasNone) {
 
 TEST(ChangesBetween, AreBoundedAndOnlyOfTablesThatAreInBoth) {
   const std::vector<DispatchTable> before{{"a", {}, 8, std::vector<Gva>(100)},
-                                         {"b", {}, 8, {Gva{1}}}};
+                                          {"b", {}, 8, {Gva{1}}}};
   const std::vector<DispatchTable> after{{"a", {}, 8, std::vector<Gva>(90, Gva{7})},
-                                        {"c", {}, 8, {Gva{2}}}};
+                                         {"c", {}, 8, {Gva{2}}}};
   EXPECT_THAT(changes_between(before, after, 10), SizeIs(10));
   EXPECT_THAT(changes_between(before, after, 1000), SizeIs(90));
   EXPECT_THAT(changes_between(before, before, 1000), IsEmpty());

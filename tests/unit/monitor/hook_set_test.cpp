@@ -19,6 +19,7 @@ using hypervisor::HookId;
 using linux_guest::FakeGuest;
 using linux_guest::LinuxKernel;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 /// A kernel with eight functions, 64 bytes each, all of them hooked.
@@ -100,6 +101,40 @@ TEST_F(HookSetTest, ClearsPagesWithoutAFunction) {
   place();
   EXPECT_THAT(hooked(), IsEmpty());
   EXPECT_THAT(hooks_->functions(), IsEmpty());
+}
+
+TEST_F(HookSetTest, OfAProgramsPageWhatCanBeHookedIs) {
+  hypervisor::PageSites sites;
+  for (std::uint16_t i = 0; i < 4; ++i)
+    sites.entries.push_back({.offset = static_cast<std::uint16_t>(16 * i), .hook = HookId{1u + i}});
+  const Gpa page{0x7000};
+  hypervisor_.refuse_entry(0);
+  hypervisor_.refuse_entry(32);
+  for (int again = 0; again < 2; ++again) {
+    const auto placed = hooks_->place_program_page(page, sites);
+    ASSERT_TRUE(placed) << placed.error().message;
+    EXPECT_THAT(
+        hypervisor_.places().at(page).entries,
+        ElementsAre(hypervisor::EntrySite{16, HookId{2}}, hypervisor::EntrySite{48, HookId{4}}));
+    EXPECT_THAT(hooks_->missing(),
+                ElementsAre(HasSubstr(": no hook at 0"), HasSubstr(": no hook at 32")))
+        << "each told once";
+  }
+}
+
+TEST_F(HookSetTest, AFunctionThatAUserNamedHasToBeHooked) {
+  hypervisor_.refuse_entry(static_cast<std::uint16_t>(function(3).page_offset()));
+  const auto placed = hooks_->place();
+  ASSERT_FALSE(placed);
+  EXPECT_EQ(placed.error().code, ErrorCode::unsupported);
+  EXPECT_THAT(placed.error().message, HasSubstr("no hook at"));
+}
+
+TEST_F(HookSetTest, WhatElseFailsIsAnError) {
+  hypervisor_.fail_call("place", {ErrorCode::closed, "gone", ""});
+  const auto placed = hooks_->place_program_page(Gpa{0x7000}, {});
+  ASSERT_FALSE(placed);
+  EXPECT_EQ(placed.error().code, ErrorCode::closed);
 }
 
 }  // namespace
