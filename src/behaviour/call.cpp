@@ -22,6 +22,10 @@ std::uint64_t Call::word(std::size_t capture) const {
   return hook::captured_word(*record_, capture).value_or(0);
 }
 
+bool Call::has_word(std::size_t capture) const {
+  return hook::captured_word(*record_, capture).has_value();
+}
+
 std::string_view Call::text(std::size_t capture) const {
   const capture::FieldView* view = field(capture);
   return view != nullptr ? view->text() : std::string_view{};

@@ -120,7 +120,9 @@ class Call {
   [[nodiscard]] std::uint64_t context(hook::ContextWord word) const;
 
   /// Captures by position: entry captures first, then exit captures (see HookSpec).
-  [[nodiscard]] std::uint64_t word(std::size_t capture) const;
+  [[nodiscard]] std::uint64_t word(std::size_t capture) const;  ///< 0 when it was left out
+  /// Whether a word was captured: none is that lies in unreadable memory.
+  [[nodiscard]] bool has_word(std::size_t capture) const;
   [[nodiscard]] std::string_view text(std::size_t capture) const;  ///< string and bytes captures
   [[nodiscard]] const capture::FieldView* field(std::size_t capture) const;
   [[nodiscard]] const capture::RecordView& record() const { return *record_; }

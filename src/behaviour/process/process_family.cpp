@@ -206,8 +206,7 @@ class ProcessFamily final : public TableFamily<ProcessFamily> {
     const std::string executable = image.executable;
     const std::shared_ptr<const Process> process = context.process_executed(call, std::move(image));
 
-    const capture::FieldView* links = call.field(kExecLinks);
-    const bool deleted = links != nullptr && !links->faulted() && call.word(kExecLinks) == 0;
+    const bool deleted = call.has_word(kExecLinks) && call.word(kExecLinks) == 0;
     Event event = make_event("process_executed");
     event.process = process;
     if (filename != executable) add_known(event, "glasshook.exec.filename", filename);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "base/unique_fd.h"
@@ -42,8 +43,11 @@ bool points_to_mask(const CarefulReader& reader, std::uint64_t word) {
 void EventMask::observe(const std::uint64_t* env) {
   if (candidates_.empty() && ++searches_ > kMostSearches) return;
   const CarefulReader reader;
+  const auto word_before = [&](std::size_t i) {
+    return reader.read(reinterpret_cast<std::uint64_t>(env) - i * sizeof *env);
+  };
   const auto is_place = [&](std::size_t i) {
-    const auto word = reader.read(reinterpret_cast<std::uint64_t>(env) - i * sizeof *env);
+    const auto word = word_before(i);
     return word && points_to_mask(reader, *word);
   };
   if (candidates_.empty()) {
@@ -53,7 +57,12 @@ void EventMask::observe(const std::uint64_t* env) {
   } else {
     std::erase_if(candidates_, [&](std::size_t i) { return !is_place(i); });
   }
-  if (!candidates_.empty()) ++observations_;
+  agree_ = !candidates_.empty();
+  if (!agree_) return;
+  ++observations_;
+  const auto nearest = word_before(candidates_.front());
+  agree_ =
+      std::ranges::all_of(candidates_, [&](std::size_t i) { return word_before(i) == nearest; });
 }
 
 }  // namespace glasshook::hypervisor::qemu

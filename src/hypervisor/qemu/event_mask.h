@@ -8,7 +8,8 @@ namespace glasshook::hypervisor::qemu {
 
 /// QEMU keeps them for each vCPU as bits behind a pointer in the CPU structure (CPUState's
 /// plugin_state->event_mask; bits: include/qemu/plugin-event.h). Where that pointer lies is learnt
-/// by what it must point to.
+/// by what it must point to. A second such pointer may lie before the structure, where the heap
+/// left it in a freed piece: the nearest counts, if all lead to the same word.
 class EventMask {
  public:
   static constexpr std::uint64_t kTranslation = 1 << 2, kIdle = 1 << 3, kResume = 1 << 4;
@@ -24,14 +25,15 @@ class EventMask {
   /// `env`: the registers, which follow CPUState, at a moment when the mask is kShowing. Reads
   /// only what is mapped.
   void observe(const std::uint64_t* env);
-  [[nodiscard]] bool found() const { return candidates_.size() == 1 && observations_ >= kWanted; }
+  [[nodiscard]] bool found() const { return agree_ && observations_ >= kWanted; }
   /// The mask of the vCPU with these registers; once found.
   [[nodiscard]] std::uint64_t& of(const std::uint64_t* env) const {
     return *reinterpret_cast<std::uint64_t*>(*(env - candidates_.front()));
   }
 
  private:
-  std::vector<std::size_t> candidates_;  ///< words before `env`
+  std::vector<std::size_t> candidates_;  ///< words before `env`, the nearest first
+  bool agree_ = false;                   ///< candidates lead to one word
   int observations_ = 0, searches_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "hypervisor/probe/command_line.h"
+#include "hypervisor/qemu/late_frees.h"
 #include "hypervisor/qemu/qemu_probe.h"
 
 #define GLASSHOOK_EXPORT extern "C" __attribute__((visibility("default")))
@@ -88,6 +89,8 @@ GLASSHOOK_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t*
                            ? probe::ControlServer::adopt(arguments.fd, *qemu::g_probe)
                            : probe::ControlServer::start(arguments.socket, *qemu::g_probe);
   if (!started) return refuse(started.error().message);
+  // Without it a guest of several vCPUs ends now and then when hooks change.
+  (void)qemu::LateFrees::install();
   qemu::g_probe->register_callbacks();
   // Without it all blocks are shown, which works as well.
   if (is_only_plugin()) (void)qemu::TranslationGate::install();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "hypervisor/qemu/late_frees.h"
+
 namespace glasshook::hypervisor::qemu {
 
 QemuProbe* g_probe = nullptr;
@@ -180,6 +182,7 @@ void QemuProbe::take_requests(bool in_translation) {
   flushing_ = flushes_asked_.load();
   flush_from_translation_ = in_translation;
   // Drops all translated code and our callbacks; on_reset_done() registers those that are wanted.
+  LateFrees::begin();
   qemu_plugin_reset(id_, [](qemu_plugin_id_t) { g_probe->on_reset_done(); });
 }
 
@@ -189,6 +192,7 @@ void QemuProbe::on_resume() {
 }
 
 void QemuProbe::on_reset_done() {
+  LateFrees::end();
   translated_ = false;
   collect();
   register_callbacks();

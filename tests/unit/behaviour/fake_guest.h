@@ -223,6 +223,13 @@ class FakeGuest : public Context {
                   caller.user_ip, caller.syscall, 0});
     const auto& captures = is_exit ? spec.exit.captures : spec.entry.captures;
     const std::size_t first = is_exit ? spec.entry.captures.size() : 0;
+    // Words of captures that follow each other come as one field, as the hook compiler has them.
+    std::vector<std::uint64_t> words;
+    std::uint16_t words_id = 0;
+    const auto add_words = [&] {
+      if (!words.empty()) record.words(words_id, words);
+      words.clear();
+    };
     for (const Captured& value : captured) {
       std::size_t at = 0;
       // The same name may occur twice (two files of one call): the second use means the second.
@@ -231,11 +238,15 @@ class FakeGuest : public Context {
         if (captures[at].name == value.name && skip-- == 0) break;
       ASSERT_LT(at, captures.size()) << "no capture " << value.name;
       const auto id = static_cast<std::uint16_t>(hook::kFirstCapture + first + at);
-      if (value.word)
-        record.words(id, {*value.word});
-      else
+      if (!value.word || id != words_id + words.size()) add_words();
+      if (!value.word) {
         record.field(id, capture::FieldKind::bytes, value.text, value.flags);
+      } else {
+        if (words.empty()) words_id = id;
+        words.push_back(*value.word);
+      }
     }
+    add_words();
     bytes_ = record.build();
     capture::RecordView view;
     ASSERT_TRUE(capture::RecordView::parse(bytes_, view));

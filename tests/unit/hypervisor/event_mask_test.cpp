@@ -51,6 +51,16 @@ TEST(EventMask, IsNotFoundWhileAnotherPlaceLooksTheSame) {
   EXPECT_EQ(&finder.of(cpu.env()), &cpu.mask);
 }
 
+TEST(EventMask, IsFoundThoughTheHeapLeftAPointerBeforeTheStructure) {
+  CpuStructure cpu;
+  cpu.at(1400) = cpu.at(CpuStructure::kPlace);
+  EventMask finder;
+  observe(finder, cpu, EventMask::kWanted);
+  ASSERT_TRUE(finder.found());
+  CpuStructure other;
+  EXPECT_EQ(&finder.of(other.env()), &other.mask);
+}
+
 TEST(EventMask, IsNotFoundWhereNothingHoldsIt) {
   CpuStructure cpu;
   cpu.mask = EventMask::kHiding;
