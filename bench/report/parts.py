@@ -59,7 +59,7 @@ PARTS = {
     "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 5)),
     "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest", 3)),
     "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files", 3)),
-    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 14)),
+    "counted-single": Part("as single, in instructions of the host", lambda: counting.count("single", 9)),
     "counted-relay": Part("calls of a Windows program: hooks on them, and Wine's +relay",
                           lambda: counting.count("relay", 7)),
     "replay": Part("from records to JSON Lines, without a VM", monitor.replay),
