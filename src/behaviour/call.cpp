@@ -1,7 +1,13 @@
 #include "behaviour/family.h"
-#include "hook/word_group.h"
 
 namespace glasshook::behaviour {
+namespace {
+
+std::uint16_t field_of(std::size_t capture) {
+  return static_cast<std::uint16_t>(hook::kFirstCapture + capture);
+}
+
+}  // namespace
 
 std::uint32_t Call::thread_id() const {
   return static_cast<std::uint32_t>(context(hook::kContextPid));
@@ -15,15 +21,15 @@ std::uint64_t Call::context(hook::ContextWord word) const {
 const capture::FieldView* Call::field(std::size_t capture) const {
   const std::size_t count = spec_->entry.captures.size() + spec_->exit.captures.size();
   if (capture >= count) return nullptr;
-  return record_->find(static_cast<std::uint16_t>(hook::kFirstCapture + capture));
+  return record_->find(field_of(capture));
 }
 
 std::uint64_t Call::word(std::size_t capture) const {
-  return hook::captured_word(*record_, capture).value_or(0);
+  return record_->find_word(field_of(capture)).value_or(0);
 }
 
 bool Call::has_word(std::size_t capture) const {
-  return hook::captured_word(*record_, capture).has_value();
+  return record_->find_word(field_of(capture)).has_value();
 }
 
 std::string_view Call::text(std::size_t capture) const {

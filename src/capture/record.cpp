@@ -62,4 +62,12 @@ const FieldView* RecordView::find(std::uint16_t id) const noexcept {
   return nullptr;
 }
 
+std::optional<std::uint64_t> RecordView::find_word(std::uint16_t id) const noexcept {
+  for (const FieldView& field : fields())
+    if (field.kind == FieldKind::words && field.id <= id &&
+        std::size_t{id} - field.id < field.data.size() / sizeof(std::uint64_t))
+      return field.word(std::size_t{id} - field.id);
+  return std::nullopt;
+}
+
 }  // namespace glasshook::capture

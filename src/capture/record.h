@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -94,6 +95,9 @@ class RecordView {
   [[nodiscard]] std::span<const FieldView> fields() const { return {fields_, field_count_}; }
   /// First field with that id, or nullptr.
   [[nodiscard]] const FieldView* find(std::uint16_t id) const noexcept;
+  /// The word with that id: several words of one field have ids that follow each other. Empty when
+  /// there is none.
+  [[nodiscard]] std::optional<std::uint64_t> find_word(std::uint16_t id) const noexcept;
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
 
  private:

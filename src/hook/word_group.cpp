@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "hook/expression_compiler.h"
-#include "hook/spec.h"
 
 namespace glasshook::hook {
 namespace {
@@ -107,16 +106,6 @@ void WordGroup::emit(capture::Builder& builder) const {
       in.dst = static_cast<std::uint8_t>(word);
       builder.append(in);
     }
-}
-
-std::optional<std::uint64_t> captured_word(const capture::RecordView& record,
-                                           std::size_t capture) noexcept {
-  const std::size_t id = kFirstCapture + capture;
-  for (const capture::FieldView& field : record.fields())
-    if (field.kind == capture::FieldKind::words && field.id <= id &&
-        id - field.id < field.data.size() / sizeof(std::uint64_t))
-      return field.word(id - field.id);
-  return std::nullopt;
 }
 
 }  // namespace glasshook::hook

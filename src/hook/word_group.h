@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "capture/builder.h"
-#include "capture/record.h"
 
 namespace glasshook::hook {
 
@@ -45,10 +44,5 @@ class WordGroup {
   std::vector<Value> values_;
   std::vector<Word> words_;
 };
-
-/// The word of a capture: its own field's, or that of the field with those before it. Empty when it
-/// was left out.
-[[nodiscard]] std::optional<std::uint64_t> captured_word(const capture::RecordView& record,
-                                                         std::size_t capture) noexcept;
 
 }  // namespace glasshook::hook

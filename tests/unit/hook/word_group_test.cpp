@@ -15,6 +15,10 @@ using test::FakeKernel;
 using testing::HasSubstr;
 using testing::Not;
 
+std::uint16_t field_of(std::size_t capture) {
+  return static_cast<std::uint16_t>(kFirstCapture + capture);
+}
+
 class WordGroups : public testing::Test {
  protected:
   WordGroups() {
@@ -46,7 +50,7 @@ class WordGroups : public testing::Test {
     EXPECT_EQ(kernel.run(program), Outcome::sent);
     std::vector<std::optional<std::uint64_t>> found;
     for (std::size_t i = 0; i < expressions.size(); ++i)
-      found.push_back(captured_word(kernel.record, i));
+      found.push_back(kernel.record.find_word(field_of(i)));
     return found;
   }
 
@@ -132,9 +136,9 @@ TEST_F(WordGroups, OnlyWordsAreTakenForWords) {
                               {.name = "file", .expression = "file"}}));
   ASSERT_TRUE(compiled.has_value());
   ASSERT_EQ(kernel.run(compiled->entry), Outcome::sent);
-  EXPECT_EQ(captured_word(kernel.record, 0), std::nullopt);
-  EXPECT_EQ(captured_word(kernel.record, 1), file);
-  EXPECT_EQ(captured_word(kernel.record, 2), std::nullopt);
+  EXPECT_EQ(kernel.record.find_word(field_of(0)), std::nullopt);
+  EXPECT_EQ(kernel.record.find_word(field_of(1)), file);
+  EXPECT_EQ(kernel.record.find_word(field_of(2)), std::nullopt);
 }
 
 }  // namespace
