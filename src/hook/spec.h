@@ -73,7 +73,8 @@ struct HookSpec {
 
 /// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,
 /// then exit captures following on. Words that follow each other may share a field, that of the
-/// first (see RecordView::find_word()). A word that lies in unreadable memory is left out of the record.
+/// first (see RecordView::find_word()). A word that lies in unreadable memory is left out of the
+/// record.
 inline constexpr std::uint16_t kContextField = 1;
 inline constexpr std::uint16_t kFirstCapture = 16;
 /// A dentry capture has a second field with the words DentryWord.

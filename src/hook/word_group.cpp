@@ -32,13 +32,14 @@ bool is_finish(const Instruction& in) {
 
 }  // namespace
 
-std::size_t WordGroup::find_or_add(std::vector<Value>& values, const Value& value) const {
+std::size_t WordGroup::find_or_add(std::vector<Value>& values, const Value& value) {
   const auto same = [&](const Value& other) {
     return other.made == value.made && other.from == value.from;
   };
   const auto found = std::ranges::find_if(values, same);
-  if (found == values.end()) return values.push_back(value), values.size() - 1;
-  return static_cast<std::size_t>(found - values.begin());
+  const auto place = static_cast<std::size_t>(found - values.begin());
+  if (found == values.end()) values.push_back(value);
+  return place;
 }
 
 bool WordGroup::add(std::span<const Instruction> code) {

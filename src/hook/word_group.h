@@ -37,7 +37,7 @@ class WordGroup {
     std::vector<capture::Instruction> finish;
   };
 
-  [[nodiscard]] std::size_t find_or_add(std::vector<Value>& values, const Value& value) const;
+  [[nodiscard]] static std::size_t find_or_add(std::vector<Value>& values, const Value& value);
   [[nodiscard]] std::vector<std::size_t> in_order() const;
   [[nodiscard]] std::vector<std::uint8_t> registers() const;
 
