@@ -4,8 +4,6 @@ Each part keeps its rows in DIR/rows/PART.jsonl; the report is made of all rows 
 """
 
 import argparse
-import concurrent.futures
-import os
 import pathlib
 import sys
 import textwrap
@@ -47,14 +45,6 @@ def measure(name, directory):
     return not any("missing" in row for row in found)
 
 
-def measure_all(names, directory):
-    """Counted parts do not disturb each other, so they come first, as many at once as there are processors."""
-    counted = [name for name in names if name.startswith("counted-")]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        well = list(pool.map(lambda name: measure(name, directory), counted))
-    return all(well + [measure(name, directory) for name in names if name not in counted])
-
-
 def main():
     given = arguments()
     kept = given.out / "rows"
@@ -63,7 +53,7 @@ def main():
     if not given.report_only:
         if not (places.PROGRAMS / "guest_overhead").exists():
             sys.exit("bench: the programs that measure are not built; scripts/build -DGLASSHOOK_BENCH=ON builds them")
-        well = measure_all(given.part or list(PARTS), kept)
+        well = all([measure(name, kept) for name in given.part or PARTS])
     runs = rows.load(kept)
     report.write(runs, given.out / "report.md")
     report.write_json(runs, given.out / "report.json")

@@ -5,8 +5,12 @@ same guest_overhead and the same VMs, emulated twice; the processor time of a vC
 number of instructions that thread took, of QEMU, of generated code and of the kernel. It hardly depends on what else
 this machine does. Each repetition of a string instruction counts; so the outer processor does not offer the fast
 ones (ERMS, FSRM), and the C library takes wide moves instead, as it would for short blocks.
+
+Each processor gets an outer machine of its own, with a share of the rounds.
 """
 
+import concurrent.futures
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,10 +25,26 @@ import rows
 TOOLS = ("/bin/sh", "/bin/mount", "/bin/touch")
 SHARED = ("/usr/share/qemu", "/usr/share/seabios", "/etc/os-release", "/etc/passwd", "/etc/group",
           "/etc/ld.so.cache")
-MEMORY = "3G"  # of the outer machine; an inner one has 512 MiB, and touches a third of it
-GUESTS = {"relay": "windows-api"}  # of suites whose guest is another than linux
-DIVISORS = {"guest": 10, "files": 5, "single": 10, "relay": 5}  # of the works' counts
+MEMORY = 3 << 30  # of an outer machine; an inner one has 512 MiB, and touches a third of it
 CPU = "max,la57=off,-erms,-fsrm"
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """How a suite of guest_overhead is counted."""
+    rounds: int  # of all outer machines together, at least
+    divisor: int  # of the works' counts
+    warm_ups: int = 1  # rounds of each outer machine that count for nothing
+    guest: str = "linux"
+
+
+SUITES = {
+    "guest": Counted(rounds=6, divisor=10),
+    "files": Counted(rounds=8, divisor=5),
+    # Python's first three runs take up to 1 % more than later ones, watched or not.
+    "single": Counted(rounds=28, divisor=10, warm_ups=3),
+    "relay": Counted(rounds=8, divisor=5, guest="windows-api"),
+}
 
 
 def libraries_of(program):
@@ -113,8 +133,8 @@ def make_disk(folder, image, command):
 
 def outer_machine(disk, image):
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
-            "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", CPU, "-m", MEMORY,
-            "-machine", "q35", "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
+            "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", CPU, "-m",
+            f"{MEMORY >> 20}M", "-machine", "q35", "-kernel", image / "vmlinuz", "-initrd", image / "initrd",
             "-drive", f"file={disk},format=raw,if=virtio,snapshot=on,cache=unsafe", "-serial", "stdio",
             "-append", "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off"]
 
@@ -129,16 +149,44 @@ def as_counted(row):
     return {**row, "metric": metric, "value": round(row["value"] * factor)}
 
 
-def count(suite, rounds):
-    """The rows of a suite of guest_overhead, counted."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        program = f"{places.PROGRAMS / 'guest_overhead'} {suite} {rounds} {DIVISORS[suite]}"
-        image = image_of(GUESTS.get(suite, "linux"))
-        disk = make_disk(pathlib.Path(folder), image, program)
-        done = subprocess.run(outer_machine(disk, image), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE)
+def machines_at_once():
+    """One a processor, as far as three quarters of this machine's memory reach."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(min(os.cpu_count(), memory * 3 // 4 // MEMORY), 1)
+
+
+def shares(rounds, machines):
+    """The numbers of the rounds that count, a range for each of at most so many machines: the same length each."""
+    each = -(-rounds // machines)
+    return [range(first, first + each) for first in range(1, rounds + 1, each)]
+
+
+def renumbered(found, warm_ups, share):
+    """Rows of one outer machine, with the numbers its rounds have among those of all; rounds that warm up are 0."""
+    return [{**row, "round": share.start + row["round"] - warm_ups if row["round"] >= warm_ups else 0}
+            for row in found]
+
+
+def run(machine):
+    """The counted rows that an outer machine prints."""
+    done = subprocess.run(machine, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     text = done.stdout.decode(errors="replace")
     if "ended with 0" not in text:
         raise RuntimeError(f"the outer machine: {text[-1000:]}{done.stderr.decode(errors='replace')[-500:]}")
     counted = [as_counted(row) for row in rows.parse(text)]
     return [row for row in counted if row]
+
+
+def count(name):
+    """The rows of a suite of guest_overhead, counted."""
+    suite = SUITES[name]
+    parts = shares(suite.rounds, machines_at_once())
+    # guest_overhead makes one round more than it is told, to warm up.
+    program = (f"{places.PROGRAMS / 'guest_overhead'} {name} {len(parts[0]) + suite.warm_ups - 1}"
+               f" {suite.divisor}")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        image = image_of(suite.guest)
+        machine = outer_machine(make_disk(pathlib.Path(folder), image, program), image)
+        with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(lambda _: run(machine), parts))
+    return [row for share, part in zip(parts, found) for row in renumbered(part, suite.warm_ups, share)]

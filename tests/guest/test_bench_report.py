@@ -7,6 +7,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench" / "report"))
 
+import counting  # noqa: E402
 import figures  # noqa: E402
 import goals  # noqa: E402
 import plots  # noqa: E402
@@ -52,6 +53,22 @@ class Rows(unittest.TestCase):
         self.assertEqual(found.cases(), ["without", rows.EMPTY, "b", "a"])
 
 
+class Counting(unittest.TestCase):
+
+    def test_each_machine_makes_a_share_of_the_rounds(self):
+        self.assertEqual(counting.shares(8, 2), [range(1, 5), range(5, 9)])
+        self.assertEqual(counting.shares(3, 1), [range(1, 4)])
+
+    def test_shares_are_of_the_same_length(self):
+        self.assertEqual(counting.shares(5, 2), [range(1, 4), range(4, 7)])
+        self.assertEqual(counting.shares(2, 64), [range(1, 2), range(2, 3)])
+
+    def test_rounds_have_one_number_among_those_of_all_machines(self):
+        ran = [rows.make("p", "w", "c", number, "ns", 0) for number in range(5)]
+        found = counting.renumbered(ran, 3, range(7, 9))
+        self.assertEqual([row["round"] for row in found], [0, 0, 0, 7, 8])
+
+
 class Figures(unittest.TestCase):
 
     def test_quantiles(self):
@@ -63,6 +80,7 @@ class Figures(unittest.TestCase):
         values = [1, 1, 1, 1, 100]
         self.assertEqual(figures.centre("vcpu_seconds")(values), 1)
         self.assertEqual(figures.centre("host_instructions")([1, 2, 9]), 2)
+        self.assertEqual(figures.centre("host_instructions")([9, 1, 3, 2, 99, 4]), 3.5)
 
     def test_a_ratio_and_where_it_lies(self):
         part = rows.Part(made("p", "vcpu_seconds", {"without": [1.0] * 8, "x": [1.1] * 8}), "p", "vcpu_seconds")
