@@ -17,6 +17,10 @@ TEMPLATE = pathlib.Path(__file__).resolve().parent / "performance.md"
 COMPARED = ("guest", "files", "single", "registry")
 SCALES = {"hooks": "hooked functions", "vCPUs": "vCPUs", "VMs": "VMs at once", "events": "calls",
           "processes": "processes alive"}
+SCALED = {"vcpu_ns_an_event": ("vCPU, ns an event", "{:,.0f}"),
+          "monitor_ns_an_event": ("monitor, ns an event", "{:,.0f}"),
+          "wake_ups_an_event": ("its wake-ups an event", "{:.3f}"),
+          "bytes": ("monitor's own memory, MiB", "{:,.1f}")}
 
 
 def measured(runs):
@@ -60,21 +64,21 @@ def gaps(runs, part):
             if row.get("part") == part and "missing" in row]
 
 
+def points(rows, work, metric):
+    """What several runs of each point gave, by how much there was of something."""
+    part = Part(rows, "scale", metric)
+    unit = 2**20 if metric == "bytes" else 1
+    return {case: [value / unit for value in part.column(work, case).values()] for case in part.cases(work)}
+
+
 def scale(rows):
     lines = []
-    found = [row for row in rows if row["part"] == "scale"]
-    for work in dict.fromkeys(row["work"] for row in found):
-        by_case = {}
-        for row in found:
-            if row["work"] == work:
-                by_case.setdefault(row["case"], {})[row["metric"]] = row["value"]
-        lines += ["", *tables.table([SCALES.get(work, work), "vCPU, ns an event", "monitor, ns an event",
-                                     "its wake-ups an event", "monitor's own memory"],
-                                    [[f"{case:,}", f"{of['vcpu_ns_an_event']:,.0f}",
-                                      f"{of['monitor_ns_an_event']:,.0f}",
-                                      f"{of['wake_ups_an_event']:.3f}" if "wake_ups_an_event" in of else "-",
-                                      f"{of['bytes'] / 2**20:,.1f} MiB"]
-                                     for case, of in by_case.items()])]
+    for work in dict.fromkeys(row["work"] for row in rows if row["part"] == "scale"):
+        columns = {metric: points(rows, work, metric) for metric in SCALED}
+        lines += ["", *tables.table([SCALES.get(work, work), *(title for title, _ in SCALED.values())],
+                                    [[f"{case:,}", *(tables.spread(columns[metric][case], form.format)
+                                                     for metric, (_, form) in SCALED.items())]
+                                     for case in columns["bytes"]])]
         lines += ["", f"![{work}](performance/scale-{work.lower()}.svg)",
                   f"![{work}: memory](performance/scale-{work.lower()}-memory.svg)"]
     return lines
@@ -137,16 +141,15 @@ def drawn(rows):
             if values:
                 kind = "counted" if metric in figures.COUNTED else "timed"
                 files[f"{name}-{kind}.svg"] = plots.bars(f"{name}: added over all works", about, values)
-    scaled = [row for row in rows if row["part"] == "scale"]
-    for work in dict.fromkeys(row["work"] for row in scaled):
-        of = {metric: [(row["case"], row["value"]) for row in scaled if (row["work"], row["metric"]) == (work, metric)]
-              for metric in ("vcpu_ns_an_event", "monitor_ns_an_event", "bytes")}
+    for work in dict.fromkeys(row["work"] for row in rows if row["part"] == "scale"):
+        of = {metric: [(case, figures.quantile(values, 0.5)) for case, values in points(rows, work, metric).items()]
+              for metric in SCALED}
         axis = SCALES.get(work, work)
         files[f"scale-{work.lower()}.svg"] = plots.lines(
             f"cost of an event by {axis}", axis, "ns", {"vCPU": of["vcpu_ns_an_event"],
                                                         "monitor": of["monitor_ns_an_event"]})
         files[f"scale-{work.lower()}-memory.svg"] = plots.lines(
-            f"the monitor's memory by {axis}", axis, "MiB", {"own memory": [(x, y / 2**20) for x, y in of["bytes"]]})
+            f"the monitor's memory by {axis}", axis, "MiB", {"own memory": of["bytes"]})
     return files
 
 

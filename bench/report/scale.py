@@ -1,6 +1,6 @@
 """Scale: what an event costs, and what memory the monitor takes, as there is more of something.
 
-Each point is one `glasshook` command. Its processor time, its wake-ups and its own memory (without the VM's RAM and
+Each point is one `glasshook` command, made several times, with the other points of its kind in between. Its processor time, its wake-ups and its own memory (without the VM's RAM and
 the rings, which it maps) are sampled while it runs, and so is QEMU's processor time; what is taken for the same without
 a hit is subtracted, and what is left belongs to the events.
 """
@@ -18,7 +18,8 @@ from rows import make
 
 SAMPLE = 0.02  # seconds
 HIT, NO_HIT = "libc!getenv", "libc!getdate"  # hooked where nothing is to be hit
-CALLS = 200_000
+CALLS = 500_000
+CALLS_OF_A_VM = 200_000  # where there are many
 HOOKS = (1, 10, 100, 1000)
 PROCESSORS = (1, 2, 4)
 MACHINES = (1, 2, 4, 8, 16)
@@ -98,6 +99,7 @@ class Scale:
         subprocess.run(["gcc", "-O1", "-static", "-o", self.many,
                         places.DATA / "bench" / "programs" / "many_processes.c"], check=True)
         self.rows = []
+        self.round = 0
 
     def trace(self, apis, calls, *options, processes=4, threads=1):
         selected = [word for api in apis for word in ("-e", api)]
@@ -110,10 +112,10 @@ class Scale:
         for metric, name, unit in (("monitor_ns_an_event", "monitor", 1e9), ("vcpu_ns_an_event", "qemu", 1e9),
                                    ("wake_ups_an_event", "wake_ups", 1)):
             taken = sum(getattr(run, name) for run in runs) - sum(getattr(run, name) for run in plain)
-            self.rows.append(make("scale", work, case, 1, metric, taken / events * unit))
+            self.rows.append(make("scale", work, case, self.round, metric, taken / events * unit))
         own = sum(run.memory for run in runs[:memory_of])
-        self.rows.append(make("scale", work, case, 1, "bytes", own * 2**20))
-        print(f"bench: scale, {work}: {case}", file=sys.stderr, flush=True)
+        self.rows.append(make("scale", work, case, self.round, "bytes", own * 2**20))
+        print(f"bench: scale, {work}: {case}, round {self.round}", file=sys.stderr, flush=True)
 
     @staticmethod
     def prepare(*shape):
@@ -137,8 +139,9 @@ class Scale:
 
     def machines(self):
         for count in MACHINES:
-            hit, plain = (finish([Run(self.trace([api], CALLS)) for _ in range(count)]) for api in (HIT, NO_HIT))
-            self.add("VMs", count, hit, plain, CALLS * count)
+            hit, plain = (finish([Run(self.trace([api], CALLS_OF_A_VM)) for _ in range(count)])
+                          for api in (HIT, NO_HIT))
+            self.add("VMs", count, hit, plain, CALLS_OF_A_VM * count)
 
     def events(self):
         for count in EVENTS:
@@ -167,6 +170,8 @@ def uncalled_functions(count):
 def measure():
     with tempfile.TemporaryDirectory() as folder:
         scale = Scale(folder)
-        for one in (scale.hooks, scale.processors, scale.machines, scale.events, scale.processes):
-            one()
+        for points, rounds in ((scale.hooks, 5), (scale.processors, 5), (scale.machines, 3), (scale.events, 3),
+                               (scale.processes, 3)):
+            for scale.round in range(1, rounds + 1):
+                points()
         return scale.rows
