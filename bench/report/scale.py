@@ -1,8 +1,9 @@
 """Scale: what an event costs, and what memory the monitor takes, as there is more of something.
 
-Each point is one `glasshook` command, made several times, with the other points of its kind in between. Its processor time, its wake-ups and its own memory (without the VM's RAM and
-the rings, which it maps) are sampled while it runs, and so is QEMU's processor time; what is taken for the same without
-a hit is subtracted, and what is left belongs to the events.
+Each point is one `glasshook` command, made several times, with the other points of its kind in between. Its processor
+time, its wake-ups and its own memory (without the VM's RAM and the rings, which it maps) are sampled while it runs, and
+so is QEMU's processor time; what is taken for the same without a hit is subtracted, and what is left belongs to the
+events.
 """
 
 import pathlib
