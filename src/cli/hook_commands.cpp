@@ -46,7 +46,7 @@ Result<HookCommands> HookCommands::open(const std::string& file, bool quiet) {
   return commands;
 }
 
-void HookCommands::apply(monitor::Session& session) {
+void HookCommands::apply(monitor::Session& session, EventOutputs& outputs) {
   const int fd = standard_input_ ? STDIN_FILENO : fd_.get();
   std::array<char, 4096> bytes;
   while (!ended_ && !in_background(fd)) {
@@ -59,13 +59,14 @@ void HookCommands::apply(monitor::Session& session) {
     if (ended_ && !pending_.empty()) pending_ += '\n';
     std::size_t begin = 0;
     for (std::size_t end; (end = pending_.find('\n', begin)) != std::string::npos; begin = end + 1)
-      carry_out(trimmed(std::string_view(pending_).substr(begin, end - begin)), session);
+      carry_out(trimmed(std::string_view(pending_).substr(begin, end - begin)), session, outputs);
     pending_.erase(0, begin);
     if (pending_.size() > kMaxLine) pending_.clear();
   }
 }
 
-void HookCommands::carry_out(std::string_view line, monitor::Session& session) const {
+void HookCommands::carry_out(std::string_view line, monitor::Session& session,
+                             EventOutputs& outputs) const {
   if (line.empty() || line.starts_with('#')) return;
   const bool adds = line.front() == '+';
   const std::string_view api = trimmed(line.substr(1));
@@ -75,6 +76,7 @@ void HookCommands::carry_out(std::string_view line, monitor::Session& session) c
     return;
   }
   const auto done = adds ? session.add_api(api) : session.remove_api(api);
+  outputs.flush();
   if (!done)
     print_error(done.error());
   else if (!quiet_)

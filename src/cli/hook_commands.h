@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cli/event_outputs.h"
 #include "monitor/session.h"
 
 namespace glasshook::cli {
@@ -18,12 +19,13 @@ class HookCommands {
   /// as often as they like.
   [[nodiscard]] static Result<HookCommands> open(const std::string& file, bool quiet);
 
-  /// Carries out the lines that are there by now.
-  void apply(monitor::Session& session);
+  /// Carries out the lines that are there by now. What was captured before an answer has gone out
+  /// through `outputs` when the answer is told.
+  void apply(monitor::Session& session, EventOutputs& outputs);
 
  private:
   HookCommands() = default;
-  void carry_out(std::string_view line, monitor::Session& session) const;
+  void carry_out(std::string_view line, monitor::Session& session, EventOutputs& outputs) const;
 
   UniqueFd fd_;  ///< empty for the standard input
   bool standard_input_ = false;

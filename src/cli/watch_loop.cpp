@@ -26,7 +26,7 @@ Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& s
     const auto now = Clock::now();
     if (*handled != 0 && now < next_look) continue;
     next_look = now + kPatience;
-    if (w.commands != nullptr) w.commands->apply(w.session);
+    if (w.commands != nullptr) w.commands->apply(w.session, w.outputs);
     w.outputs.flush();
     if (w.outputs.failure()) return std::unexpected(*w.outputs.failure());
     const auto done = step();
