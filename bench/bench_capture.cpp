@@ -39,6 +39,7 @@ class World {
   RateLimiterTable limiters{1'000'000'000};
   SavedSlots saved{};
   alignas(8) std::array<std::byte, kMaxRecordBytes> buffer;
+  Workspace work{buffer};
 };
 
 void run_program(benchmark::State& state, std::string_view text) {
@@ -49,7 +50,7 @@ void run_program(benchmark::State& state, std::string_view text) {
   const RecordHeader header;
   RunResult result;
   for (auto _ : state) {
-    result = run(program, world.cpu, world.environment, world.saved, header, world.buffer);
+    result = run(program, world.cpu, world.environment, world.saved, header, world.work);
     benchmark::DoNotOptimize(world.buffer);
   }
   state.counters["record"] = result.record_size;

@@ -30,7 +30,7 @@ class HookedProbe {
 
   void call() {
     runner_.enter(hook_, kernel_.cpu, false);
-    runner_.leave(kernel_.cpu);
+    if (runner_.awaits(FrameKey::of(kernel_.cpu))) runner_.leave(kernel_.cpu);
     ring_.tail.store(ring_.head.load(std::memory_order_relaxed), std::memory_order_relaxed);
   }
   [[nodiscard]] const HookCell& counts() const { return region_.counters(0).hooks[1]; }

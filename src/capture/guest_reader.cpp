@@ -15,12 +15,14 @@ bool GuestReader::load(Gva from, std::size_t size, Space space, std::uint64_t& o
 }
 
 const std::byte* GuestReader::translate_anew(Gva address, Space space) noexcept {
-  Directory& directory = directories_[directory_slot(address)];
-  if (directory.key != directory_key(address, space) && !walk(directory, address, space))
-    return nullptr;
-  if (directory.table == nullptr) [[unlikely]]
-    return translate_in(directory.first + region_in_directory(address), address, space);
-  const PageEntry entry = load_entry(directory.table, address, kRegionShift);
+  const Directory* directory = directories_[directory_slot(address)];
+  if (directory->key != directory_key(address, space)) {
+    directory = find_directory(address, space);
+    if (directory == nullptr) return nullptr;
+  }
+  if (directory->table == nullptr) [[unlikely]]
+    return translate_in(directory->first + region_in_directory(address), address, space);
+  const PageEntry entry = load_entry(directory->table, address, kRegionShift);
   if (!entry.present()) return nullptr;
   if (entry.is_leaf()) return translate_in(entry.map(Gva{0}), address, space);
   const std::byte* table = ram_.page_at(entry.table());
@@ -39,28 +41,33 @@ const std::byte* GuestReader::translate_page(Gpa page, Gva address, Space space)
   return host;
 }
 
-inline bool GuestReader::walk(Directory& directory, Gva address, Space space) const noexcept {
-  const AddressSpace& tables = spaces_[static_cast<std::size_t>(space)];
-  if (!is_canonical(tables, address)) return false;
-  Gpa at{tables.root.value & kCr3RootMask};
-  if (tables.five_level && !descend(at, address, kRootShift + 9)) return false;
-  if (!descend(at, address, kRootShift)) return false;
-  const std::byte* table = ram_.page_at(at);
-  if (table == nullptr) return false;
-  const PageEntry entry = load_entry(table, address, kDirectoryShift);
-  if (!entry.present()) return false;
-  table = entry.is_leaf() ? nullptr : ram_.page_at(entry.table());
-  if (table == nullptr && !entry.is_leaf()) return false;
-  directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
-  return true;
+inline const Directory* GuestReader::find_directory(Gva address, Space space) noexcept {
+  const std::uint64_t key = directory_key(address, space);
+  DirectoryCache::Walked& way = known_.slot(key);
+  if (!way.is_still(key, spaces_[static_cast<std::size_t>(space)]) && !walk(way, address, space))
+    return nullptr;
+  return directories_[directory_slot(address)] = &way.directory;
 }
 
-inline bool GuestReader::descend(Gpa& table, Gva address, int shift) const noexcept {
-  const std::byte* host = ram_.page_at(table);
-  if (host == nullptr) return false;
-  const PageEntry entry = load_entry(host, address, shift);
-  table = entry.table();
-  return entry.present();
+/// What lay in the slot may be in use by this run no more.
+bool GuestReader::walk(DirectoryCache::Walked& way, Gva address, Space space) const noexcept {
+  const AddressSpace& tables = spaces_[static_cast<std::size_t>(space)];
+  way = {};
+  way.space = tables;
+  if (!is_canonical(tables, address)) return false;
+  Gpa at{tables.root.value & kCr3RootMask};
+  PageEntry entry;
+  for (int shift = root_shift(tables); shift >= kDirectoryShift; shift -= kEntryBits) {
+    const std::byte* table = ram_.page_at(at);
+    if (table == nullptr) return false;
+    entry = {.bits = way.follow(table + entry_offset(address, shift)), .shift = shift};
+    if (!entry.present()) return false;
+    at = entry.table();
+  }
+  const std::byte* table = entry.is_leaf() ? nullptr : ram_.page_at(at);
+  if (table == nullptr && !entry.is_leaf()) return false;
+  way.directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
+  return true;
 }
 
 std::size_t GuestReader::copy(Gva from, Space space, std::span<std::byte> out) noexcept {

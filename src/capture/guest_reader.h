@@ -12,6 +12,7 @@
 #include <span>
 
 #include "base/guest_address.h"
+#include "capture/directory_cache.h"
 #include "capture/program.h"
 #include "memory/guest_ram.h"
 #include "memory/page_walk.h"
@@ -19,17 +20,18 @@
 namespace glasshook::capture {
 
 /// Translates and copies. Remembers the last few translations; make a new one for every run, since
-/// the guest changes its page tables in between. Every byte is copied once and only the copy is
-/// looked at.
+/// the guest changes its page tables in between (what is kept in `known` is checked). Every byte is
+/// copied once and only the copy is looked at.
 class GuestReader {
  public:
-  GuestReader(const GuestRam& ram, AddressSpace current, AddressSpace kernel) noexcept
-      : ram_(ram), spaces_{current, kernel} {
-    page_keys_.fill(kUnused);
+  GuestReader(const GuestRam& ram, AddressSpace current, AddressSpace kernel,
+              DirectoryCache& known) noexcept
+      : ram_(ram), spaces_{current, kernel}, known_(known) {
+    page_keys_.fill(Directory::kUnused);
     // In halves, of which the compiler makes no loops.
-    std::fill_n(region_keys_.begin(), kCachedRegions / 2, kUnused);
-    std::fill_n(region_keys_.begin() + kCachedRegions / 2, kCachedRegions / 2, kUnused);
-    for (Directory& directory : directories_) directory.key = kUnused;
+    std::fill_n(region_keys_.begin(), kCachedRegions / 2, Directory::kUnused);
+    std::fill_n(region_keys_.begin() + kCachedRegions / 2, kCachedRegions / 2, Directory::kUnused);
+    for (auto& directory : directories_) directory = &unused_;
   }
 
   /// `size` (1, 2, 4 or 8) bytes, zero-extended; false on a fault.
@@ -99,21 +101,12 @@ class GuestReader {
   [[nodiscard]] Text copy_utf16(Gva from, Space space, std::span<std::byte> out) noexcept;
 
  private:
-  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30, kRootShift = 39;
+  static constexpr int kPageShift = 12, kRegionShift = 21, kDirectoryShift = 30, kEntryBits = 9;
   static constexpr std::size_t kCachedPages = 8;
   static constexpr std::size_t kCachedRegions = 16;
   static constexpr std::uint64_t kRegionSize = 512 * kPageSize;  ///< what one table maps
   static constexpr std::size_t kCachedDirectories = 4;
   static constexpr std::uint64_t kDirectorySize = 512 * kRegionSize;
-  static constexpr std::uint64_t kUnused = 2;  ///< no key
-
-  /// The entries that map regions: a table of them, or a page that all these lie in.
-  struct Directory {
-    std::uint64_t key;       ///< the first address plus the space
-    const std::byte* table;  ///< nullptr: they lie side by side
-    Gpa first;               ///< then: of these
-  };
-
   static void copy_small(std::uint64_t* to, const std::byte* from, std::size_t size) noexcept {
     switch (size) {
       case 8:
@@ -198,7 +191,7 @@ class GuestReader {
   /// The same for what is not known yet, and will be. Most that a run reads lies in large pages,
   /// each in another, near to one another.
   [[nodiscard, gnu::always_inline]] const std::byte* translate(Gva address, Space space) noexcept {
-    const Directory& directory = directories_[directory_slot(address)];
+    const Directory& directory = *directories_[directory_slot(address)];
     if (directory.key == directory_key(address, space) && directory.table != nullptr) [[likely]] {
       const PageEntry entry = load_entry(directory.table, address, kRegionShift);
       if (entry.present() && entry.is_leaf()) [[likely]]
@@ -221,11 +214,9 @@ class GuestReader {
   }
   /// In that page.
   [[nodiscard]] const std::byte* translate_page(Gpa page, Gva address, Space space) noexcept;
-  /// Walks to the directory; false on a fault.
-  [[nodiscard, gnu::always_inline]] bool walk(Directory& directory, Gva address,
-                                              Space space) const noexcept;
-  /// From a table to that of the next level; false on a fault.
-  [[nodiscard]] bool descend(Gpa& table, Gva address, int shift) const noexcept;
+  /// The directory of that region, walked to or known; nullptr on a fault.
+  [[nodiscard]] const Directory* find_directory(Gva address, Space space) noexcept;
+  [[nodiscard]] bool walk(DirectoryCache::Walked& way, Gva address, Space space) const noexcept;
 
   [[nodiscard]] static std::size_t directory_slot(Gva address) noexcept {
     return address.value / kDirectorySize % kCachedDirectories;
@@ -241,7 +232,9 @@ class GuestReader {
   std::array<std::uintptr_t, kCachedRegions> region_distances_;
   std::array<std::uint64_t, kCachedPages> page_keys_;  ///< of those elsewhere
   std::array<std::uintptr_t, kCachedPages> page_distances_;
-  std::array<Directory, kCachedDirectories> directories_;
+  std::array<const Directory*, kCachedDirectories> directories_;  ///< of those known to hold
+  DirectoryCache& known_;
+  static constexpr Directory unused_{};
 };
 
 }  // namespace glasshook::capture

@@ -81,14 +81,14 @@ std::uint64_t sign_extended(std::uint64_t value, std::size_t size) {
 #define GLASSHOOK_JUMP(name, condition) GLASSHOOK_BOTH(name, GLASSHOOK_NEXT_OR_TARGET(condition))
 
 RunResult run(const Executable& program, const CpuState& cpu, const Environment& environment,
-              SavedSlots& saved, const RecordHeader& header, std::span<std::byte> buffer) noexcept {
+              SavedSlots& saved, const RecordHeader& header, Workspace& work) noexcept {
 #define GLASSHOOK_LABEL(name) &&name,
 #define GLASSHOOK_LABELS(name) &&name, &&name##_immediate,
   static const void* const kSteps[] = {GLASSHOOK_STEPS(GLASSHOOK_LABEL, GLASSHOOK_LABELS)};
 #undef GLASSHOOK_LABELS
 #undef GLASSHOOK_LABEL
 
-  RunState state(cpu, environment, buffer);
+  RunState state(cpu, environment, work);
   std::array<std::uint64_t, kRegisterCount> r;
   // In halves, of which the compiler makes no loop.
   std::fill_n(r.begin(), kRegisterCount / 2, 0);

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/guest_address.h"
+#include "capture/directory_cache.h"
 #include "capture/program.h"
 #include "capture/record.h"
 #include "memory/guest_ram.h"
@@ -45,6 +46,12 @@ struct Environment {
   RateLimiterTable* limiters = nullptr;  ///< without it nothing is limited
 };
 
+/// What the runs of one vCPU work in, one after the other.
+struct Workspace {
+  std::span<std::byte> buffer;  ///< for a record; >= kMaxRecordBytes, 8-aligned
+  DirectoryCache directories = {};
+};
+
 /// Values an entry program saved for the return of the same call.
 using SavedSlots = std::array<std::uint64_t, kSavedSlotCount>;
 
@@ -62,12 +69,11 @@ struct RunResult {
   std::uint32_t record_size = 0;  ///< bytes in the buffer when sent or budget
 };
 
-/// Runs `program`. `buffer` (>= kMaxRecordBytes, 8-aligned)
-/// receives header and fields; the caller has filled kind, hook, vcpu, timestamp and call of
+/// Runs `program`. The buffer of `work` receives header and fields; the caller has filled kind, hook, vcpu, timestamp and call of
 /// `header` and sets the sequence when it commits (the timestamp may be missing when the program
 /// does not use it, see Executable::uses_time). `saved` is read by return programs and written by
 /// entry programs.
 RunResult run(const Executable& program, const CpuState& cpu, const Environment& environment,
-              SavedSlots& saved, const RecordHeader& header, std::span<std::byte> buffer) noexcept;
+              SavedSlots& saved, const RecordHeader& header, Workspace& work) noexcept;
 
 }  // namespace glasshook::capture

@@ -37,9 +37,9 @@ inline constexpr std::size_t kLoadBytes = sizeof(std::uint64_t);
 /// Memory, the record and the work done. What a hit seldom needs is kept out of the caller's code.
 class RunState {
  public:
-  RunState(const CpuState& cpu, const Environment& environment,
-           std::span<std::byte> buffer) noexcept
-      : reader_(*environment.ram, cpu.space, environment.kernel_space), record_(buffer) {}
+  RunState(const CpuState& cpu, const Environment& environment, Workspace& work) noexcept
+      : reader_(*environment.ram, cpu.space, environment.kernel_space, work.directories),
+        record_(work.buffer) {}
 
   [[nodiscard]] const GuestReader& reader() const noexcept { return reader_; }
   /// What a load is of.

@@ -51,7 +51,8 @@ using Buffer = std::array<std::byte, kMaxRecordBytes>;
 
 RunResult run_into(World& world, const Program& program, Buffer& buffer) {
   SavedSlots saved{};
-  return run(Executable(program), world.cpu, world.environment, saved, RecordHeader{}, buffer);
+  Workspace work{buffer};
+  return run(Executable(program), world.cpu, world.environment, saved, RecordHeader{}, work);
 }
 
 void run_once(World& world, const Program& program) {

@@ -55,6 +55,13 @@ class CodeThatIsNotHooked(GuestTest):
             blocks = result.summary()["glasshook"]["summary"]["blocks"]
             self.assertGreater(blocks["hidden"], blocks["shown"], processors)
 
+    def test_nor_where_a_hook_is_hit_seldom(self):
+        result = run(["python3", "-c", "import json, argparse"], "-e", "kernel!vfs_setxattr", "--smp", "4",
+                     subcommand="trace")
+        self.assertEqual(result.code, 0, result.stderr[-2000:])
+        blocks = result.summary()["glasshook"]["summary"]["blocks"]
+        self.assertGreater(blocks["hidden"], 5 * blocks["shown"])
+
 
 class DecodedCalls(GuestTest):
 

@@ -133,6 +133,7 @@ class Search {
         runs_on = true;
         return;
       case Flow::stop:
+      case Flow::call:  // compilers end a function with one that does not return
         break;
       case Flow::branch:
       case Flow::jump:

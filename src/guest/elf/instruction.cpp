@@ -23,6 +23,8 @@ Flow flow_of(const ZydisDecodedInstruction& i) {
   switch (i.meta.category) {
     case ZYDIS_CATEGORY_RET:
       return Flow::stop;
+    case ZYDIS_CATEGORY_CALL:
+      return Flow::call;
     case ZYDIS_CATEGORY_NOP:
     case ZYDIS_CATEGORY_WIDENOP:
       return Flow::padding;

@@ -10,6 +10,7 @@ namespace glasshook::elf {
 
 enum class Flow : std::uint8_t {
   next,           ///< runs on
+  call,           ///< runs on, unless it is the last of its function
   stop,           ///< ret, hlt, ud2: never runs on
   padding,        ///< nop, int3, endbr64: between functions, or harmless
   jump,           ///< jmp to `target`

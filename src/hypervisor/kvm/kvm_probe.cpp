@@ -53,7 +53,8 @@ KvmProbe::KvmProbe(KvmCalls& calls, KvmProbeOptions options)
 
 bool KvmProbe::read_code(CodePlace from, std::span<std::byte> out) const {
   if (from.is_kernel()) {
-    capture::GuestReader reader(ram_, environment_.kernel_space, environment_.kernel_space);
+    capture::DirectoryCache known;
+    capture::GuestReader reader(ram_, environment_.kernel_space, environment_.kernel_space, known);
     return reader.copy(from.address(), capture::Space::kernel, out) == out.size();
   }
   // What follows a page of a program in memory is not what follows in the program.

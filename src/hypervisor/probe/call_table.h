@@ -20,9 +20,11 @@ struct FrameKey {
 
   [[nodiscard]] bool is_kernel() const { return Gva{stack}.is_kernel(); }
 
+  static FrameKey at(Gva stack, Gpa root) {
+    return {.space = stack.is_kernel() ? 0 : root.value & ~kPtiUserBit, .stack = stack.value};
+  }
   static FrameKey of(const capture::CpuState& cpu) {
-    const std::uint64_t rsp = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
-    return {.space = Gva{rsp}.is_kernel() ? 0 : cpu.space.root.value & ~kPtiUserBit, .stack = rsp};
+    return at(Gva{cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)]}, cpu.space.root);
   }
   bool operator==(const FrameKey&) const = default;
 };

@@ -44,7 +44,6 @@ HitRunner::HitRunner(const SharedRegion& region, const capture::Environment& env
   for (std::uint32_t v = 0; v < region.vcpus(); ++v) {
     auto ring = capture::RingProducer::create(region_.ring(v), &region_.header().record_bell);
     if (ring) vcpus_[v].ring.emplace(*ring);
-    vcpus_[v].buffer.resize(capture::kMaxRecordBytes);
     vcpus_[v].hooks = region_.counters(v).hooks.data();
     vcpus_[v].probe = &region_.counters(v).probe;
     vcpus_[v].blocks = &region_.counters(v).blocks;
@@ -96,7 +95,7 @@ inline capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
                                                   capture::RecordHeader& header) noexcept {
   if (program.uses_time()) header.timestamp = ticks();
   const capture::RunResult result =
-      capture::run(program, cpu, environment_, saved, header, vcpu.buffer);
+      capture::run(program, cpu, environment_, saved, header, vcpu.work);
   if (result.outcome == capture::Outcome::budget) count(vcpu.probe->budget);
   const bool has_record =
       result.outcome == capture::Outcome::sent || result.outcome == capture::Outcome::budget;
@@ -106,9 +105,10 @@ inline capture::RunResult HitRunner::run_and_push(Vcpu& vcpu, HookCell* cell,
   return result;
 }
 
-std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) const noexcept {
+std::uint64_t HitRunner::return_address(const capture::CpuState& cpu) noexcept {
   const Gva stack{cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)]};
-  capture::GuestReader reader(*environment_.ram, cpu.space, environment_.kernel_space);
+  capture::GuestReader reader(*environment_.ram, cpu.space, environment_.kernel_space,
+                              vcpus_[cpu.vcpu].work.directories);
   std::uint64_t address = 0;
   return reader.load(stack, sizeof address, capture::Space::current, address) ? address : 0;
 }
@@ -169,7 +169,6 @@ void HitRunner::leave(const capture::CpuState& cpu) noexcept {
   const std::uint32_t session = session_.load(std::memory_order_acquire);
   if (!is_on(session)) return;
   const FrameKey key = FrameKey::of(cpu);
-  if (!calls_.has(key)) return;
   vcpus_[cpu.vcpu].session = session;
   std::array<PendingCall, CallTable::kMaxNested> ended;
   const std::uint64_t returns_to = key.is_kernel() ? 0 : return_address(cpu);
@@ -200,7 +199,7 @@ std::uint32_t HitRunner::run_context(Vcpu& vcpu, const capture::CpuState& cpu) n
   const capture::Executable* program = context_.load(std::memory_order_acquire);
   if (program == nullptr) return sizeof header;
   capture::SavedSlots saved{};
-  const auto result = capture::run(*program, cpu, environment_, saved, header, vcpu.buffer);
+  const auto result = capture::run(*program, cpu, environment_, saved, header, vcpu.work);
   return result.outcome == capture::Outcome::sent ? result.record_size : sizeof header;
 }
 

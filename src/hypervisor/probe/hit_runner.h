@@ -32,7 +32,11 @@ class HitRunner {
   /// A hooked function is entered. `interrupted`: perhaps it is the same entry once more, because
   /// its first instruction faulted. True when that was sent.
   bool enter(HookSlot& hook, const capture::CpuState& cpu, bool interrupted) noexcept;
-  /// A `ret` of hooked code runs: ends the armed calls of this frame.
+  /// Whether an armed call would end with this frame.
+  [[nodiscard]] bool awaits(const FrameKey& frame) noexcept {
+    return is_on(session_.load(std::memory_order_acquire)) && calls_.has(frame);
+  }
+  /// A `ret` of hooked code runs: ends the armed calls of this frame. Only where it awaits() some.
   void leave(const capture::CpuState& cpu) noexcept;
 
   void set_context_program(const capture::Program& program);
@@ -61,7 +65,8 @@ class HitRunner {
   struct Vcpu {
     std::uint32_t session = 0;  ///< in which what it sends began
     std::optional<capture::RingProducer> ring;
-    std::vector<std::byte> buffer;
+    std::vector<std::byte> buffer = std::vector<std::byte>(capture::kMaxRecordBytes);
+    capture::Workspace work{buffer};
     std::uint64_t calls = 0;
     std::uint64_t no_wait_until = 0;  ///< ticks; the monitor was found not to read
     HookCell* hooks = nullptr;
@@ -77,7 +82,7 @@ class HitRunner {
   std::uint32_t run_context(Vcpu& vcpu, const capture::CpuState& cpu) noexcept;
   void run_return(PendingCall& call, const capture::CpuState& cpu) noexcept;
   /// Where user code in this frame returns to; 0 when that is unreadable.
-  [[nodiscard]] std::uint64_t return_address(const capture::CpuState& cpu) const noexcept;
+  [[nodiscard]] std::uint64_t return_address(const capture::CpuState& cpu) noexcept;
   /// Says that a call will not return.
   void report_given_up(Vcpu& vcpu, const PendingCall& call) noexcept;
   [[gnu::always_inline]] capture::RunResult run_and_push(Vcpu& vcpu, HookCell* cell,

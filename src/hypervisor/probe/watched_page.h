@@ -47,16 +47,12 @@ class WatchedPage {
 
   /// A hook and where on the page it begins.
   using Entry = std::pair<std::uint16_t, std::shared_ptr<HookSlot>>;
+  using Entries = std::span<const Entry>;
 
   /// The hooks that begin at `offset`; as long as the page.
-  [[nodiscard]] std::span<const Entry> hooks_at(std::uint16_t offset) const {
+  [[nodiscard]] Entries hooks_at(std::uint16_t offset) const {
     const auto [begin, end] = std::ranges::equal_range(entries_, offset, {}, &Entry::first);
     return {begin, end};
-  }
-  /// Calls `f(HookSlot&)` for each of them.
-  template <class F>
-  void for_each_hook(std::uint16_t offset, F&& f) const {
-    for (const Entry& entry : hooks_at(offset)) f(*entry.second);
   }
 
  private:

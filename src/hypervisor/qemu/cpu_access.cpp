@@ -20,7 +20,11 @@ constexpr const char* kFieldNames[] = {"cr3", "fs_base", "gs_base", "k_gs_base"}
 /// Fast reads between two checks of what was learnt.
 constexpr std::uint32_t kCheckInterval = 4096;
 
-AddressSpace to_space(std::uint64_t cr3) { return {.root = Gpa{cr3 & kCr3RootMask}}; }
+/// Of this thread. Found without a call: plugins are loaded as QEMU starts.
+[[gnu::tls_model("initial-exec")]] constinit thread_local std::uint32_t t_until_check =
+    kCheckInterval;
+
+Gpa root_of(std::uint64_t cr3) { return Gpa{cr3 & kCr3RootMask}; }
 
 }  // namespace
 
@@ -54,9 +58,8 @@ bool CpuAccess::find_handles() {
 void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState& out) {
   const std::atomic<int>& state = state_[user_mode ? 1 : 0];
   if (state.load(std::memory_order_acquire) == kFast) [[likely]] {
-    thread_local std::uint32_t until_check = kCheckInterval;
-    if (--until_check == 0) {
-      until_check = kCheckInterval;
+    if (--t_until_check == 0) [[unlikely]] {
+      t_until_check = kCheckInterval;
       check(env, user_mode);
     }
     read_fast(env, user_mode, out);
@@ -76,16 +79,23 @@ bool CpuAccess::read_process(const std::uint64_t* env, bool user_mode,
   if (!fast || index_[kCr3] == 0 || index_[kernel_gs] == 0) return false;
   std::memcpy(out.gpr.data(), env, kGprCount * sizeof(std::uint64_t));
   out.rip = env[kRipWord];
-  out.space = to_space(field(env, kCr3));
+  out.space.root = root_of(field(env, kCr3));
   out.kernel_gs = field(env, kernel_gs);
   out.user_mode = user_mode;
   return true;
 }
 
+std::optional<probe::FrameKey> CpuAccess::frame(const std::uint64_t* env, bool user_mode) const {
+  if (state_[user_mode ? 1 : 0].load(std::memory_order_acquire) != kFast || index_[kCr3] == 0)
+    return std::nullopt;
+  return probe::FrameKey::at(Gva{env[static_cast<std::size_t>(capture::CpuRegister::rsp)]},
+                             root_of(env[index_[kCr3]]));
+}
+
 void CpuAccess::read_fast(const std::uint64_t* env, bool user_mode, capture::CpuState& out) const {
   std::memcpy(out.gpr.data(), env, kGprCount * sizeof(std::uint64_t));
   out.rip = env[kRipWord];
-  out.space = to_space(field(env, kCr3));
+  out.space.root = root_of(field(env, kCr3));
   out.fs_base = field(env, kFsBase);
   out.gs_base = field(env, kGsBase);
   out.kernel_gs = user_mode ? field(env, kKernelGs) : out.gs_base;
@@ -101,7 +111,7 @@ void CpuAccess::read_fast(const std::uint64_t* env, bool user_mode, capture::Cpu
 void CpuAccess::read_slow(bool user_mode, capture::CpuState& out) {
   for (std::size_t i = 0; i < kGprCount; ++i) out.gpr[i] = read_register(handles_.gpr[i]);
   out.rip = read_register(handles_.gpr[kRipWord]);
-  out.space = to_space(read_register(handles_.fields[kCr3]));
+  out.space.root = root_of(read_register(handles_.fields[kCr3]));
   out.fs_base = read_register(handles_.fields[kFsBase]);
   out.gs_base = read_register(handles_.fields[kGsBase]);
   out.kernel_gs = user_mode ? read_register(handles_.fields[kKernelGs]) : out.gs_base;

@@ -6,9 +6,11 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 #include "capture/machine.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/probe/call_table.h"
 #include "hypervisor/qemu/field_finder.h"
 #include "hypervisor/qemu/plugin_api.h"
 
@@ -33,6 +35,10 @@ class CpuAccess {
   /// not all of that has been found. `env` is the CPU structure of the vCPU whose thread this is.
   [[nodiscard]] bool read_process(const std::uint64_t* env, bool user_mode,
                                   capture::CpuState& out) const;
+
+  /// In which frame a vCPU is, without asking QEMU either; empty as long as that is not known.
+  [[nodiscard]] std::optional<probe::FrameKey> frame(const std::uint64_t* env,
+                                                     bool user_mode) const;
 
   /// The plugin API does not give LSTAR and the base of the IDT. They are searched by the values
   /// that they hold in an untouched guest, and read from where those were found; once found, the

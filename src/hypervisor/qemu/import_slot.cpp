@@ -40,6 +40,10 @@ struct MainProgram {
     if (rest != nullptr) others = {rest, rest_bytes / sizeof *rest};
   }
 
+  [[nodiscard]] bool is_read_only(ElfW(Addr) address) const {
+    return address >= read_only_begin && address < read_only_end;
+  }
+
   [[nodiscard]] bool is_import(const ElfW(Rela) & relocation, const char* name) const {
     const auto type = ELF64_R_TYPE(relocation.r_info);
     if (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) return false;
@@ -63,33 +67,48 @@ int take_first(dl_phdr_info* info, std::size_t, void* out) {
   return 1;
 }
 
-Result<> write_slot(const MainProgram& program, ElfW(Addr) slot, void* value) {
-  void* page = reinterpret_cast<void*>(slot & ~kPageMask);
-  const bool read_only = slot >= program.read_only_begin && slot < program.read_only_end;
-  if (read_only && mprotect(page, kPageSize, PROT_READ | PROT_WRITE) != 0)
-    return fail(ErrorCode::io, "cannot make an import slot writable: {}", std::strerror(errno));
-  // A slot never straddles pages: the linker aligns it. Other threads may call through it.
-  __atomic_store_n(reinterpret_cast<void**>(slot), value, __ATOMIC_RELEASE);
-  if (read_only) mprotect(page, kPageSize, PROT_READ);
-  return {};
-}
-
 }  // namespace
 
-Result<> replace_import(const char* name, void* replacement) {
+Result<Import> Import::find(const char* name) {
   MainProgram program;
   dl_iterate_phdr(take_first, &program);
   if (program.symbols == nullptr || program.names == nullptr)
     return fail(ErrorCode::unsupported, "this program is linked without imports");
-  bool found = false;
+  Import import;
   for (const auto& relocations : {program.by_calls, program.others})
     for (const auto& relocation : relocations) {
       if (!program.is_import(relocation, name)) continue;
-      if (auto ok = write_slot(program, program.base + relocation.r_offset, replacement); !ok)
-        return ok;
-      found = true;
+      const ElfW(Addr) address = program.base + relocation.r_offset;
+      const auto place = reinterpret_cast<void**>(address);
+      import.slots_.push_back({.place = place,
+                               .found = __atomic_load_n(place, __ATOMIC_ACQUIRE),
+                               .read_only = program.is_read_only(address)});
     }
-  if (!found) return fail(ErrorCode::not_found, "this program does not import {}", name);
+  if (import.slots_.empty())
+    return fail(ErrorCode::not_found, "this program does not import {}", name);
+  return import;
+}
+
+Result<> Import::replace(void* replacement) const {
+  for (const Slot& slot : slots_)
+    if (auto ok = write(slot, replacement); !ok) return ok;
+  return {};
+}
+
+Result<> Import::restore() const {
+  for (const Slot& slot : slots_)
+    if (auto ok = write(slot, slot.found); !ok) return ok;
+  return {};
+}
+
+Result<> Import::write(const Slot& slot, void* function) {
+  const auto address = reinterpret_cast<std::uintptr_t>(slot.place);
+  void* page = reinterpret_cast<void*>(address & ~kPageMask);
+  if (slot.read_only && mprotect(page, kPageSize, PROT_READ | PROT_WRITE) != 0)
+    return fail(ErrorCode::io, "cannot make an import slot writable: {}", std::strerror(errno));
+  // A slot never straddles pages: the linker aligns it.
+  __atomic_store_n(slot.place, function, __ATOMIC_RELEASE);
+  if (slot.read_only) mprotect(page, kPageSize, PROT_READ);
   return {};
 }
 

@@ -11,7 +11,8 @@ namespace glasshook::hypervisor::qemu {
 /// during a reset lives until the next.
 class LateFrees {
  public:
-  /// Leads QEMU's calls of g_free() through here. Fails where it does not import it.
+  /// Fails where QEMU's calls of g_free() cannot be led here, which begin() and end() leave alone
+  /// then.
   [[nodiscard]] static Result<> install();
 
   /// The calling thread has a reset come: what it frees from now on is kept. One thread at a time.

@@ -37,6 +37,7 @@ QemuProbe::QemuProbe(qemu_plugin_id_t id, const ProbeOptions& options, probe::Sh
       environment_{.ram = &ram_, .kernel_space = {}, .sets = nullptr, .limiters = &limiters_},
       runner_(region_, environment_),
       pages_(random_seed()),
+      cpu_states_(options.vcpus),
       gate_([](std::uint64_t address, const std::byte* code) {
         return g_probe->wants(Gva{address}, code);
       }) {
@@ -219,14 +220,14 @@ void QemuProbe::collect() {
   if (thunk_lists_.size() > 1) thunk_lists_.erase(thunk_lists_.begin(), thunk_lists_.end() - 1);
 }
 
-QemuProbe::RunningVcpu& QemuProbe::running_vcpu() {
-  thread_local RunningVcpu running;
-  return running;
-}
+// QEMU loads plugins as it starts, when there is still room for what is found without a call.
+[[gnu::tls_model("initial-exec")]] constinit thread_local QemuProbe::RunningVcpu
+    QemuProbe::running_vcpu_;
 
-capture::CpuState QemuProbe::cpu_state(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  running_vcpu() = {vcpu, env};
-  capture::CpuState cpu;
+const capture::CpuState& QemuProbe::cpu_state(unsigned vcpu, const Site& site,
+                                              const std::uint64_t* env) {
+  running_vcpu_ = {vcpu, env};
+  capture::CpuState& cpu = cpu_states_[vcpu];
   cpu_.read(env, site.user, cpu);
   complete(cpu, vcpu, site);
   return cpu;
@@ -242,17 +243,20 @@ void QemuProbe::complete(capture::CpuState& cpu, unsigned vcpu, const Site& site
   cpu.rip = rip_page + (still_on_first ? kPageSize : 0) + site.offset;
 }
 
+void QemuProbe::on_arrival(unsigned vcpu, const std::uint64_t* env) {
+  running_vcpu_ = {vcpu, env};
+}
+
 void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  enter(vcpu, site, *site.page, cpu_state(vcpu, site, env));
+  enter(vcpu, site, site.hooks, cpu_state(vcpu, site, env));
   take_requests();
 }
 
-void QemuProbe::enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
+void QemuProbe::enter(unsigned vcpu, const Site& site, probe::WatchedPage::Entries hooks,
                       const capture::CpuState& cpu) {
   const std::uint64_t stack = cpu.gpr[static_cast<std::size_t>(capture::CpuRegister::rsp)];
   const bool interrupted = site.can_restart && take_interrupted(stack);
-  page.for_each_hook(site.offset,
-                     [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, interrupted); });
+  for (const auto& [offset, hook] : hooks) runner_.enter(*hook, cpu, interrupted);
   if (site.can_restart) qemu_plugin_u64_set(entering_, vcpu, stack + 1);
 }
 
@@ -266,11 +270,13 @@ bool QemuProbe::take_interrupted(std::uint64_t stack) {
 }
 
 void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* env) {
+  // Calls that were refused at entry return here too.
+  if (const auto frame = cpu_.frame(env, site.user); frame && !runner_.awaits(*frame)) return;
   runner_.leave(cpu_state(vcpu, site, env));
 }
 
 void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  running_vcpu() = {vcpu, env};
+  running_vcpu_ = {vcpu, env};
   // Each read teaches. Code that was translated before it is over comes here whenever it runs.
   if (cpu_.is_learning(site.user)) {
     (void)cpu_state(vcpu, site, env);
@@ -289,9 +295,9 @@ void QemuProbe::on_maybe_site(unsigned vcpu, const Site& site, const std::uint64
   const bool returns = site.is_return && page->returns_at(site.offset);
   if (!enters) qemu_plugin_u64_set(entering_, vcpu, 0);
   if (!enters && !returns) return;
-  const capture::CpuState cpu = cpu_state(vcpu, site, env);
-  if (enters) enter(vcpu, site, *page, cpu);
-  if (returns) runner_.leave(cpu);
+  const capture::CpuState& cpu = cpu_state(vcpu, site, env);
+  if (enters) enter(vcpu, site, page->hooks_at(site.offset), cpu);
+  if (returns && runner_.awaits(probe::FrameKey::of(cpu))) runner_.leave(cpu);
 }
 
 void QemuProbe::on_instruction(unsigned vcpu, const Site& site, const std::uint64_t* env) {
@@ -302,7 +308,7 @@ void QemuProbe::on_instruction(unsigned vcpu, const Site& site, const std::uint6
     cpu.operand = cpu.gpr[kRdx] << 32 | (cpu.gpr[kRax] & 0xffffffff);
   else if (site.instruction == PrivilegedInstruction::write_cr0)
     cpu.operand = cpu.gpr[site.source];
-  site.page->for_each_hook(0, [&](probe::HookSlot& hook) { runner_.enter(hook, cpu, false); });
+  for (const auto& [offset, hook] : site.hooks) runner_.enter(*hook, cpu, false);
 }
 
 void QemuProbe::report_placement(const Site& site, const capture::CpuState& cpu) {

@@ -31,6 +31,7 @@ struct ProbeOptions {
 /// code is left.
 struct Site {
   const probe::WatchedPage* page = nullptr;  ///< known page, else
+  probe::WatchedPage::Entries hooks;         ///< of a known page: those that begin here
   PageContent* content = nullptr;            ///< page whose answer may still be missing
   Gpa gpa;                                   ///< of the page, for questions
   std::uint16_t offset = 0;                  ///< in its page
@@ -64,6 +65,8 @@ class QemuProbe final : public probe::ControlTarget {
   void on_resume();
   /// On a vCPU thread, at a moment when it can.
   void take_requests(bool in_translation = false);
+  /// Code runs on a thread for which no vCPU was known.
+  void on_arrival(unsigned vcpu, const std::uint64_t* env);
   void on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
@@ -95,7 +98,7 @@ class QemuProbe final : public probe::ControlTarget {
     unsigned index = 0;
     const std::uint64_t* env = nullptr;
   };
-  [[nodiscard]] static RunningVcpu& running_vcpu();
+  static thread_local RunningVcpu running_vcpu_;
   /// With one thread for all vCPUs there is no telling for which it translates.
   [[nodiscard]] bool knows_who_runs() const { return options_.vcpus == 1 || resumes_; }
 
@@ -115,11 +118,12 @@ class QemuProbe final : public probe::ControlTarget {
   [[nodiscard]] bool is_return(const qemu_plugin_insn* instruction, bool user) const;
   const Site* intern(const Site& site);
 
-  [[nodiscard]] capture::CpuState cpu_state(unsigned vcpu, const Site& site,
-                                            const std::uint64_t* env);
+  /// Holds until the vCPU's next callback.
+  [[nodiscard]] const capture::CpuState& cpu_state(unsigned vcpu, const Site& site,
+                                                   const std::uint64_t* env);
   /// The rest of a state that `cpu_` has read.
   void complete(capture::CpuState& cpu, unsigned vcpu, const Site& site) const;
-  void enter(unsigned vcpu, const Site& site, const probe::WatchedPage& page,
+  void enter(unsigned vcpu, const Site& site, probe::WatchedPage::Entries hooks,
              const capture::CpuState& cpu);
   /// True when a vCPU began an instruction with that stack pointer at a hooked entry and has not
   /// got beyond it.
@@ -152,6 +156,7 @@ class QemuProbe final : public probe::ControlTarget {
   probe::HitRunner runner_;
   CodePages pages_;
   CpuAccess cpu_;
+  std::vector<capture::CpuState> cpu_states_;  ///< by vCPU: only what changes is written at a hit
   TranslationGate gate_;
 
   std::atomic<bool> attached_{false};

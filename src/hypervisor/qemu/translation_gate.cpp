@@ -66,7 +66,9 @@ Result<> TranslationGate::install() {
   glasshook_sigsetjmp = dlsym(RTLD_DEFAULT, "__sigsetjmp");
   if (glasshook_sigsetjmp == nullptr)
     return fail(ErrorCode::unsupported, "this C library has no __sigsetjmp");
-  return replace_import("__sigsetjmp", reinterpret_cast<void*>(&glasshook_setjmp_stub));
+  const auto calls = Import::find("__sigsetjmp");
+  if (!calls) return std::unexpected(calls.error());
+  return calls->replace(reinterpret_cast<void*>(&glasshook_setjmp_stub));
 }
 
 TranslationGate::Thread::Thread() {

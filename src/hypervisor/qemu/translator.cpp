@@ -12,6 +12,7 @@ extern "C" {
   asm(".text\n.globl glasshook_stub_" #name "\n.hidden glasshook_stub_" #name \
       "\n.type glasshook_stub_" #name ", @function\nglasshook_stub_" #name    \
       ":\n  mov %rbp, %rdx\n  jmp glasshook_hit_" #name "\n");
+GLASSHOOK_STUB(arrival)
 GLASSHOOK_STUB(entry)
 GLASSHOOK_STUB(return)
 GLASSHOOK_STUB(first_run)
@@ -46,6 +47,7 @@ struct Code {
   std::size_t size;
 };
 
+/// `site` may be null.
 void call_at(qemu_plugin_insn* instruction, qemu_plugin_vcpu_udata_cb_t stub, const Site* site) {
   qemu_plugin_register_vcpu_insn_exec_cb(instruction, stub, QEMU_PLUGIN_CB_R_REGS,
                                          const_cast<Site*>(site));
@@ -105,7 +107,7 @@ void QemuProbe::begin_translating() {
 }
 
 void QemuProbe::on_setjmp(const SetjmpCall& call) {
-  const RunningVcpu& running = running_vcpu();
+  const RunningVcpu& running = running_vcpu_;
   if (running.env == nullptr || !translating_.load(std::memory_order_relaxed) || !knows_who_runs())
     return;
   if (gate_.on_setjmp(call, running.env))
@@ -143,7 +145,7 @@ PageContent& QemuProbe::user_page(Gpa page, const std::byte* bytes, Gva mapped) 
 }
 
 void QemuProbe::pass_gate(const Block& block) {
-  const RunningVcpu& running = running_vcpu();
+  const RunningVcpu& running = running_vcpu_;
   if (running.env == nullptr || !knows_who_runs()) return;
   const qemu_plugin_insn* last = block.instruction(block.count - 1);
   const Gva end{qemu_plugin_insn_vaddr(last) + (block.count > 1 ? qemu_plugin_insn_size(last) : 1)};
@@ -158,13 +160,16 @@ void QemuProbe::pass_gate(const Block& block) {
 
 void QemuProbe::translate(qemu_plugin_tb* tb) {
   if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
-  const unsigned vcpu = running_vcpu().index;
+  const unsigned vcpu = running_vcpu_.index;
   region_.counters(vcpu).blocks.shown.fetch_add(1, std::memory_order_relaxed);
   // While QEMU shows us code, that code is slower by a store for each access to memory.
   if (should_stop_translating()) flush_wanted_ = 1;
   take_requests(true);
   const Gva start{qemu_plugin_tb_vaddr(tb)};
   const Block block{tb, qemu_plugin_tb_n_insns(tb), start.value, !start.is_kernel(), ram_};
+  // The gate has to know where the vCPU's state is, and hooks may be hit seldom.
+  if (running_vcpu_.env == nullptr)
+    call_at(block.instruction(0), glasshook_stub_arrival, nullptr);
   pass_gate(block);
   if (!block.user)
     instrument_kernel(block);
@@ -202,6 +207,7 @@ void QemuProbe::instrument_privileged(const Block& block, std::size_t index) {
   Site site = block.site(index);
   site.page = pages_.at(found->instruction);
   if (site.page == nullptr) return;
+  site.hooks = site.page->hooks_at(0);
   site.instruction = found->instruction;
   site.source = found->source;
   call_at(block.instruction(index), glasshook_stub_instruction, intern(site));
@@ -242,6 +248,7 @@ void QemuProbe::instrument_known(const Block& block, std::size_t index,
       page.returns_at(site.offset) && is_return(block.instruction(index), block.user);
   if (!enters && !returns) return;
   site.page = &page;
+  site.hooks = page.hooks_at(site.offset);
   site.can_restart = enters && block.user && index + 1 < block.count;
   if (site.can_restart)
     qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(block.instruction(index + 1),
@@ -268,7 +275,7 @@ std::optional<Site> QemuProbe::unknown_site(const Block& block, std::size_t inde
 void QemuProbe::ask_before_run(const Block& block, std::size_t index, PageContent& content) {
   if (!knows_who_runs()) return;
   const auto site = unknown_site(block, index, content);
-  const RunningVcpu& running = running_vcpu();
+  const RunningVcpu& running = running_vcpu_;
   capture::CpuState cpu;
   if (!site || !is_due(*site) || running.env == nullptr ||
       !cpu_.read_process(running.env, block.user, cpu) || cpu.rip != block.start)
@@ -323,6 +330,10 @@ extern "C" {
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_on_setjmp(
     const glasshook::hypervisor::qemu::SetjmpCall* call) {
   g_probe->on_setjmp(*call);
+}
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_arrival(unsigned v, void*,
+                                                                    const std::uint64_t* env) {
+  g_probe->on_arrival(v, env);
 }
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_entry(unsigned v, void* site,
                                                                   const std::uint64_t* env) {

@@ -161,10 +161,7 @@ TEST_F(ExecutableTest, AJumpIntoAPairFindsItsSecondPart) {
 }
 
 TEST_F(ExecutableTest, AnEmptyOneSendsNothing) {
-  EXPECT_EQ(
-      run(Executable(), cpu, environment, saved, header, std::span{buffer}.first(kMaxRecordBytes))
-          .outcome,
-      Outcome::stopped);
+  EXPECT_EQ(run(Executable(), cpu, environment, saved, header, work).outcome, Outcome::stopped);
 }
 
 TEST_F(ExecutableTest, SaysWhetherItLooksAtTheTime) {

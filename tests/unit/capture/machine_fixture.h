@@ -52,8 +52,7 @@ class MachineTest : public ::testing::Test {
 
   RunResult run_program(const Program& program) {
     buffer.fill(std::byte{0xee});
-    const RunResult result = run(Executable(program), cpu, environment, saved, header,
-                                 std::span{buffer}.first(kMaxRecordBytes));
+    const RunResult result = run(Executable(program), cpu, environment, saved, header, work);
     for (std::size_t i = kMaxRecordBytes; i < buffer.size(); ++i)
       EXPECT_EQ(buffer[i], std::byte{0xee}) << "written behind the buffer";
     if (result.outcome == Outcome::sent || result.outcome == Outcome::budget) {
@@ -86,6 +85,7 @@ class MachineTest : public ::testing::Test {
   RecordView view;
   Gpa first_page, second_page, kernel_page;
   alignas(8) std::array<std::byte, kMaxRecordBytes + 64> buffer;
+  Workspace work{std::span{buffer}.first(kMaxRecordBytes)};
 };
 
 }  // namespace glasshook::capture

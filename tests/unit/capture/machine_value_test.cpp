@@ -1,5 +1,6 @@
 // Registers, arithmetic, memory loads and jumps.
 #include "capture/machine_fixture.h"
+#include "memory/page_walk.h"
 
 namespace glasshook::capture {
 namespace {
@@ -67,6 +68,48 @@ TEST_F(MachineValueTest, LoadsAcrossPages) {
   guest.store(second_page, std::uint64_t{0x0807'0605'04});
   EXPECT_EQ(value_of("move r1, 0x400ffd\n load_memory r0, [r1], 8"), 0x0807'0605'0403'0201u);
   EXPECT_EQ(value_of("move r1, 0x400ffd\n load_memory r0, [r1], 4"), 0x0403'0201u);
+}
+
+/// The work of runs keeps what they learnt of page tables.
+class ChangingTables : public MachineTest {
+ protected:
+  static constexpr const char* kLoad = "move r1, 0x400010\n load_memory r0, [r1], 8";
+
+  ChangingTables() {
+    guest.store(first_page + 16, std::uint64_t{1});
+    guest.store(guest.map_new(other, Gva{0x40'0000}) + 16, std::uint64_t{2});
+  }
+  /// Of an entry that is not in the lowest two levels.
+  Gpa entry(AddressSpace space, int shift) {
+    Gpa table = space.root;
+    for (int at = root_shift(space); at > shift; at -= 9)
+      table = Gpa{guest.load(table + entry_offset(Gva{0x40'0000}, at)) & kCr3RootMask};
+    return table + entry_offset(Gva{0x40'0000}, shift);
+  }
+
+  AddressSpace other = guest.new_space();
+};
+
+TEST_F(ChangingTables, AreSeenByTheNextRun) {
+  for (const int shift : {39, 30}) {
+    EXPECT_EQ(value_of(kLoad), 1u);
+    const std::uint64_t before = guest.load(entry(cpu.space, shift));
+    guest.store(entry(cpu.space, shift), guest.load(entry(other, shift)));
+    EXPECT_EQ(value_of(kLoad), 2u) << shift;
+    guest.store(entry(cpu.space, shift), std::uint64_t{0});
+    EXPECT_EQ(value_of(std::string(kLoad) + "\n jump_fault none\n move r0, 3\nnone:\n"), 0u);
+    guest.store(entry(cpu.space, shift), before);
+    EXPECT_EQ(value_of(kLoad), 1u) << shift;
+  }
+}
+
+TEST_F(ChangingTables, DoNotMixSpaces) {
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(value_of(kLoad), 1u);
+    std::swap(cpu.space, other);
+    EXPECT_EQ(value_of(kLoad), 2u);
+    std::swap(cpu.space, other);
+  }
 }
 
 TEST_F(MachineValueTest, FaultsGiveZeroAndTheFlag) {

@@ -169,6 +169,18 @@ TEST(ReturnExtents, RunsOnIntoTheNextFunction) {
   EXPECT_THAT(padded.ranges, ElementsAre(Extent{0x1000, 0x1003})) << "padding does not run";
 }
 
+TEST(ReturnExtents, DoesNotRunOnBehindALastCall) {
+  // call __stack_chk_fail; nop
+  std::vector<std::uint8_t> ending = Code::jump({0xe8}, 0x1000, 0x9000);
+  ending.push_back(kNop);
+  EXPECT_THAT(Code().function(0x1000, ending).function(0x1006, {kRet}).search(0x1000).ranges,
+              ElementsAre(Extent{0x1000, 0x1006}));
+  std::vector<std::uint8_t> going_on = Code::jump({0xe8}, 0x1000, 0x9000);
+  going_on.insert(going_on.end(), {0x31, 0xc0});  // xor eax, eax
+  EXPECT_THAT(Code().function(0x1000, going_on).function(0x1007, {kRet}).search(0x1000).ranges,
+              ElementsAre(Extent{0x1000, 0x1007}, Extent{0x1007, 0x1008}));
+}
+
 TEST(ReturnExtents, SaysWhenCodeIsMissing) {
   Code code;
   code.function(0x1000, {kNop, kNop, kRet});

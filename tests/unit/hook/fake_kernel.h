@@ -180,7 +180,7 @@ class FakeKernel {
     cpu.space = process_space_;
     capture::RecordHeader header;
     header.timestamp = now;
-    last = capture::run(capture::Executable(program), cpu, environment, saved, header, buffer_);
+    last = capture::run(capture::Executable(program), cpu, environment, saved, header, work_);
     record = {};
     has_record = last.outcome == capture::Outcome::sent || last.outcome == capture::Outcome::budget;
     if (has_record) {
@@ -247,6 +247,7 @@ class FakeKernel {
   std::size_t used_ = 0;
   std::uint64_t per_cpu_ = 0, stack_ = 0;
   alignas(8) std::array<std::byte, capture::kMaxRecordBytes> buffer_{};
+  capture::Workspace work_{buffer_};
 };
 
 /// A spec that records at entry.

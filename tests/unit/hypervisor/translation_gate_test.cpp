@@ -7,7 +7,6 @@
 #include <thread>
 #include <vector>
 
-#include "hypervisor/qemu/import_slot.h"
 
 namespace {
 using glasshook::hypervisor::qemu::SetjmpCall;
@@ -233,19 +232,6 @@ TEST(TranslationGate, BlocksOfOneInstructionTeachNothing) {
     for (int i = 0; i < 2 * EventMask::kWanted; ++i) EXPECT_FALSE(vcpu.translate(1));
     EXPECT_TRUE(asked.empty());
   });
-}
-
-TEST(ImportSlot, AnImportIsReplaced) {
-  const pid_t before = getppid();
-  ASSERT_TRUE(replace_import("getppid", reinterpret_cast<void*>(+[]() -> pid_t { return -4711; })));
-  EXPECT_EQ(getppid(), -4711);
-  EXPECT_NE(before, -4711);
-}
-
-TEST(ImportSlot, WhatIsNotImportedCannotBe) {
-  const auto result = replace_import("no_such_function_anywhere", nullptr);
-  ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().code, ErrorCode::not_found);
 }
 
 }  // namespace
