@@ -87,6 +87,11 @@ hook::HookSpec optional(hook::HookSpec spec) {
   return spec;
 }
 
+hook::HookSpec anonymous(hook::HookSpec spec) {
+  spec.anonymous = true;
+  return spec;
+}
+
 hook::HookSpec choke_point(hook::HookSpec spec) {
   spec.choke_point = true;
   return spec;

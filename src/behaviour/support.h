@@ -52,6 +52,9 @@ inline constexpr const char* kOwnCredentials = "current->cred == current->real_c
 /// Marks a spec whose function not every kernel has.
 [[nodiscard]] hook::HookSpec optional(hook::HookSpec spec);
 
+/// Marks a spec for which it does not matter who runs.
+[[nodiscard]] hook::HookSpec anonymous(hook::HookSpec spec);
+
 /// Marks one of the few hooks that say most (at most four of all families' are chosen).
 [[nodiscard]] hook::HookSpec choke_point(hook::HookSpec spec);
 

@@ -307,13 +307,28 @@ class SpecCompiler {
     builder.arm_return();
   }
 
+  static Result<> check_anonymous(const Scope& scope, const Moment& moment) {
+    for (const Capture& capture : moment.captures) {
+      const Result<Needs> needs = expression_needs(scope, capture.expression);
+      if (!needs) return in_context(needs.error(), capture.name);
+      if (capture.kind != CaptureKind::word || needs->current)
+        return fail(ErrorCode::invalid_argument, "capture {}: an anonymous hook does not know it",
+                    capture.name);
+    }
+    return {};
+  }
+
   Result<> emit_record(Builder& builder, const Scope& scope, const Moment& moment,
                        std::size_t first_field) {
     // What conditions and filters could not read is no fault of the captures.
     const Label clear = builder.new_label();
     builder.jump_fault(clear).bind(clear);
-    need_identity(builder);
-    emit_context(builder, target_.layout, CodeMode::kernel);
+    if (!spec_.anonymous) {
+      need_identity(builder);
+      emit_context(builder, target_.layout, CodeMode::kernel);
+    } else if (auto ok = check_anonymous(scope, moment); !ok) {
+      return ok;
+    }
     CaptureCompiler captures(builder, scope, target_);
     for (std::size_t i = 0; i < moment.captures.size();) {
       const auto field = static_cast<std::uint16_t>(kFirstCapture + first_field + i);

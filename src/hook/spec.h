@@ -69,6 +69,9 @@ struct HookSpec {
   bool choke_point = false;
   /// Says at an entry what another hook says better at its return: for where returns are not seen.
   bool stands_in = false;
+  /// Who runs does not matter and is not captured, which is most of what a short record costs. Such
+  /// a spec has words alone, in which no `current` is.
+  bool anonymous = false;
 };
 
 /// Field ids of a compiled spec: kContextField, then entry captures from kFirstCapture in order,
@@ -95,7 +98,7 @@ enum DentryWord {
 inline constexpr std::uint16_t kWin32Field = 4;
 enum Win32Word { kWin32ProcessId, kWin32ThreadId, kWin32Caller, kWin32Words };
 
-/// Words of the context field that every Linux hook emits first. In hooks on user-mode code the
+/// Words of the context field that Linux hooks emit first, unless they are anonymous. In hooks on user-mode code the
 /// instruction and stack pointers are those of the hit itself, and there is no system call.
 enum ContextWord {
   kContextTask,    ///< task_struct address

@@ -98,7 +98,9 @@ std::vector<FileFamily::Rule> FileFamily::io_rules() {
       {copy_hook("vfs_copy_file_range"), &FileFamily::on_copy},
       {copy_hook("vfs_clone_file_range"), &FileFamily::on_copy},
       {io_uring_hook(), &FileFamily::on_io_uring},
-      {at_entry({"__fput"}, {is_regular("file")}, {word("file", "file")}), &FileFamily::on_close},
+      // The totals know who read and wrote.
+      {anonymous(at_entry({"__fput"}, {is_regular("file")}, {word("file", "file")})),
+       &FileFamily::on_close},
       {at_exit({"shmem_file_setup"}, {R"(str(name) ~ "memfd:*")"}, {kNoError},
                {string("name", "name")}),
        &FileFamily::on_memory_file},

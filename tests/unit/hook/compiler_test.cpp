@@ -284,6 +284,20 @@ TEST_F(Compiler, EntryConditionsHoldForTheWholeCall) {
   EXPECT_FALSE(kernel.last.return_armed);
 }
 
+TEST_F(Compiler, AnonymousRecordsDoNotSayWhoRuns) {
+  HookSpec spec = entry_spec("vfs_read", {{.name = "count", .expression = "count"}});
+  spec.anonymous = true;
+  kernel.arguments({0, 0, 4});
+  ASSERT_EQ(enter(spec), Outcome::sent);
+  EXPECT_EQ(kernel.record.find(kContextField), nullptr);
+  EXPECT_EQ(kernel.word(kFirstCapture), 4u);
+  spec.entry.captures[0].expression = "current->pid";
+  EXPECT_THAT(error(spec), HasSubstr("anonymous"));
+  spec.entry.captures[0] = {
+      .name = "path", .kind = CaptureKind::path, .expression = "file->f_path"};
+  EXPECT_THAT(error(spec), HasSubstr("anonymous"));
+}
+
 TEST_F(Compiler, EntryAndExitBothRecord) {
   HookSpec spec = entry_spec("vfs_read", {{.name = "count", .expression = "count"}});
   spec.exit = {.when = {}, .captures = {{.name = "ret", .expression = "ret"}}, .enabled = true};
