@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "cli/watch_loop.h"
 #include "hypervisor/attached/probe_client.h"
 #include "machine/resources.h"
 
@@ -173,11 +174,13 @@ Taken Subject::so_far() const {
 
 Result<> Subject::wait() {
   std::string said;
+  cli::Patience patience;
   for (const auto end = in(300); machine::Clock::now() < end;) {
-    // As cli/watch_loop.cpp waits: each wake-up may take the vCPU's processor.
-    if (session_)
-      if (auto pumped = session_->pump(milliseconds(10)); !pumped)
-        return std::unexpected(pumped.error());
+    if (session_) {
+      const auto pumped = session_->pump(patience.now());
+      if (!pumped) return std::unexpected(pumped.error());
+      patience.saw(*pumped != 0);
+    }
     const auto status = guest_.shell->pump(
         [&](machine::Stream, std::string_view bytes) {
           said += bytes;

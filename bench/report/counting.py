@@ -6,7 +6,7 @@ number of instructions that thread took, of QEMU, of generated code and of the k
 this machine does. Each repetition of a string instruction counts; so the outer processor does not offer the fast
 ones (ERMS, FSRM), and the C library takes wide moves instead, as it would for short blocks.
 
-Each processor gets an outer machine of its own, with a share of the rounds.
+Each processor gets an outer machine at a time, with a share of the rounds.
 """
 
 import concurrent.futures
@@ -36,11 +36,12 @@ class Counted:
     divisor: int  # of the works' counts
     warm_ups: int = 1  # rounds of each outer machine that count for nothing
     guest: str = "linux"
+    machines: int = 1  # at least: the VMs of two differ by more than the rounds of one
 
 
 SUITES = {
     "guest": Counted(rounds=6, divisor=10),
-    "files": Counted(rounds=8, divisor=5),
+    "files": Counted(rounds=8, divisor=5, machines=4),
     # After Python's first run, which is translated, two more take up to 1 % more than later ones, watched or not.
     "single": Counted(rounds=28, divisor=10, warm_ups=3),
     "relay": Counted(rounds=8, divisor=5, guest="windows-api"),
@@ -180,13 +181,14 @@ def run(machine):
 def count(name):
     """The rows of a suite of guest_overhead, counted."""
     suite = SUITES[name]
-    parts = shares(suite.rounds, machines_at_once())
+    at_once = machines_at_once()
+    parts = shares(suite.rounds, max(at_once, suite.machines))
     # guest_overhead makes one round more than it is told, to warm up.
     program = (f"{places.PROGRAMS / 'guest_overhead'} {name} {len(parts[0]) + suite.warm_ups - 1}"
                f" {suite.divisor}")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         image = image_of(suite.guest)
         machine = outer_machine(make_disk(pathlib.Path(folder), image, program), image)
-        with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             found = list(pool.map(lambda _: run(machine), parts))
     return [row for share, part in zip(parts, found) for row in renumbered(part, suite.warm_ups, share)]

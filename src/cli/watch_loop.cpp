@@ -9,23 +9,20 @@ namespace glasshook::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono::milliseconds;
-
-/// How long a look at anything else than the guest's records may have to wait.
-constexpr milliseconds kPatience{10};
-
 }  // namespace
 
 Result<WatchEnd> watch(const Watching& w, const std::function<Result<bool>()>& step) {
   const auto deadline = w.timeout ? Clock::now() + *w.timeout : Clock::time_point::max();
+  Patience patience;
   for (Clock::time_point next_look{};;) {
-    const auto handled = w.session.pump(kPatience);
+    const auto handled = w.session.pump(patience.now());
     if (!handled && handled.error().code == ErrorCode::closed) return WatchEnd::vm_gone;
     if (!handled) return std::unexpected(handled.error());
+    patience.saw(*handled != 0);
     // The records of a guest that is not busy come one by one.
     const auto now = Clock::now();
     if (*handled != 0 && now < next_look) continue;
-    next_look = now + kPatience;
+    next_look = now + patience.now();
     if (w.commands != nullptr) w.commands->apply(w.session, w.outputs);
     w.outputs.flush();
     if (w.outputs.failure()) return std::unexpected(*w.outputs.failure());

@@ -1,6 +1,7 @@
 // The loop that turns a session into output until something ends it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <optional>
@@ -32,7 +33,19 @@ enum class WatchEnd {
   vm_gone,      ///< the VM ended or the probe hung up
 };
 
-/// Handles records and calls `step` about a hundred times a second, until one of the ends, or an
+/// How long a look at anything else than the guest's records may have to wait: 10 ms, and longer
+/// while none come. Each look takes the guest's processor away where it is the only one.
+class Patience {
+ public:
+  [[nodiscard]] std::chrono::milliseconds now() const { return now_; }
+  void saw(bool records) { now_ = records ? kShortest : std::min(2 * now_, kLongest); }
+
+ private:
+  static constexpr std::chrono::milliseconds kShortest{10}, kLongest{40};
+  std::chrono::milliseconds now_ = kShortest;
+};
+
+/// Handles records and calls `step` 25 to a hundred times a second, until one of the ends, or an
 /// error (of the session, of an output, or of `step`).
 [[nodiscard]] Result<WatchEnd> watch(const Watching& watching,
                                      const std::function<Result<bool>()>& step);

@@ -67,7 +67,10 @@ void CpuAccess::read(const std::uint64_t* env, bool user_mode, capture::CpuState
     return;
   }
   const std::lock_guard lock(mutex_);
-  if (!find_handles()) return;
+  if (!find_handles()) {
+    out = {};
+    return;
+  }
   if (state.load(std::memory_order_relaxed) == kLearning) learn(env, user_mode);
   read_slow(user_mode, out);
 }
