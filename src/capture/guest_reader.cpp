@@ -66,7 +66,8 @@ bool GuestReader::walk(DirectoryCache::Walked& way, Gva address, Space space) co
   }
   const std::byte* table = entry.is_leaf() ? nullptr : ram_.page_at(at);
   if (table == nullptr && !entry.is_leaf()) return false;
-  way.directory = {.key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
+  way.directory = {
+      .key = directory_key(address, space), .table = table, .first = entry.map(Gva{0})};
   return true;
 }
 

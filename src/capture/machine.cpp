@@ -32,6 +32,7 @@ std::uint64_t sign_extended(std::uint64_t value, std::size_t size) {
 
 }  // namespace
 
+// NOLINTBEGIN(bugprone-macro-parentheses): what stands for labels, types and statements has none.
 // To the step `in` points to. A jump at the end of each step, not one for all, lets the processor
 // foresee where it goes, and saves a third of the instructions.
 #define GLASSHOOK_GO goto* kSteps[static_cast<std::size_t>(in->code)]
@@ -254,5 +255,6 @@ out_of_budget:
 #undef GLASSHOOK_NEXT_OR_TARGET
 #undef GLASSHOOK_NEXT
 #undef GLASSHOOK_GO
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace glasshook::capture

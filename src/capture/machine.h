@@ -69,10 +69,10 @@ struct RunResult {
   std::uint32_t record_size = 0;  ///< bytes in the buffer when sent or budget
 };
 
-/// Runs `program`. The buffer of `work` receives header and fields; the caller has filled kind, hook, vcpu, timestamp and call of
-/// `header` and sets the sequence when it commits (the timestamp may be missing when the program
-/// does not use it, see Executable::uses_time). `saved` is read by return programs and written by
-/// entry programs.
+/// Runs `program`. The buffer of `work` receives header and fields; the caller has filled kind,
+/// hook, vcpu, timestamp and call of `header` and sets the sequence when it commits (the timestamp
+/// may be missing when the program does not use it, see Executable::uses_time). `saved` is read by
+/// return programs and written by entry programs.
 RunResult run(const Executable& program, const CpuState& cpu, const Environment& environment,
               SavedSlots& saved, const RecordHeader& header, Workspace& work) noexcept;
 

@@ -98,8 +98,9 @@ enum DentryWord {
 inline constexpr std::uint16_t kWin32Field = 4;
 enum Win32Word { kWin32ProcessId, kWin32ThreadId, kWin32Caller, kWin32Words };
 
-/// Words of the context field that Linux hooks emit first, unless they are anonymous. In hooks on user-mode code the
-/// instruction and stack pointers are those of the hit itself, and there is no system call.
+/// Words of the context field that Linux hooks emit first, unless they are anonymous. In hooks on
+/// user-mode code the instruction and stack pointers are those of the hit itself, and there is no
+/// system call.
 enum ContextWord {
   kContextTask,    ///< task_struct address
   kContextPid,     ///< thread id in the low half, process id (tgid) in the high half

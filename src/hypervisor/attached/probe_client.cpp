@@ -190,8 +190,8 @@ Result<> ProbeClient::greet(Tier tier) {
   }
   // Without questions about pages, what records say has to be hooked before it runs.
   const milliseconds longest_nap{capabilities_.user_pages ? 8 : 1};
-  merger_ = std::make_unique<capture::RingMerger>(
-      std::move(rings), probe::ticks, region_.ticks_per_second() / 10, longest_nap);
+  merger_ = std::make_unique<capture::RingMerger>(std::move(rings), probe::ticks,
+                                                  region_.ticks_per_second() / 10, longest_nap);
   take_clock_anchor();
   return {};
 }

@@ -221,8 +221,8 @@ void QemuProbe::collect() {
 }
 
 // QEMU loads plugins as it starts, when there is still room for what is found without a call.
-[[gnu::tls_model("initial-exec")]] constinit thread_local QemuProbe::RunningVcpu
-    QemuProbe::running_vcpu_;
+[[gnu::tls_model(
+    "initial-exec")]] constinit thread_local QemuProbe::RunningVcpu QemuProbe::running_vcpu_;
 
 const capture::CpuState& QemuProbe::cpu_state(unsigned vcpu, const Site& site,
                                               const std::uint64_t* env) {

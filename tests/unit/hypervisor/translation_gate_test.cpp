@@ -7,7 +7,6 @@
 #include <thread>
 #include <vector>
 
-
 namespace {
 using glasshook::hypervisor::qemu::SetjmpCall;
 std::vector<SetjmpCall>* told = nullptr;
