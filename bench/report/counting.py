@@ -41,7 +41,8 @@ class Counted:
 
 SUITES = {
     "guest": Counted(rounds=6, divisor=10),
-    "files": Counted(rounds=8, divisor=5, machines=4),
+    # Much smaller, and how differently programs start would outweigh the works.
+    "files": Counted(rounds=8, divisor=2, machines=4),
     # After Python's first run, which is translated, two more take up to 1 % more than later ones, watched or not.
     "single": Counted(rounds=28, divisor=10, warm_ups=3),
     "relay": Counted(rounds=8, divisor=5, guest="windows-api"),
