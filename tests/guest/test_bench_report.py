@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -37,6 +38,14 @@ class Rows(unittest.TestCase):
     def test_what_is_no_row_is_left_out(self):
         text = 'booting\n{"part": "x", "value": 1}\n{"part": "cut off", "val'
         self.assertEqual(rows.parse(text), [{"part": "x", "value": 1}])
+
+    def test_a_run_that_fails_leaves_what_was_measured_before(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "p.jsonl"
+            failed, measured = [rows.missing("p", "c", "broken")], made("p", "ns", {"c": [1]})
+            for written, kept in ((failed, failed), (measured, measured), (failed, measured)):
+                rows.save(path, written)
+                self.assertEqual(rows.parse(path.read_text()), kept)
 
     def test_the_first_round_warms_up(self):
         found = rows.Part([rows.make("p", "w", "c", n, "ns", 10 + n) for n in range(3)], "p", "ns")
