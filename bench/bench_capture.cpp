@@ -127,7 +127,7 @@ void BM_PushAndMerge(benchmark::State& state) {
     consumers.push_back(RingConsumer::attach(m.bytes()).value());
   }
   std::uint64_t now = 1;
-  RingMerger merger(std::move(consumers), [&] { return now; }, 1000, std::chrono::milliseconds(1));
+  RingMerger merger(std::move(consumers), [&] { return now; }, 1000);
   std::uint64_t records = 0;
   for (auto _ : state) {
     for (int i = 0; i < 1000; ++i) push_at(producers[i % 2], ++now, 200);

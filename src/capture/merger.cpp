@@ -6,13 +6,11 @@
 
 namespace glasshook::capture {
 
-RingMerger::RingMerger(std::vector<RingConsumer> rings, Clock clock, std::uint64_t patience,
-                       std::chrono::milliseconds longest_nap)
+RingMerger::RingMerger(std::vector<RingConsumer> rings, Clock clock, std::uint64_t patience)
     : rings_(std::move(rings)),
       fronts_(rings_.size()),
       clock_(std::move(clock)),
-      patience_(patience),
-      longest_nap_(longest_nap) {}
+      patience_(patience) {}
 
 bool RingMerger::anything_there() const {
   return std::ranges::any_of(fronts_, &Front::full) ||
@@ -97,25 +95,16 @@ std::size_t RingMerger::poll(const Sink& sink, Doorbell& doorbell,
     const auto now = SteadyClock::now();
     if (count > 0) {
       last_busy_ = now;
-      if (count >= kMuch) nap_ = kFirstNap;
       return count;
     }
     const SteadyClock::duration left = deadline - now;
     if (left.count() <= 0) return 0;
     if (anything_there())
       std::this_thread::sleep_for(std::chrono::microseconds(50));  // held back by a watermark
+    else if (now - last_busy_ < kBusy)
+      std::this_thread::sleep_for(std::min(left, kNap));
     else
-      rest(doorbell, left, now - last_busy_ < kBusyNaps * longest_nap_);
-  }
-}
-
-void RingMerger::rest(Doorbell& doorbell, SteadyClock::duration at_most, bool busy) {
-  if (busy) {
-    std::this_thread::sleep_for(std::min(at_most, nap_));
-    nap_ = std::min(2 * nap_, longest_nap_);
-  } else {
-    nap_ = kFirstNap;
-    doorbell.wait(at_most, [this] { return anything_there(); });
+      doorbell.wait(left, [this] { return anything_there(); });
   }
 }
 

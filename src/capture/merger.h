@@ -31,10 +31,8 @@ class RingMerger {
   };
 
   /// `patience` (clock ticks): how long one producer in the middle of a record may hold up the
-  /// others, and how far a timestamp may lie ahead of the clock. `longest_nap`: how old a record
-  /// may be when it is seen, in poll().
-  RingMerger(std::vector<RingConsumer> rings, Clock clock, std::uint64_t patience,
-             std::chrono::milliseconds longest_nap);
+  /// others, and how far a timestamp may lie ahead of the clock.
+  RingMerger(std::vector<RingConsumer> rings, Clock clock, std::uint64_t patience);
 
   /// Hands over what is complete, at most `limit` records; the number.
   std::size_t drain(const Sink& sink, std::size_t limit = kDefaultLimit);
@@ -50,11 +48,9 @@ class RingMerger {
 
   static constexpr std::size_t kDefaultLimit = 16384;
   /// While records keep coming the reader looks by itself: being woken for each would cost the
-  /// guest more than the record. Looking disturbs it too where it has no other processor: while
-  /// little comes, naps grow.
-  static constexpr SteadyClock::duration kFirstNap = std::chrono::milliseconds(1);
-  static constexpr int kBusyNaps = 4;       ///< of the longest, without a record
-  static constexpr std::size_t kMuch = 64;  ///< records at once
+  /// guest more than the record. Looking a few times costs as much as being woken once.
+  static constexpr SteadyClock::duration kBusy = std::chrono::milliseconds(3);
+  static constexpr SteadyClock::duration kNap = std::chrono::milliseconds(1);
   static constexpr int kMaxSkipped = 64;
 
   /// A ring's oldest record, copied and checked.
@@ -68,8 +64,6 @@ class RingMerger {
   [[nodiscard]] bool anything_there() const;
   [[nodiscard]] std::uint64_t low_watermark();
   [[nodiscard]] bool is_plausible(std::uint64_t timestamp);
-  /// Until there may be something; `busy`: there was a while ago.
-  void rest(Doorbell& doorbell, SteadyClock::duration at_most, bool busy);
   void fill(std::size_t ring);
   [[nodiscard]] std::size_t oldest() const;
   void hand_over(std::size_t ring, const Sink& sink);
@@ -83,7 +77,6 @@ class RingMerger {
   std::uint64_t now_ = 0;  ///< the clock as last read
   std::uint64_t last_timestamp_ = 0;
   SteadyClock::time_point last_busy_{};  ///< when records were last handed over
-  SteadyClock::duration longest_nap_, nap_ = kFirstNap;
   Counters counters_;
 };
 

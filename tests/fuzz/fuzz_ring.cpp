@@ -40,8 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     consumers.push_back(RingConsumer::attach(m.bytes()).value());
   }
   std::uint64_t now = 1000;
-  RingMerger merger(
-      std::move(consumers), [&now] { return now; }, 100, std::chrono::milliseconds(1));
+  RingMerger merger(std::move(consumers), [&now] { return now; }, 100);
   std::size_t seen = 0;
   const auto sink = [&](const RecordView& record) {
     for (const FieldView& field : record.fields()) seen += field.word(0);

@@ -188,10 +188,8 @@ Result<> ProbeClient::greet(Tier tier) {
     ring->skip_all(until);
     rings.push_back(*ring);
   }
-  // Without questions about pages, what records say has to be hooked before it runs.
-  const milliseconds longest_nap{capabilities_.user_pages ? 8 : 1};
   merger_ = std::make_unique<capture::RingMerger>(std::move(rings), probe::ticks,
-                                                  region_.ticks_per_second() / 10, longest_nap);
+                                                  region_.ticks_per_second() / 10);
   take_clock_anchor();
   return {};
 }
