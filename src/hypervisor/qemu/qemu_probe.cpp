@@ -243,18 +243,7 @@ void QemuProbe::complete(capture::CpuState& cpu, unsigned vcpu, const Site& site
   cpu.rip = rip_page + (still_on_first ? kPageSize : 0) + site.offset;
 }
 
-void QemuProbe::on_arrival(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  running_vcpu_ = {vcpu, env};
-  learn(vcpu, site, env);
-  take_requests();
-}
-
-/// Each read teaches. Code that was translated before it is over comes here whenever it runs.
-void QemuProbe::learn(unsigned vcpu, const Site& site, const std::uint64_t* env) {
-  if (!cpu_.is_learning(site.user)) return;
-  (void)cpu_state(vcpu, site, env);
-  if (!cpu_.is_learning(site.user)) flush_wanted_ = 1;
-}
+void QemuProbe::on_arrival(unsigned vcpu, const std::uint64_t* env) { running_vcpu_ = {vcpu, env}; }
 
 void QemuProbe::on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env) {
   enter(vcpu, site, site.hooks, cpu_state(vcpu, site, env));
@@ -286,7 +275,11 @@ void QemuProbe::on_return(unsigned vcpu, const Site& site, const std::uint64_t* 
 
 void QemuProbe::on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env) {
   running_vcpu_ = {vcpu, env};
-  learn(vcpu, site, env);
+  // Each read teaches. Code that was translated before it is over comes here whenever it runs.
+  if (cpu_.is_learning(site.user)) {
+    (void)cpu_state(vcpu, site, env);
+    if (!cpu_.is_learning(site.user)) flush_wanted_ = 1;
+  }
   if (is_due(site)) ask_and_report(vcpu, site, cpu_state(vcpu, site, env));
   const probe::WatchedPage* page = site.content->watched.load(std::memory_order_acquire);
   qemu_plugin_u64_set(armed_, vcpu, page != nullptr && page->has_sites() ? 1 : 0);

@@ -65,8 +65,8 @@ class QemuProbe final : public probe::ControlTarget {
   void on_resume();
   /// On a vCPU thread, at a moment when it can.
   void take_requests(bool in_translation = false);
-  /// Code runs that tells where the vCPU's state is, and what in it.
-  void on_arrival(unsigned vcpu, const Site& site, const std::uint64_t* env);
+  /// Code runs on a thread whose vCPU's state nobody knew yet.
+  void on_arrival(unsigned vcpu, const std::uint64_t* env);
   void on_entry(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_return(unsigned vcpu, const Site& site, const std::uint64_t* env);
   void on_first_run(unsigned vcpu, const Site& site, const std::uint64_t* env);
@@ -102,11 +102,6 @@ class QemuProbe final : public probe::ControlTarget {
   /// With one thread for all vCPUs there is no telling for which it translates.
   [[nodiscard]] bool knows_who_runs() const { return options_.vcpus == 1 || resumes_; }
 
-  /// Whether code is needed to learn from that is not hooked, for hooks may be hit seldom. The
-  /// kernel's tells more: a program's GS base is often 0.
-  [[nodiscard]] bool has_to_learn(bool user) const {
-    return running_vcpu_.env == nullptr || (!user && cpu_.is_learning(user));
-  }
   void pass_gate(const Block& block);
   void instrument_kernel(const Block& block);
   void instrument_user(const Block& block);
@@ -126,7 +121,6 @@ class QemuProbe final : public probe::ControlTarget {
   /// Holds until the vCPU's next callback.
   [[nodiscard]] const capture::CpuState& cpu_state(unsigned vcpu, const Site& site,
                                                    const std::uint64_t* env);
-  void learn(unsigned vcpu, const Site& site, const std::uint64_t* env);
   /// The rest of a state that `cpu_` has read.
   void complete(capture::CpuState& cpu, unsigned vcpu, const Site& site) const;
   void enter(unsigned vcpu, const Site& site, probe::WatchedPage::Entries hooks,

@@ -47,6 +47,7 @@ struct Code {
   std::size_t size;
 };
 
+/// `site` may be null.
 void call_at(qemu_plugin_insn* instruction, qemu_plugin_vcpu_udata_cb_t stub, const Site* site) {
   qemu_plugin_register_vcpu_insn_exec_cb(instruction, stub, QEMU_PLUGIN_CB_R_REGS,
                                          const_cast<Site*>(site));
@@ -119,7 +120,7 @@ bool QemuProbe::wants(Gva address, const std::byte* code) {
   if (!translated_.load(std::memory_order_relaxed)) translated_ = true;
   if (flush_wanted_.load(std::memory_order_relaxed) != 0 || should_stop_translating()) return true;
   Gpa gpa;
-  if (has_to_learn(!address.is_kernel()) || !ram_.to_gpa(code, gpa)) return true;
+  if (!ram_.to_gpa(code, gpa)) return true;
   const std::byte* bytes = ram_.at(gpa.page(), kPageSize);
   if (bytes == nullptr) return true;
   if (address.is_kernel())
@@ -166,8 +167,8 @@ void QemuProbe::translate(qemu_plugin_tb* tb) {
   take_requests(true);
   const Gva start{qemu_plugin_tb_vaddr(tb)};
   const Block block{tb, qemu_plugin_tb_n_insns(tb), start.value, !start.is_kernel(), ram_};
-  if (has_to_learn(block.user))
-    call_at(block.instruction(0), glasshook_stub_arrival, intern(block.site(0)));
+  // The gate has to know where the vCPU's state is, and hooks may be hit seldom.
+  if (running_vcpu_.env == nullptr) call_at(block.instruction(0), glasshook_stub_arrival, nullptr);
   pass_gate(block);
   if (!block.user)
     instrument_kernel(block);
@@ -329,9 +330,9 @@ extern "C" {
     const glasshook::hypervisor::qemu::SetjmpCall* call) {
   g_probe->on_setjmp(*call);
 }
-[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_arrival(unsigned v, void* site,
+[[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_arrival(unsigned v, void*,
                                                                     const std::uint64_t* env) {
-  g_probe->on_arrival(v, site_of(site), env);
+  g_probe->on_arrival(v, env);
 }
 [[gnu::visibility("hidden"), gnu::used]] void glasshook_hit_entry(unsigned v, void* site,
                                                                   const std::uint64_t* env) {
