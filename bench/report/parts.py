@@ -55,7 +55,7 @@ PARTS = {
     "files": Part("file behaviours, against the same rebuilt from intercepted system calls",
                   lambda: overhead("files", 8)),
     "single": Part("one function of the C library hooked: at several rates, and in applications",
-                   lambda: overhead("single", 6)),
+                   lambda: overhead("single", 20)),
     "registry": Part("one function of Windows' registry hooked, under Wine", lambda: overhead("registry", 5)),
     "counted-guest": Part("as guest, in instructions of the host", lambda: counting.count("guest")),
     "counted-files": Part("as files, in instructions of the host", lambda: counting.count("files")),

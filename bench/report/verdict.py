@@ -16,10 +16,10 @@ class Verdict:
 
 
 def judge(goal, found, limit, at_most, text):
-    """`found`: an Estimate, or None when it could not be made. `at_most`: whether it should stay under the limit, or
-    reach it. `text` writes a figure."""
+    """`found`: an Estimate, or None when nothing to compare with stands out of the spread. `at_most`: whether it should
+    stay under the limit, or reach it. `text` writes a figure."""
     if found is None:
-        return Verdict(goal, NONE, "not measured")
+        return Verdict(goal, NONE, "what it is compared with is within the spread, or was not measured")
     spread = f"{text(found.low)} to {text(found.high)}"
     if not found.enough():
         return Verdict(goal, NONE, f"{text(found.value)}, but {found.rounds} rounds are too few")
