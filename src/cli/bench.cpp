@@ -72,7 +72,7 @@ void add_bench(CommandBuilder program) {
       program.add("bench", "Measure what watching costs on this machine, and report it");
   auto options = std::make_shared<BenchOptions>();
   command.values(
-      "PART", options->parts, "What to measure (default: all, most of an hour)",
+      "PART", options->parts, "What to measure (default: all, about two hours)",
       "hit|guest|files|single|registry|counted-guest|counted-files|counted-single|replay|"
       "memory|start|windows|scale|peers");
   command.value("--out", options->out,
